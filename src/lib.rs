@@ -1,0 +1,4 @@
+//! liaison: the information exchange broker of the European network of immigration liaison officers
+//! (Regulation (EU) 2019/1240).
+
+pub mod message;

@@ -1,0 +1,13 @@
+//! The words of the house: what a message, a name, a subject, an outcome is.
+//!
+//! Everything here is data without behaviour towards the outside: no I/O, no async, no judgement.
+//! The one exception is [`time::now`], the only place that reads the clock.
+
+pub mod digest;
+pub mod envelope;
+pub mod json;
+pub mod names;
+pub mod outcome;
+pub mod raw;
+pub mod subject;
+pub mod time;

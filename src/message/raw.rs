@@ -1,0 +1,36 @@
+//! What came in from the road, before anybody looked at it.
+
+use bytes::Bytes;
+
+use super::names::PartyId;
+use super::time::Timestamp;
+
+/// A message as received. `party` is whose intake stream it came in on: the account that the server let publish
+/// there. It is the identity; nothing in the payload or the headers is.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// Whose account published.
+    pub party: PartyId,
+    /// The NATS subject as stored, not yet checked.
+    pub subject: String,
+    /// The bytes, untouched.
+    pub payload: Bytes,
+    /// The value of the `Content-Type` header, if any. The only header that is looked at, and never for identity.
+    pub content_type: Option<String>,
+    /// True if a header whose name begins with `ce-` (any case) came along: CloudEvents binary mode, which is refused.
+    pub binary_mode: bool,
+    /// When the intake stream took it.
+    pub arrived: Timestamp,
+    /// Where in the intake stream it stands.
+    pub position: Position,
+}
+
+/// A place in an intake stream. `epoch` is the stream's creation time in Unix seconds: a stream that was wiped and
+/// made anew counts from 1 again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// Creation time of the stream, Unix seconds.
+    pub epoch: i64,
+    /// Stream sequence, from 1.
+    pub sequence: u64,
+}

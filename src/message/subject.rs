@@ -1,0 +1,115 @@
+//! NATS subjects of the network (`PROTOCOL.md` section 2). No other file builds one with `format!`.
+
+use super::names::{MessageId, PartyId, PostId, TypeId, token};
+
+/// The subject of a publication, taken apart: `ilo.in.<party>.<post>.<plane>.<family>.<kind>.<cc>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish<'a> {
+    /// Whose subject it is.
+    pub party: &'a str,
+    /// The post, or `system`.
+    pub post: &'a str,
+    /// The plane.
+    pub plane: &'a str,
+    /// First half of the type id.
+    pub family: &'a str,
+    /// Second half of the type id.
+    pub kind: &'a str,
+    /// Lower-case country, or `zz`.
+    pub country: &'a str,
+}
+
+impl<'a> Publish<'a> {
+    /// Takes a stored subject apart. `None` if it is not of that form: the server lets wildcards and any bytes through.
+    #[must_use]
+    pub fn parse(subject: &'a str) -> Option<Self> {
+        if subject.len() > 128 {
+            return None;
+        }
+        let mut tokens = subject.split('.');
+        if tokens.next() != Some("ilo") || tokens.next() != Some("in") {
+            return None;
+        }
+        let mut next = || tokens.next().filter(|text| token(text));
+        let found = Self {
+            party: next()?,
+            post: next()?,
+            plane: next()?,
+            family: next()?,
+            kind: next()?,
+            country: next()?,
+        };
+        tokens.next().is_none().then_some(found)
+    }
+}
+
+/// The subject that a publication must have.
+#[must_use]
+pub fn publish(
+    party: &PartyId,
+    post: Option<&PostId>,
+    plane: &str,
+    kind: &TypeId,
+    country: Option<&str>,
+) -> String {
+    let post = post.map_or("system", PostId::as_str);
+    format!("ilo.in.{party}.{post}.{plane}.{kind}.{}", country_token(country))
+}
+
+/// The subject of a delivery.
+#[must_use]
+pub fn delivery(party: &PartyId, plane: &str, kind: &TypeId, country: Option<&str>) -> String {
+    format!("ilo.out.{party}.{plane}.{kind}.{}", country_token(country))
+}
+
+/// The subject of a receipt; `id` is the message id, or `unreadable-<stream sequence>`.
+#[must_use]
+pub fn receipt(party: &PartyId, post: &str, id: &str) -> String {
+    format!("ilo.rcpt.{party}.{post}.{id}")
+}
+
+/// The last token of the receipt of a message: its id, or what stands for one that could not be read.
+#[must_use]
+pub fn receipt_token(id: Option<&MessageId>, stream_sequence: u64) -> String {
+    id.map_or_else(|| format!("unreadable-{stream_sequence}"), ToString::to_string)
+}
+
+/// The service subject of a party, `ilo.svc.<party>.<verb>`.
+#[must_use]
+pub fn service(party: &PartyId, verb: &str) -> String {
+    format!("ilo.svc.{party}.{verb}")
+}
+
+/// Lower-case country token, `zz` for several.
+#[must_use]
+pub fn country_token(country: Option<&str>) -> String {
+    country.map_or_else(|| "zz".to_owned(), str::to_ascii_lowercase)
+}
+
+/// The part of account, stream and durable names that stands for a party: upper case, `-` becomes `_`.
+#[must_use]
+pub fn upper(party: &PartyId) -> String {
+    party.as_str().to_ascii_uppercase().replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publish_subjects_are_taken_apart_strictly() {
+        let found = Publish::parse("ilo.in.it-moi.tn-01.net.flow.observation.tn").expect("well formed");
+        assert_eq!((found.party, found.post, found.country), ("it-moi", "tn-01", "tn"));
+        for bad in [
+            "ilo.in.it-moi.tn-01.net.flow.*.tn",
+            "ilo.in.it-moi.>",
+            "ilo.in.it-moi.tn-01.net.flow.observation.tn.x",
+            "ilo.in.it-moi..net.flow.observation.tn",
+            "ilo.in.it-moi.TN-01.net.flow.observation.tn",
+            "ilo.out.it-moi.tn-01.net.flow.observation.tn",
+            "",
+        ] {
+            assert_eq!(Publish::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Time: RFC 3339 instants, and the only place in the house that reads the clock.
+
+/// An instant.
+pub use jiff::Timestamp;
+
+/// The wall clock. Rules take `now` as an argument; only the broker and the command line call this.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// An RFC 3339 text with seconds and offset, as the `timestamp` definition of the schemas asks. A leap second is
+/// refused (`domain.md` 3.6).
+#[must_use]
+pub fn parse(text: &str) -> Option<Timestamp> {
+    let bytes = text.as_bytes();
+    if bytes.len() < 20 || bytes[10] != b'T' || bytes.get(17..19) == Some(b"60") {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// RFC 3339 in UTC with milliseconds, `2026-03-02T10:00:00.000Z`.
+#[must_use]
+pub fn rfc3339(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
