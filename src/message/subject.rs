@@ -58,7 +58,7 @@ pub fn publish(
 
 /// The subject of a delivery.
 #[must_use]
-pub fn delivery(party: &PartyId, plane: &str, kind: &TypeId, country: Option<&str>) -> String {
+pub fn delivery_text(party: &PartyId, plane: &str, kind: &str, country: Option<&str>) -> String {
     format!("ilo.out.{party}.{plane}.{kind}.{}", country_token(country))
 }
 

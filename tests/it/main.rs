@@ -1,1 +1,6 @@
-fn main() {}
+//! The integration tests: one binary, so that one link serves all.
+
+#[test]
+fn the_crate_links() {
+    assert_eq!(liaison::message::outcome::Code::ALL.len(), 24);
+}

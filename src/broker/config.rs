@@ -1,0 +1,192 @@
+//! `liaison.toml`: what an operator may set. Unknown keys are errors; all faults are told at once by `check`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::rate::Rate;
+use crate::message::names::PartyId;
+
+/// The file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who this broker is.
+    pub broker: BrokerSection,
+    /// Where NATS is and the keys to it.
+    pub nats: NatsSection,
+    /// Where the memory is.
+    pub archive: ArchiveSection,
+    /// The window for operators.
+    pub http: HttpSection,
+    /// Which planes are open.
+    pub planes: PlanesSection,
+    /// Schemas beside the embedded ones.
+    pub schemas: SchemasSection,
+    /// S-23.
+    pub rate: Rate,
+    /// Policy of the rules.
+    pub policy: PolicySection,
+    /// How long SIGTERM may take.
+    pub drain: DrainSection,
+    /// The registry file.
+    pub registry: RegistrySection,
+}
+
+/// `[broker]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BrokerSection {
+    /// `/broker/<name>` in receipts.
+    pub name: String,
+    /// The authority that runs it.
+    pub operator: PartyId,
+}
+
+/// `[nats]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsSection {
+    /// Address.
+    pub url: String,
+    /// Directory with `broker/{admin,intake,egress,control}.nk`.
+    pub keys: PathBuf,
+    /// Most bytes in one mailbox; 0 for no limit.
+    pub mailbox_bytes: i64,
+}
+
+/// `[archive]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiveSection {
+    /// Directory of journal and sled.
+    pub directory: PathBuf,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSection {
+    /// Address; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// `[planes]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanesSection {
+    /// The case plane (personal data, Art. 10). Off unless switched on.
+    pub case: bool,
+}
+
+/// `[schemas]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchemasSection {
+    /// Files that add to or override the embedded ones.
+    pub directory: Option<PathBuf>,
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicySection {
+    /// Highest classification taken.
+    pub ceiling: String,
+}
+
+/// `[drain]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainSection {
+    /// Seconds until a drain is cut off.
+    pub seconds: u64,
+}
+
+/// `[registry]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrySection {
+    /// `network.toml`.
+    pub file: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            broker: BrokerSection::default(),
+            nats: NatsSection::default(),
+            archive: ArchiveSection::default(),
+            http: HttpSection::default(),
+            planes: PlanesSection::default(),
+            schemas: SchemasSection::default(),
+            rate: Rate::default(),
+            policy: PolicySection::default(),
+            drain: DrainSection::default(),
+            registry: RegistrySection::default(),
+        }
+    }
+}
+
+impl Default for BrokerSection {
+    fn default() -> Self {
+        let operator = PartyId::parse("eu-com").expect("a literal party id must be well formed");
+        Self { name: "liaison-1".to_owned(), operator }
+    }
+}
+
+impl Default for NatsSection {
+    fn default() -> Self {
+        Self { url: "nats://127.0.0.1:4222".to_owned(), keys: "keys".into(), mailbox_bytes: 1 << 30 }
+    }
+}
+
+impl Default for ArchiveSection {
+    fn default() -> Self {
+        Self { directory: "archive".into() }
+    }
+}
+
+impl Default for HttpSection {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    }
+}
+
+impl Default for PolicySection {
+    fn default() -> Self {
+        Self { ceiling: "LIMITE".to_owned() }
+    }
+}
+
+impl Default for DrainSection {
+    fn default() -> Self {
+        Self { seconds: 10 }
+    }
+}
+
+impl Default for RegistrySection {
+    fn default() -> Self {
+        Self { file: "network.toml".into() }
+    }
+}
+
+impl Config {
+    /// Reads the file; relative paths in it are taken from the file's own directory.
+    ///
+    /// # Errors
+    /// A text with file, line and column.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        let base = file.parent().unwrap_or_else(|| Path::new("."));
+        for path in [&mut config.nats.keys, &mut config.archive.directory, &mut config.registry.file] {
+            *path = base.join(&*path);
+        }
+        if let Some(directory) = &mut config.schemas.directory {
+            *directory = base.join(&*directory);
+        }
+        Ok(config)
+    }
+}

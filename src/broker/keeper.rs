@@ -1,0 +1,361 @@
+//! The keeper: one plain thread that brings judged messages into order, settles what needs the memory, and commits.
+//!
+//! It is the only writer of the archive and of the deployment table. It speaks to nobody outside: what it decided goes
+//! on as [`Done`] to the senders of receipts and deliveries. A crash between commit and sending loses nothing: the
+//! intake stream is acknowledged only after the receipt, so the message comes again and is recognised by its position.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+
+use super::metrics::{Judged as JudgedLabel, Metrics};
+use super::rate::{Buckets, Rate};
+use super::receipt::Receipt;
+use super::routes::Routes;
+use crate::archive::{Archive, Archived, Draft, Entry, Error, Reader, Record, RefusedTarget, Summary};
+use crate::message::digest::Digest;
+use crate::message::names::{MessageId, PartyId};
+use crate::message::outcome::{Code, Outcome, Refused};
+use crate::message::raw::Position;
+use crate::message::time::{self, Timestamp};
+use crate::rules::judge::{Permitted, Refusal, Target};
+use crate::rules::{Rules, settle};
+
+/// Most messages in one commit.
+pub const MOST_IN_COMMIT: usize = 512;
+
+/// What stays known of a message whatever the verdict.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Whose intake stream.
+    pub party: PartyId,
+    /// Where in it.
+    pub position: Position,
+    /// NATS subject as stored.
+    pub subject: String,
+    /// When the stream took it.
+    pub arrived: Timestamp,
+    /// Digest of the received bytes.
+    pub digest: Digest,
+}
+
+/// A message with its verdict.
+#[derive(Debug)]
+pub struct Judged {
+    /// Where it came from.
+    pub origin: Origin,
+    /// The received bytes, kept only if accepted or quarantined.
+    pub payload: bytes::Bytes,
+    /// The stateless verdict.
+    pub verdict: Result<Permitted, Box<Refusal>>,
+}
+
+/// What one commit decided.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Receipts to send, in order.
+    pub receipts: Vec<Receipt>,
+    /// What is to be delivered.
+    pub archived: Vec<Archived>,
+    /// Up to which stream sequence each party's intake may be acknowledged once the receipts are stored.
+    pub acknowledge: BTreeMap<PartyId, u64>,
+}
+
+/// The keeper's own state.
+pub struct Keeper {
+    /// The archive; nobody else writes.
+    pub archive: Archive,
+    /// The rules in force.
+    pub rules: Arc<RwLock<Arc<Rules>>>,
+    /// Deployments and subscriptions.
+    pub routes: Arc<RwLock<Routes>>,
+    /// Limits.
+    pub rate: Arc<RwLock<Rate>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    buckets: Buckets,
+}
+
+enum Step {
+    /// Goes into the next frame.
+    Keep(Box<Draft>),
+    /// Is answered without being kept again.
+    Answer(Box<Receipt>),
+    /// Same as a message earlier in the batch that is not committed yet.
+    SameAs(Box<(Origin, usize)>),
+}
+
+impl Keeper {
+    /// A keeper for an opened archive.
+    #[must_use]
+    pub fn new(
+        archive: Archive,
+        rules: Arc<RwLock<Arc<Rules>>>,
+        routes: Arc<RwLock<Routes>>,
+        rate: Arc<RwLock<Rate>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { archive, rules, routes, rate, metrics, buckets: Buckets::default() }
+    }
+
+    /// Runs until the senders hang up, then closes the archive.
+    ///
+    /// # Errors
+    /// The archive could not write: no receipt is given from then on, the caller must end the process.
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Vec<Judged>>, outbox: &mpsc::Sender<Done>) -> Result<(), Error> {
+        while let Some(mut batch) = inbox.blocking_recv() {
+            while batch.len() < MOST_IN_COMMIT {
+                match inbox.try_recv() {
+                    Ok(more) => batch.extend(more),
+                    Err(_) => break,
+                }
+            }
+            let done = self.keep(batch)?;
+            if outbox.blocking_send(done).is_err() {
+                break;
+            }
+        }
+        self.archive.close()
+    }
+
+    fn keep(&mut self, batch: Vec<Judged>) -> Result<Done, Error> {
+        let rules = Arc::clone(&self.rules.read());
+        let reader = self.archive.reader();
+        let mut done = Done::default();
+        let mut drafts: Vec<Draft> = Vec::with_capacity(batch.len());
+        let mut fresh: HashMap<(String, MessageId), usize> = HashMap::new();
+        let mut same: Vec<(Origin, usize)> = Vec::new();
+        for judged in batch {
+            let upto = done.acknowledge.entry(judged.origin.party.clone()).or_default();
+            *upto = (*upto).max(judged.origin.position.sequence);
+            match self.settle(&rules, &reader, &drafts, &mut fresh, judged) {
+                Step::Keep(draft) => drafts.push(*draft),
+                Step::Answer(receipt) => done.receipts.push(*receipt),
+                Step::SameAs(same_as) => same.push(*same_as),
+            }
+        }
+        let started = time::now();
+        if !drafts.is_empty() {
+            #[expect(clippy::cast_precision_loss, reason = "at most 512")]
+            self.metrics.commit_messages.observe(drafts.len() as f64);
+            done.archived = self.archive.commit(drafts)?;
+        }
+        for archived in &done.archived {
+            let record = archived.record();
+            let arrived = Timestamp::from_millisecond(record.arrived_ms).unwrap_or(started);
+            self.metrics.archive_seconds.observe(time::now().duration_since(arrived).as_secs_f64().max(0.0));
+            self.metrics.last_sequence.set(record.seq);
+            done.receipts.push(receipt_of(record, record.outcome, record.position));
+        }
+        for (origin, at) in same {
+            if let Some(archived) = done.archived.get(at) {
+                done.receipts.push(duplicate(archived.record(), &origin));
+            }
+        }
+        self.count(&done.receipts);
+        Ok(done)
+    }
+
+    fn count(&self, receipts: &[Receipt]) {
+        for receipt in receipts {
+            let label = JudgedLabel {
+                outcome: receipt.outcome.as_str(),
+                code: receipt.code.map_or("", Code::as_str),
+            };
+            self.metrics.messages.get_or_create(&label).inc();
+        }
+    }
+
+    fn settle(
+        &mut self,
+        rules: &Rules,
+        reader: &Reader,
+        drafts: &[Draft],
+        fresh: &mut HashMap<(String, MessageId), usize>,
+        judged: Judged,
+    ) -> Step {
+        let Judged { origin, payload, verdict } = judged;
+        if let Some(record) = again(reader, &origin) {
+            return Step::Answer(Box::new(receipt_of(&record, record.outcome, origin.position)));
+        }
+        let permitted = match verdict {
+            Ok(permitted) => permitted,
+            Err(refusal) => {
+                // Spillage and refused personal data are not stored; only what a supervisor is to look at.
+                let keep = refusal.refused.outcome() == Outcome::Quarantined;
+                let payload = if keep { payload.to_vec() } else { Vec::new() };
+                return Step::Keep(Box::new(refused(origin, refusal.refused, refusal.target, payload)));
+            }
+        };
+        let key = (permitted.envelope().source_text.clone(), permitted.envelope().id.clone());
+        let earlier = fresh.get(&key).map(|at| drafts[*at].digest);
+        if let (Some(digest), Some(at)) = (earlier, fresh.get(&key)) {
+            if digest == origin.digest {
+                return Step::SameAs(Box::new((origin, *at)));
+            }
+            return Step::Keep(Box::new(reused(origin, &permitted)));
+        }
+        if let Some(record) = reader.find(&key.0, &key.1) {
+            if record.digest == origin.digest {
+                return Step::Answer(Box::new(duplicate(&record, &origin)));
+            }
+            return Step::Keep(Box::new(reused(origin, &permitted)));
+        }
+        let rate = *self.rate.read();
+        if !self.buckets.take(rate, &origin.party, origin.arrived) {
+            let refused_as = Refused::new(Code::Rate, "", "more messages than this authority may send: try again later");
+            return Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new())));
+        }
+        match self.route(rules, reader, &origin, &permitted) {
+            Ok(draft) => {
+                fresh.insert(key, drafts.len());
+                Step::Keep(draft)
+            }
+            Err(refused_as) => {
+                let target = Target::of(&permitted);
+                Step::Keep(Box::new(refused(origin, refused_as, target, Vec::new())))
+            }
+        }
+    }
+
+    fn route(
+        &self,
+        rules: &Rules,
+        reader: &Reader,
+        origin: &Origin,
+        permitted: &Permitted,
+    ) -> Result<Box<Draft>, Refused> {
+        let known = recall(reader, permitted);
+        let routing = self.routes.read().route(rules, permitted, &known)?;
+        self.routes.write().learn(permitted);
+        Ok(Box::new(Draft {
+            outcome: Outcome::Accepted,
+            party: origin.party.clone(),
+            position: origin.position,
+            subject: origin.subject.clone(),
+            arrived_ms: origin.arrived.as_millisecond(),
+            digest: origin.digest,
+            payload: permitted.raw().payload.to_vec(),
+            summary: Some(summary(permitted)),
+            code: None,
+            detail: permitted.remarks(),
+            recipients: routing.recipients.iter().map(|r| entry(&r.party, r.why.as_str())).collect(),
+            withheld: routing.withheld.iter().map(|w| entry(&w.party, w.reason.as_str())).collect(),
+            target: None,
+            late: permitted.is_late(),
+        }))
+    }
+}
+
+fn entry(party: &PartyId, why: &str) -> Entry {
+    Entry { party: party.clone(), why: why.to_owned() }
+}
+
+fn summary(permitted: &Permitted) -> Summary {
+    let envelope = permitted.envelope();
+    Summary {
+        source: envelope.source_text.clone(),
+        id: envelope.id.clone(),
+        kind: envelope.kind.clone(),
+        major: envelope.major,
+        originator: envelope.originator.clone(),
+        plane: permitted.plane().as_str().to_owned(),
+        country: envelope.country.clone(),
+        time_ms: envelope.time.as_millisecond(),
+        audience: envelope.audience.clone(),
+    }
+}
+
+/// What the archive knows of the messages that this one refers to, in the order of [`settle::needs`].
+#[must_use]
+pub fn recall(reader: &Reader, permitted: &Permitted) -> Vec<Option<settle::Known>> {
+    settle::needs(permitted.envelope().kind.as_str(), permitted.data())
+        .iter()
+        .map(|need| reader.find(&need.source, &need.id).and_then(|record| known(&record)))
+        .collect()
+}
+
+/// What the rules need to know of an earlier message.
+fn known(record: &Record) -> Option<settle::Known> {
+    let summary = record.summary.as_ref()?;
+    (record.outcome == Outcome::Accepted).then(|| settle::Known {
+        originator: summary.originator.clone(),
+        kind: summary.kind.clone(),
+        major: summary.major,
+        recipients: record.recipients.iter().map(|entry| entry.party.clone()).collect(),
+        audience: summary.audience.clone(),
+    })
+}
+
+/// The record of the very same publication, if it was already decided before a crash or a lost acknowledgement.
+fn again(reader: &Reader, origin: &Origin) -> Option<Arc<Record>> {
+    let last = reader.last_position(&origin.party)?;
+    if last.epoch != origin.position.epoch || origin.position.sequence > last.sequence {
+        return None;
+    }
+    reader.at_position(&origin.party, origin.position)
+}
+
+fn reused(origin: Origin, permitted: &Permitted) -> Draft {
+    let reason = Refused::new(Code::Dup, "/id", "this source has already used this id for other bytes");
+    refused(origin, reason, Target::of(permitted), Vec::new())
+}
+
+fn refused(origin: Origin, reason: Refused, target: Target, payload: Vec<u8>) -> Draft {
+    Draft {
+        outcome: reason.outcome(),
+        party: origin.party,
+        position: origin.position,
+        subject: origin.subject,
+        arrived_ms: origin.arrived.as_millisecond(),
+        digest: origin.digest,
+        payload,
+        summary: None,
+        code: Some(reason.code),
+        detail: reason.detail,
+        recipients: Vec::new(),
+        withheld: Vec::new(),
+        target: Some(RefusedTarget { source: target.source, id: target.id, post: target.post }),
+        late: false,
+    }
+}
+
+/// The receipt of a record. `outcome` and `position` differ from the record's own for duplicates.
+#[must_use]
+pub fn receipt_of(record: &Record, outcome: Outcome, position: Position) -> Receipt {
+    let (source, id, post) = match (&record.summary, &record.target) {
+        (Some(summary), _) => {
+            let post = crate::message::envelope::Source::parse(&summary.source)
+                .and_then(|source| source.post().map(ToString::to_string))
+                .unwrap_or_else(|| "system".to_owned());
+            (summary.source.clone(), Some(summary.id.clone()), post)
+        }
+        (None, Some(target)) => (target.source.clone(), target.id.clone(), target.post.clone()),
+        (None, None) => (String::new(), None, "system".to_owned()),
+    };
+    let accepted = record.outcome == Outcome::Accepted;
+    Receipt {
+        party: record.party.clone(),
+        post,
+        source,
+        id,
+        outcome,
+        at: Timestamp::from_millisecond(record.archived_ms).unwrap_or_default(),
+        seq: accepted.then_some(record.seq),
+        code: record.code,
+        detail: record.detail.clone(),
+        recipients: accepted.then_some(record.recipients.len()),
+        digest: record.digest,
+        position,
+    }
+}
+
+fn duplicate(record: &Record, origin: &Origin) -> Receipt {
+    receipt_of(record, Outcome::Duplicate, origin.position)
+}
+
+/// How long the keeper may take to end after the last message.
+pub const CLOSE_WITHIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,93 @@
+//! Receipts and acknowledgements: what leaves after a commit, in the order of the commits.
+//!
+//! Intake is acknowledged only when the receipts of a commit are stored in `RCPT`; a crash in between makes the
+//! messages come again, and the keeper answers them with the same receipts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::mpsc;
+
+use super::couriers::Couriers;
+use super::keeper::Done;
+use super::metrics::Metrics;
+use super::receipt::{Issuer, Receipt};
+use crate::wire::egress::{Headers, Publisher};
+use crate::wire::intake::Acker;
+
+/// Commits whose receipts may be under way at once.
+const COMMITS: usize = 16;
+
+/// The sender of receipts.
+pub struct Outgoing {
+    /// How it is sent.
+    pub publisher: Publisher,
+    /// Who signs.
+    pub issuer: Issuer,
+    /// How intake is acknowledged.
+    pub acker: Acker,
+    /// Who carries the deliveries.
+    pub couriers: Couriers,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Outgoing {
+    /// Runs until the keeper hangs up and everything is out.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Done>) {
+        let mut flying = FuturesOrdered::new();
+        let mut open = true;
+        while open || !flying.is_empty() {
+            tokio::select! {
+                done = inbox.recv(), if open && flying.len() < COMMITS => match done {
+                    Some(done) => {
+                        self.couriers.hand_over(&done.archived);
+                        let mut answers = Vec::with_capacity(done.receipts.len());
+                        for receipt in done.receipts {
+                            answers.push(self.send(receipt).await);
+                        }
+                        let acknowledge = done.acknowledge;
+                        flying.push_back(async move {
+                            join_all(answers).await;
+                            acknowledge
+                        });
+                    }
+                    None => open = false,
+                },
+                Some(acknowledge) = flying.next(), if !flying.is_empty() => {
+                    for (party, sequence) in acknowledge {
+                        self.acker.acknowledge(&party, sequence).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins to send one receipt; the answer sends it again until the stream has it.
+    async fn send(&self, receipt: Receipt) -> impl Future<Output = ()> + use<> {
+        let subject = receipt.subject();
+        let headers: Headers = vec![
+            ("Content-Type", "application/cloudevents+json".to_owned()),
+            ("Nats-Msg-Id", receipt.message_id()),
+        ];
+        let body = Bytes::from(receipt.event(&self.issuer).to_string());
+        let publisher = self.publisher.clone();
+        let metrics = Arc::clone(&self.metrics);
+        let first = publisher.publish(subject.clone(), headers.clone(), body.clone()).await;
+        async move {
+            let mut answer = first.await;
+            let mut patience = Duration::from_millis(100);
+            while let Err(error) = answer {
+                tracing::warn!(%error, "a receipt was not stored; sending it again");
+                tokio::time::sleep(patience).await;
+                patience = (patience * 2).min(Duration::from_secs(5));
+                answer = publisher.publish(subject.clone(), headers.clone(), body.clone()).await.await;
+            }
+            metrics.receipts.inc();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Receipts: the promise, written as an event of type `eu.ilonet.msg.receipt.v1` (`schemas/msg.receipt.json`).
+//!
+//! A receipt is made from what the archive keeps, so that one that got lost is made again byte for byte: its id and
+//! time are derived from the record, never from the moment of sending. It holds no content of the message.
+
+use serde_json::{Value, json};
+
+use crate::message::digest::Digest;
+use crate::message::names::PartyId;
+use crate::message::outcome::{Code, Fault, Outcome};
+use crate::message::raw::Position;
+use crate::message::subject;
+use crate::message::time::{self, Timestamp};
+
+/// Everything that a receipt says.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// Who published.
+    pub party: PartyId,
+    /// The post of the publication, or `system`.
+    pub post: String,
+    /// `source` of the message, empty if it could not be read.
+    pub source: String,
+    /// `id` of the message, `None` if it could not be read.
+    pub id: Option<crate::message::names::MessageId>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When: archived, or judged.
+    pub at: Timestamp,
+    /// Archive sequence, when accepted.
+    pub seq: Option<u64>,
+    /// Code, when refused.
+    pub code: Option<Code>,
+    /// Places, when refused.
+    pub detail: Vec<Fault>,
+    /// How many authorities it was routed to, when accepted.
+    pub recipients: Option<usize>,
+    /// Digest of the received bytes.
+    pub digest: Digest,
+    /// Which publication it answers.
+    pub position: Position,
+}
+
+/// Who signs the receipts of this broker.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// Name in `source`: `/broker/<name>`.
+    pub broker: String,
+    /// The authority that runs the broker.
+    pub operator: PartyId,
+}
+
+impl Receipt {
+    /// Where it goes.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let token = subject::receipt_token(self.id.as_ref(), self.position.sequence);
+        subject::receipt(&self.party, &self.post, &token)
+    }
+
+    /// The same for the same publication and outcome, so that NATS drops a second sending.
+    #[must_use]
+    pub fn message_id(&self) -> String {
+        format!("r-{}-{}-{}-{}", self.party, self.position.epoch, self.position.sequence, self.outcome.as_str())
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self, issuer: &Issuer) -> Value {
+        let at = time::rfc3339(self.at);
+        let mut data = json!({
+            "target": { "source": self.source, "id": self.id.as_ref().map_or("", |id| id.as_str()) },
+            "outcome": self.outcome.as_str(),
+            "at": at,
+            "sha256": self.digest.hex(),
+        });
+        if let Some(seq) = self.seq {
+            data["seq"] = seq.into();
+        }
+        if let Some(code) = self.code {
+            data["code"] = code.as_str().into();
+        }
+        if !self.detail.is_empty() {
+            data["detail"] = json!(self.detail);
+        }
+        if let Some(count) = self.recipients {
+            data["recipients"] = count.into();
+        }
+        json!({
+            "specversion": "1.0",
+            "id": self.event_id(issuer),
+            "source": format!("/broker/{}", issuer.broker),
+            "type": "eu.ilonet.msg.receipt.v1",
+            "time": at,
+            "recordedtime": at,
+            "datacontenttype": "application/json",
+            "originator": issuer.operator,
+            "purpose": "ctl",
+            "dataclassification": "LIMITE",
+            "datacategory": "none",
+            "tlp": "TLP:AMBER",
+            "audience": self.party,
+            "data": data,
+        })
+    }
+
+    /// A UUID of version 8 (RFC 9562: content of our own), from what the receipt answers.
+    fn event_id(&self, issuer: &Issuer) -> String {
+        let Digest(bytes) = Digest::of_two(issuer.broker.as_bytes(), self.message_id().as_bytes());
+        let mut short = [0_u8; 16];
+        short.copy_from_slice(&bytes[..16]);
+        uuid::Builder::from_custom_bytes(short).into_uuid().to_string()
+    }
+}
