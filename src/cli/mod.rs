@@ -1,0 +1,138 @@
+//! The door: what an operator or an integrator types. Data goes to stdout, words to stderr.
+//!
+//! Each command is a file. None of them holds a rule or touches sled or NATS directly.
+
+mod archive;
+mod data;
+mod exit;
+mod publish;
+mod schema;
+mod serve;
+mod subscribe;
+mod up;
+mod validate;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Information exchange broker of the European network of immigration liaison officers.
+#[derive(Debug, Parser)]
+#[command(name = "liaison", version, propagate_version = true, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// How much to log: error, warn, info, debug, or a tracing filter.
+    #[arg(long, global = true, env = "LIAISON_LOG", default_value = "info")]
+    log: String,
+    /// Log as JSON lines.
+    #[arg(long, global = true, env = "LIAISON_LOG_JSON")]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 65 data invalid, 69 NATS or daemon unreachable, \
+    74 I/O, 77 not permitted, 78 configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything on one machine: registry, keys, nats-server, streams, broker.
+    Up(up::Args),
+    /// The daemon against an existing NATS.
+    Serve(serve::Args),
+    /// Check configuration, registry, schemas, archive and NATS; all faults at once.
+    Check(serve::CheckArgs),
+    /// Publish JSON or NDJSON messages and print one receipt a line.
+    Publish(publish::Args),
+    /// Read a mailbox, one NDJSON line a message.
+    Subscribe(subscribe::Args),
+    /// Judge messages offline with the daemon's own code.
+    Validate(validate::Args),
+    /// The schemas in force.
+    #[command(subcommand)]
+    Schema(schema::Command),
+    /// Write nats-server configuration and keys from the registry.
+    NatsConfig(up::NatsConfigArgs),
+    /// Look into a data directory offline.
+    #[command(subcommand)]
+    Archive(archive::Command),
+    /// Print shell completions.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages to a directory, or the main page to stdout.
+    Man {
+        /// Directory for all pages.
+        directory: Option<PathBuf>,
+    },
+}
+
+/// Runs the command line and says how to exit.
+#[must_use]
+pub fn run() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli);
+    let ended = match cli.command {
+        Command::Up(args) => block_on(up::run(args)),
+        Command::Serve(args) => block_on(serve::run(args)),
+        Command::Check(args) => block_on(serve::check(args)),
+        Command::Publish(args) => block_on(publish::run(args)),
+        Command::Subscribe(args) => block_on(subscribe::run(args)),
+        Command::Validate(args) => validate::run(&args),
+        Command::Schema(command) => schema::run(&command),
+        Command::NatsConfig(args) => up::nats_config(&args),
+        Command::Archive(command) => archive::run(&command),
+        Command::Completion { shell } => completion(shell),
+        Command::Man { directory } => man(directory.as_deref()),
+    };
+    exit::code(ended)
+}
+
+fn start_log(cli: &Cli) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(format!("{},async_nats=warn,sled=warn", cli.log))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if cli.log_json {
+        log.json().init();
+    } else {
+        let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && no_colour().is_none();
+        log.with_ansi(colour).init();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "NO_COLOR is a convention of its own, not a flag of ours")]
+fn no_colour() -> Option<std::ffi::OsString> {
+    std::env::var_os("NO_COLOR")
+}
+
+fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Io, format!("starting the runtime: {error}")))?;
+    runtime.block_on(work)
+}
+
+fn completion(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "liaison", &mut text);
+    exit::print(&text)
+}
+
+fn man(directory: Option<&std::path::Path>) -> Result<Exit, Failure> {
+    let Some(directory) = directory else {
+        let mut text = Vec::new();
+        clap_mangen::Man::new(Cli::command())
+            .render(&mut text)
+            .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+        return exit::print(&text);
+    };
+    std::fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", directory.display())))?;
+    Ok(Exit::Ok)
+}

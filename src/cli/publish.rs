@@ -1,0 +1,118 @@
+//! `liaison publish`: sends messages and prints one receipt a line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::data::{Where, read_messages};
+use super::exit::line;
+use super::{Exit, Failure};
+use crate::client::{Error, Publisher};
+use crate::message::names::{PartyId, PostId};
+use crate::message::time;
+use crate::rules::verdict;
+use crate::wire::keys;
+
+/// Arguments of `publish`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Where,
+    /// The publishing authority.
+    #[arg(long = "as", env = "LIAISON_AS")]
+    party: PartyId,
+    /// Publish as this post instead of the authority's system user.
+    #[arg(long, env = "LIAISON_POST")]
+    post: Option<PostId>,
+    /// Publish on this subject instead of the one the envelope calls for.
+    #[arg(long, env = "LIAISON_SUBJECT")]
+    subject: Option<String>,
+    /// Fill `id` and `recordedtime` where they are missing.
+    #[arg(long, env = "LIAISON_FILL")]
+    fill: bool,
+    /// Seconds to wait for each receipt.
+    #[arg(long, env = "LIAISON_TIMEOUT", default_value_t = 30)]
+    timeout: u64,
+    /// JSON or NDJSON files, `-` for stdin.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// Runs it.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let messages = read_messages(&args.files)?;
+    let seed = keys::read_seed(&args.place.key_file(&args.party, args.post.as_ref())).map_err(|error| not_permitted(&error))?;
+    let url = args.place.url()?;
+    let mut publisher = Publisher::connect(&url, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
+    let progress = progress(messages.len());
+    let mut refused = false;
+    for (name, bytes) in messages {
+        let bytes = if args.fill { fill(&bytes).unwrap_or(bytes) } else { bytes };
+        let subject = args.subject.clone().or_else(|| verdict::expected_subject(&bytes)).unwrap_or_else(|| fallback(&args));
+        let id = readable_id(&bytes);
+        let patience = Duration::from_secs(args.timeout);
+        let receipt = publisher
+            .publish(&subject, id.as_deref(), Bytes::from(bytes), patience)
+            .await
+            .map_err(|error| Failure::new(exit_of(&error), format!("{name}: {error}")))?;
+        refused |= !matches!(receipt["data"]["outcome"].as_str(), Some("accepted" | "duplicate"));
+        progress.inc(1);
+        if !line(&receipt)? {
+            break;
+        }
+    }
+    progress.finish_and_clear();
+    Ok(if refused { Exit::DataInvalid } else { Exit::Ok })
+}
+
+/// A bar on stderr, only on a terminal and only where there is something to wait for.
+fn progress(count: usize) -> indicatif::ProgressBar {
+    if count > 20 { indicatif::ProgressBar::new(count as u64) } else { indicatif::ProgressBar::hidden() }
+}
+
+/// Where bytes go that nothing can be read from: they are refused there, with a receipt.
+fn fallback(args: &Args) -> String {
+    let post = args.post.as_ref().map_or("system", PostId::as_str);
+    format!("ilo.in.{}.{post}.net.unknown.unknown.zz", args.party)
+}
+
+fn readable_id(bytes: &[u8]) -> Option<String> {
+    let value = crate::message::json::read(bytes).ok()?;
+    let id = value.get("id")?.as_str()?;
+    crate::message::names::MessageId::parse(id).ok().map(|id| id.to_string())
+}
+
+/// Adds `id` and `recordedtime` if they are missing; everything else keeps its order and spelling.
+fn fill(bytes: &[u8]) -> Option<Vec<u8>> {
+    let Value::Object(event) = crate::message::json::read(bytes).ok()? else { return None };
+    let mut added = Map::new();
+    if !event.contains_key("id") {
+        added.insert("id".into(), uuid::Uuid::now_v7().to_string().into());
+    }
+    if !event.contains_key("recordedtime") {
+        added.insert("recordedtime".into(), time::rfc3339(time::now()).into());
+    }
+    if added.is_empty() {
+        return None;
+    }
+    added.extend(event);
+    serde_json::to_vec(&Value::Object(added)).ok()
+}
+
+fn not_permitted(error: &crate::wire::Error) -> Failure {
+    Failure::new(Exit::NotPermitted, error.to_string())
+}
+
+/// How a client error ends the command.
+pub fn unreachable(error: Error) -> Failure {
+    Failure::new(exit_of(&error), error.to_string())
+}
+
+fn exit_of(error: &Error) -> Exit {
+    match error {
+        Error::Wire(crate::wire::Error::Denied(_)) => Exit::NotPermitted,
+        _ => Exit::Unreachable,
+    }
+}

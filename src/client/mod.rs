@@ -1,0 +1,125 @@
+//! What a member-state system in Rust uses: publish and get the receipt, read the mailbox.
+//!
+//! It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
+//! stored one as the truth, an ordinary pull consumer. It never sees archive or rules.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::message::names::{PartyId, PostId};
+use crate::wire::connect;
+use crate::wire::mailbox::{Letter, Mailbox, MailboxError};
+use crate::wire::outbox::{Outbox, OutboxError};
+
+/// Why a client could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// NATS cannot be reached or does not let this key in.
+    #[error("NATS: {0}")]
+    Wire(#[from] crate::wire::Error),
+    /// Publishing.
+    #[error("publish: {0}")]
+    Publish(#[from] OutboxError),
+    /// Reading the mailbox.
+    #[error("mailbox: {0}")]
+    Mailbox(#[from] MailboxError),
+}
+
+/// A publisher: one user of a party.
+pub struct Publisher {
+    outbox: Outbox,
+}
+
+impl Publisher {
+    /// Connects with a user's seed and listens for receipts.
+    ///
+    /// # Errors
+    /// NATS cannot be reached, or the key is not let in.
+    pub async fn connect(url: &str, seed: &str, party: PartyId, post: Option<PostId>) -> Result<Self, Error> {
+        let nats = connect::connect_party(url, seed, &party, post.as_ref()).await?;
+        Ok(Self { outbox: Outbox::open(nats, party, post).await? })
+    }
+
+    /// Publishes one message and waits at most `patience` for its receipt.
+    ///
+    /// # Errors
+    /// Not queued, or no receipt in time: the caller keeps the message and sends the same bytes again.
+    pub async fn publish(
+        &mut self,
+        subject: &str,
+        id: Option<&str>,
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<Value, Error> {
+        Ok(self.outbox.publish(subject, id, payload, patience).await?)
+    }
+}
+
+/// A delivered message.
+#[derive(Debug)]
+pub struct Delivered {
+    /// Dense per recipient, from 1.
+    pub feed_seq: u64,
+    /// RFC 3339.
+    pub archived_at: String,
+    /// `sha256:<hex>` of the payload.
+    pub digest: String,
+    /// Running digest of the feed, hexadecimal.
+    pub feed_digest: String,
+    /// The received bytes.
+    pub payload: Bytes,
+    letter: Letter,
+}
+
+/// A reader of one party's mailbox.
+pub struct Subscriber {
+    mailbox: Mailbox,
+}
+
+impl Subscriber {
+    /// Connects as the system user of a party.
+    ///
+    /// # Errors
+    /// NATS cannot be reached, or the key is not let in.
+    pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
+        let nats = connect::connect_party(url, seed, party, None).await?;
+        Ok(Self { mailbox: Mailbox::of(nats, party) })
+    }
+
+    /// What is there or comes within `wait`, at most `most` messages.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub async fn next(&self, most: usize, wait: Duration) -> Result<Vec<Delivered>, Error> {
+        let letters = self.mailbox.pull(most, wait).await?;
+        Ok(letters
+            .into_iter()
+            .map(|letter| Delivered {
+                feed_seq: letter.header("Ilo-Feed-Seq").parse().unwrap_or_default(),
+                archived_at: letter.header("Ilo-Archived-At"),
+                digest: letter.header("Ilo-Digest"),
+                feed_digest: letter.header("Ilo-Feed-Digest"),
+                payload: letter.payload(),
+                letter,
+            })
+            .collect())
+    }
+
+    /// Acknowledges a message: it will not come again.
+    ///
+    /// # Errors
+    /// NATS went away.
+    pub async fn acknowledge(&self, delivered: &Delivered) -> Result<(), Error> {
+        Ok(self.mailbox.acknowledge(&delivered.letter).await?)
+    }
+
+    /// Makes sure that acknowledgements are sent.
+    ///
+    /// # Errors
+    /// NATS went away.
+    pub async fn flush(&self) -> Result<(), Error> {
+        Ok(self.mailbox.flush().await?)
+    }
+}

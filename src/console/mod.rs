@@ -1,0 +1,61 @@
+//! The window for operators: `/livez`, `/readyz`, `/metrics` on a loopback address.
+//!
+//! It shows counts and states, never content, and changes nothing.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::View;
+
+/// Binds the address; port 0 takes a free one.
+///
+/// # Errors
+/// The address cannot be had.
+pub async fn bind(listen: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Serves until stopped.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(listener: TcpListener, view: View, stop: CancellationToken) -> std::io::Result<()> {
+    let app = Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing here"))
+        .with_state(view);
+    axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn ready(State(view): State<View>) -> Response {
+    let checks = view.checks();
+    let fine = checks.iter().all(|(_, fine, _)| *fine);
+    let lines: Vec<_> =
+        checks.iter().map(|(name, fine, words)| json!({ "check": name, "ok": fine, "detail": words })).collect();
+    let body = json!({ "ready": fine, "checks": lines }).to_string();
+    let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn metrics(State(view): State<View>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], view.metrics.text()).into_response()
+}
+
+/// An error as RFC 9457 asks.
+fn problem(status: StatusCode, title: &str) -> Response {
+    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16() }).to_string();
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+}
