@@ -25,3 +25,9 @@ pub fn parse(text: &str) -> Option<Timestamp> {
 pub fn rfc3339(at: Timestamp) -> String {
     format!("{at:.3}")
 }
+
+/// A stopwatch that no clock change can fool.
+#[must_use]
+pub fn stopwatch() -> std::time::Instant {
+    std::time::Instant::now()
+}

@@ -1,0 +1,257 @@
+//! The journal: segment files of frames. Its fdatasync is the commit point of the whole house.
+//!
+//! A crash in the middle of an append leaves a torn frame at the very end; it was never receipted, so it is cut and
+//! reported. A frame that is bad with a good one behind it is damage, and is never cut: the house refuses to open and
+//! names the place. After a failed write or sync nothing is written any more.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::frame::{self, HEADER, Header};
+use super::record::Record;
+use super::{Error, Fault};
+use crate::message::digest::Digest;
+
+/// A segment is rolled at this size.
+const SEGMENT: u64 = 64 << 20;
+
+/// Where a frame stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Index into the list of segments.
+    pub segment: usize,
+    /// Byte offset of the header.
+    pub offset: u64,
+    /// The header.
+    pub header: Header,
+}
+
+/// A journal opened for appending.
+#[derive(Debug)]
+pub struct Journal {
+    directory: PathBuf,
+    segments: Vec<PathBuf>,
+    file: File,
+    size: u64,
+    head: Digest,
+    next: u64,
+    broken: bool,
+}
+
+/// What opening found.
+#[derive(Debug)]
+pub struct Found {
+    /// All frames in order.
+    pub places: Vec<Place>,
+    /// All segment files.
+    pub segments: Vec<PathBuf>,
+    /// Bytes cut from a torn tail.
+    pub cut: u64,
+}
+
+impl Journal {
+    /// Opens or begins a journal: checks every header and the chain, every checksum of the last segment, cuts a torn
+    /// tail.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Damaged`] with file, offset and the first sequence concerned.
+    pub fn open(directory: &Path) -> Result<(Self, Found), Error> {
+        std::fs::create_dir_all(directory).map_err(|error| Error::at(directory, error))?;
+        let mut found = walk(directory)?;
+        if found.cut > 0
+            && let Some(last) = found.segments.last()
+        {
+            let file = OpenOptions::new().write(true).open(last).map_err(|error| Error::at(last, error))?;
+            let good = found.places.iter().rfind(|place| place.segment + 1 == found.segments.len());
+            let end = good.map_or(0, |place| place.offset + HEADER as u64 + u64::from(place.header.len));
+            file.set_len(end).and_then(|()| file.sync_all()).map_err(|error| Error::at(last, error))?;
+        }
+        let head = found.places.last().map_or(Digest::default(), |place| place.header.hash());
+        let next = found.places.last().map_or(1, |place| place.header.last() + 1);
+        if found.segments.is_empty() {
+            found.segments.push(begin(directory, next)?);
+        }
+        let last = found.segments.last().cloned().unwrap_or_default();
+        let file = OpenOptions::new().append(true).open(&last).map_err(|error| Error::at(&last, error))?;
+        let size = file.metadata().map_err(|error| Error::at(&last, error))?.len();
+        let journal = Self {
+            directory: directory.to_owned(),
+            segments: found.segments.clone(),
+            file,
+            size,
+            head,
+            next,
+            broken: false,
+        };
+        Ok((journal, found))
+    }
+
+    /// Sequence of the next record.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Appends one frame and waits until it is on stable storage.
+    ///
+    /// # Errors
+    /// [`Error::Io`] once, [`Error::Poisoned`] ever after: the kernel may have dropped the pages, and trying again would
+    /// be believing.
+    pub fn append(&mut self, raw: &[u8], committed_ms: i64) -> Result<Place, Error> {
+        if self.broken {
+            return Err(Error::Poisoned);
+        }
+        let (header, bytes) = frame::encode(0, self.head, committed_ms, raw, self.next)?;
+        self.broken = true;
+        if self.size >= SEGMENT {
+            self.roll()?;
+        }
+        let path = self.segments.last().cloned().unwrap_or_default();
+        self.file.write_all(&bytes).map_err(|error| Error::at(&path, error))?;
+        self.file.sync_data().map_err(|error| Error::at(&path, error))?;
+        self.broken = false;
+        let place = Place { segment: self.segments.len() - 1, offset: self.size, header };
+        self.size += bytes.len() as u64;
+        self.head = header.hash();
+        self.next = header.last() + 1;
+        Ok(place)
+    }
+
+    /// The segment files, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[PathBuf] {
+        &self.segments
+    }
+
+    fn roll(&mut self) -> Result<(), Error> {
+        let path = begin(&self.directory, self.next)?;
+        self.file = OpenOptions::new().append(true).open(&path).map_err(|error| Error::at(&path, error))?;
+        self.segments.push(path);
+        self.size = 0;
+        Ok(())
+    }
+}
+
+/// Makes a segment file and syncs the directory, so that a crash cannot forget the file's name.
+fn begin(directory: &Path, first: u64) -> Result<PathBuf, Error> {
+    let path = directory.join(format!("seg-{first:020}.liaj"));
+    File::create_new(&path).map_err(|error| Error::at(&path, error))?;
+    File::open(directory).and_then(|dir| dir.sync_all()).map_err(|error| Error::at(directory, error))?;
+    Ok(path)
+}
+
+/// Reads the records of a frame.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Damaged`].
+pub fn read(segments: &[PathBuf], place: &Place) -> Result<Vec<Record>, Error> {
+    let path = segments.get(place.segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
+    let file = File::open(path).map_err(|error| Error::at(path, error))?;
+    let mut payload = vec![0; place.header.len as usize];
+    file.read_exact_at(&mut payload, place.offset + HEADER as u64).map_err(|error| Error::at(path, error))?;
+    if !place.header.covers(&payload) {
+        return Err(damaged(path, place.offset, place.header.first));
+    }
+    frame::decode(&place.header, &payload)
+}
+
+fn damaged(path: &Path, offset: u64, first: u64) -> Error {
+    Error::Damaged { file: path.to_owned(), offset, first }
+}
+
+/// Walks a journal without changing it.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Damaged`].
+pub fn walk(directory: &Path) -> Result<Found, Error> {
+    let segments = segments_in(directory)?;
+    let mut found = Found { places: Vec::new(), segments: segments.clone(), cut: 0 };
+    for (segment, path) in segments.iter().enumerate() {
+        walk_segment(path, segment, segment + 1 == segments.len(), &mut found)?;
+    }
+    Ok(found)
+}
+
+fn segments_in(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut segments = Vec::new();
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(segments),
+        entries => entries.map_err(|error| Error::at(directory, error))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| Error::at(directory, error))?.path();
+        if path.extension().is_some_and(|ending| ending == "liaj") {
+            segments.push(path);
+        }
+    }
+    segments.sort();
+    Ok(segments)
+}
+
+/// One segment: of the last one every checksum is verified, of the others the headers and the chain, so that a start
+/// does not read the whole journal.
+fn walk_segment(path: &Path, segment: usize, last: bool, found: &mut Found) -> Result<(), Error> {
+    let file = File::open(path).map_err(|error| Error::at(path, error))?;
+    let size = file.metadata().map_err(|error| Error::at(path, error))?.len();
+    let mut offset = 0;
+    while offset < size {
+        let (prev, next) = match found.places.last() {
+            Some(place) => (place.header.hash(), place.header.last() + 1),
+            None => (Digest::default(), 1),
+        };
+        let header = read_header(&file, path, offset, size)?;
+        let good = header.filter(|header| {
+            header.prev == prev
+                && header.first == next
+                && offset + HEADER as u64 + u64::from(header.len) <= size
+                && (!last || covered(&file, header, offset))
+        });
+        let Some(header) = good else {
+            if !last || good_frame_behind(&file, path, offset + 1, size)? {
+                return Err(damaged(path, offset, next));
+            }
+            found.cut = size - offset;
+            return Ok(());
+        };
+        found.places.push(Place { segment, offset, header });
+        offset += HEADER as u64 + u64::from(header.len);
+    }
+    Ok(())
+}
+
+fn read_header(file: &File, path: &Path, offset: u64, size: u64) -> Result<Option<Header>, Error> {
+    if offset + HEADER as u64 > size {
+        return Ok(None);
+    }
+    let mut bytes = [0; HEADER];
+    file.read_exact_at(&mut bytes, offset).map_err(|error| Error::at(path, error))?;
+    Ok(Header::read(&bytes))
+}
+
+fn covered(file: &File, header: &Header, offset: u64) -> bool {
+    let mut payload = vec![0; header.len as usize];
+    file.read_exact_at(&mut payload, offset + HEADER as u64).is_ok() && header.covers(&payload)
+}
+
+/// Whether a whole frame stands anywhere behind: then this is damage in the middle, not a torn tail.
+fn good_frame_behind(file: &File, path: &Path, from: u64, size: u64) -> Result<bool, Error> {
+    let len = usize::try_from(size - from).map_err(|_| Error::Corrupt("a segment beyond memory"))?;
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, from).map_err(|error| Error::at(path, error))?;
+    Ok(bytes.windows(4).enumerate().filter(|(_, window)| *window == b"LIAF").any(|(at, _)| {
+        Header::read(&bytes[at..]).is_some_and(|header| {
+            bytes
+                .get(at + HEADER..at + HEADER + header.len as usize)
+                .is_some_and(|payload| header.covers(payload))
+        })
+    }))
+}
+
+/// The fault of an operation on a path.
+impl Error {
+    pub(super) fn at(path: &Path, error: std::io::Error) -> Self {
+        Self::Io(Fault::new(&path.display().to_string(), error))
+    }
+}

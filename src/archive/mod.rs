@@ -1,0 +1,208 @@
+//! The memory: what was receipted is here, byte for byte, whatever happens to the process.
+//!
+//! ```text
+//! commit -> frame -> journal (fdatasync: the promise) -> tail in memory -> block of 256 -> sled, with its zone
+//! ```
+//! The journal is the truth and can be read without sled; sled is what queries and starts are fast with, and is built
+//! anew from the journal whenever it is missing, behind or damaged. One thread writes; readers never wait for a sync.
+//! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
+
+mod feeds;
+mod frame;
+mod journal;
+mod open;
+mod read_only;
+mod reader;
+mod record;
+mod seal;
+mod store;
+mod zone;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use self::feeds::Feeds;
+pub use self::open::{Options, Recovery};
+pub use self::read_only::{ReadOnly, Stats};
+pub use self::reader::{FeedItem, Reader};
+pub use self::record::{Draft, Entry, Record, RefusedTarget, Summary};
+
+use self::journal::Journal;
+use self::reader::Tail;
+use self::seal::Sealer;
+use crate::message::digest::Digest;
+use crate::message::names::PartyId;
+use crate::message::time;
+
+/// Records in a block.
+pub(crate) const BLOCK: usize = 256;
+
+/// What the file system said, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {source}")]
+pub struct Fault {
+    place: String,
+    source: std::io::Error,
+}
+
+impl Fault {
+    fn new(place: &str, source: std::io::Error) -> Self {
+        Self { place: place.to_owned(), source }
+    }
+}
+
+/// Why the memory cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system.
+    #[error("{0}")]
+    Io(#[from] Fault),
+    /// Another process has this archive.
+    #[error("{0} is in use by another liaison; only one may write")]
+    Locked(PathBuf),
+    /// The journal is damaged in the middle: nothing is cut, nothing is guessed.
+    #[error("{} is damaged at byte {offset}, from archive sequence {first} on; restore it from a backup", file.display())]
+    Damaged {
+        /// The segment file.
+        file: PathBuf,
+        /// Byte offset of the bad frame.
+        offset: u64,
+        /// First sequence that cannot be read.
+        first: u64,
+    },
+    /// Bytes that are not what they must be.
+    #[error("{0}")]
+    Corrupt(&'static str),
+    /// sled failed while writing.
+    #[error("sled: {0}")]
+    Store(String),
+    /// A write or sync failed before; nothing is written any more.
+    #[error("a write failed before; restart after the disk is mended")]
+    Poisoned,
+}
+
+/// A delivery that a kept message owes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// To whom.
+    pub party: PartyId,
+    /// Dense per party, from 1.
+    pub feed_seq: u64,
+    /// Running digest of the party's feed after this message.
+    pub feed_digest: Digest,
+}
+
+/// A message that is kept. Only this room makes one, so nothing that was not kept can be delivered.
+#[derive(Debug, Clone)]
+pub struct Archived {
+    record: Arc<Record>,
+    deliveries: Arc<[Delivery]>,
+}
+
+impl Archived {
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The record, shared.
+    #[must_use]
+    pub fn record_arc(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// What is owed to whom, in the order of the recipients.
+    #[must_use]
+    pub fn deliveries(&self) -> &[Delivery] {
+        &self.deliveries
+    }
+}
+
+/// The archive opened for writing. There is one in a process, and one process for a directory.
+#[derive(Debug)]
+pub struct Archive {
+    journal: Journal,
+    reader: Reader,
+    feeds: Feeds,
+    sealer: Sealer,
+    unsealed: Vec<Arc<Record>>,
+    _lock: std::fs::File,
+}
+
+impl Archive {
+    /// Opens or begins an archive: compares journal and sled, cuts a torn tail, rebuilds what is missing.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::Damaged`], [`Error::Io`].
+    pub fn open(directory: &Path, options: &Options) -> Result<(Self, Recovery), Error> {
+        open::open(directory, options)
+    }
+
+    /// A look at the journal without sled, lock or change.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn read_only(directory: &Path) -> Result<ReadOnly, Error> {
+        ReadOnly::open(directory)
+    }
+
+    /// A reader; cheap to clone.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// Keeps these in one frame, in this order. When it returns they are on stable storage.
+    ///
+    /// # Errors
+    /// [`Error::Io`] the first time, [`Error::Poisoned`] ever after: the caller must stop giving receipts.
+    pub fn commit(&mut self, drafts: Vec<Draft>) -> Result<Vec<Archived>, Error> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = time::now().as_millisecond();
+        let records: Vec<Arc<Record>> = (self.journal.next()..)
+            .zip(drafts)
+            .map(|(seq, draft)| Arc::new(Record::from_draft(draft, seq, now)))
+            .collect();
+        let place = self.journal.append(&frame::pack(&records)?, now)?;
+        let kept: Vec<Archived> = records.into_iter().map(|record| self.owe(record)).collect();
+        let tails = kept.iter().map(|kept| Tail { kept: kept.clone() });
+        self.reader.append(place, self.journal.segments(), tails, &self.feeds);
+        self.unsealed.extend(kept.iter().map(|kept| Arc::clone(&kept.record)));
+        while self.unsealed.len() >= BLOCK {
+            let block = self.unsealed.drain(..BLOCK).collect();
+            self.sealer.seal(block)?;
+        }
+        Ok(kept)
+    }
+
+    fn owe(&mut self, record: Arc<Record>) -> Archived {
+        let deliveries = owed(&record, &mut self.feeds);
+        Archived { record, deliveries }
+    }
+
+    /// Ends the writing: sealed blocks reach sled, the rest stays in the journal.
+    ///
+    /// # Errors
+    /// What the sealing thread failed with.
+    pub fn close(self) -> Result<(), Error> {
+        self.sealer.close()
+    }
+}
+
+/// The deliveries of a record; `feeds` moves on.
+fn owed(record: &Record, feeds: &mut Feeds) -> Arc<[Delivery]> {
+    let recipients = if record.is_delivered() { record.recipients.as_slice() } else { &[] };
+    recipients
+        .iter()
+        .map(|entry| {
+            let (feed_seq, feed_digest) = feeds.push(&entry.party, record.digest);
+            Delivery { party: entry.party.clone(), feed_seq, feed_digest }
+        })
+        .collect()
+}

@@ -1,0 +1,105 @@
+//! A look at the journal alone: for offline tools, beside a running broker or after it.
+//!
+//! Takes no lock, opens no sled, changes nothing; a torn tail is simply not read.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Error;
+use super::journal::{self, Found};
+use super::record::Record;
+use crate::message::time::{Timestamp, rfc3339};
+
+/// A journal opened for reading.
+#[derive(Debug)]
+pub struct ReadOnly {
+    found: Found,
+}
+
+/// Counts over a journal.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Stats {
+    /// Records.
+    pub records: u64,
+    /// Frames.
+    pub frames: usize,
+    /// Segment files.
+    pub segments: usize,
+    /// Bytes of the journal.
+    pub journal_bytes: u64,
+    /// Bytes of the received messages that are kept.
+    pub payload_bytes: u64,
+    /// Records by outcome and code.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Accepted records by type.
+    pub types: BTreeMap<String, u64>,
+    /// Deliveries owed.
+    pub deliveries: u64,
+    /// First archive time.
+    pub first: Option<String>,
+    /// Last archive time.
+    pub last: Option<String>,
+    /// Hash of the last frame: the head of the chain.
+    pub chain_head: Option<String>,
+    /// Bytes of a torn frame at the end, which was never receipted.
+    pub torn_bytes: u64,
+}
+
+impl ReadOnly {
+    pub(super) fn open(directory: &Path) -> Result<Self, Error> {
+        let journal = directory.join("journal");
+        if !journal.is_dir() {
+            let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
+            return Err(Error::at(&journal, missing));
+        }
+        Ok(Self { found: journal::walk(&journal)? })
+    }
+
+    /// Counts everything; reads and checks the whole journal.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] at the first place that is not what was written.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let mut stats = Stats {
+            frames: self.found.places.len(),
+            segments: self.found.segments.len(),
+            torn_bytes: self.found.cut,
+            chain_head: self.found.places.last().map(|place| place.header.hash().hex()),
+            ..Stats::default()
+        };
+        for path in &self.found.segments {
+            stats.journal_bytes += std::fs::metadata(path).map_err(|error| Error::at(path, error))?.len();
+        }
+        for record in self.records(1) {
+            let record = record?;
+            let at = Timestamp::from_millisecond(record.archived_ms).map(rfc3339).ok();
+            stats.first = stats.first.or_else(|| at.clone());
+            stats.last = at;
+            stats.records += 1;
+            stats.payload_bytes += record.payload.len() as u64;
+            stats.deliveries += record.recipients.len() as u64;
+            let code = record.code.map_or("", crate::message::outcome::Code::as_str);
+            let outcome = format!("{} {code}", record.outcome.as_str());
+            *stats.outcomes.entry(outcome.trim_end().to_owned()).or_default() += 1;
+            if let Some(summary) = &record.summary {
+                *stats.types.entry(summary.kind.to_string()).or_default() += 1;
+            }
+        }
+        Ok(stats)
+    }
+
+    /// The records from a sequence on.
+    pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+        let start = self.found.places.partition_point(|place| place.header.last() < from);
+        self.found.places[start..].iter().flat_map(move |place| {
+            let read = journal::read(&self.found.segments, place);
+            let (records, error) = match read {
+                Ok(records) => (records, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            records.into_iter().filter(move |record| record.seq >= from).map(Ok).chain(error)
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! What is kept of one message, and its bytes on disk.
+//!
+//! A record never changes once it has a sequence. Refused messages keep digest, code and places, not their content:
+//! spillage and unlawful personal data are not stored. The bytes are postcard, which is not self-describing: a field
+//! may only be added together with a new frame version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::digest::Digest;
+use crate::message::names::{MessageId, PartyId, TypeId};
+use crate::message::outcome::{Code, Fault, Outcome};
+use crate::message::raw::Position;
+
+/// A party and why it got a message, or why not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The party.
+    pub party: PartyId,
+    /// A stable word.
+    pub why: String,
+}
+
+/// The envelope in so far as queries and later rules need it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// `source`.
+    pub source: String,
+    /// `id`.
+    pub id: MessageId,
+    /// Type id.
+    pub kind: TypeId,
+    /// Major version.
+    pub major: u32,
+    /// `originator`.
+    pub originator: PartyId,
+    /// Plane token.
+    pub plane: String,
+    /// `subject`.
+    pub country: Option<String>,
+    /// `time`, Unix milliseconds.
+    pub time_ms: i64,
+    /// `audience`, split.
+    pub audience: Vec<String>,
+}
+
+/// What could be read of a refused message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedTarget {
+    /// `source`, or empty.
+    pub source: String,
+    /// `id`, if readable.
+    pub id: Option<MessageId>,
+    /// Post token of the subject, or `system`.
+    pub post: String,
+}
+
+/// A record before it has a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Accepted, quarantined or rejected.
+    pub outcome: Outcome,
+    /// Whose intake stream.
+    pub party: PartyId,
+    /// Where in it.
+    pub position: Position,
+    /// NATS subject as stored there.
+    pub subject: String,
+    /// When the stream took it, Unix milliseconds.
+    pub arrived_ms: i64,
+    /// Digest of the received bytes.
+    pub digest: Digest,
+    /// The received bytes; empty if rejected.
+    pub payload: Vec<u8>,
+    /// The envelope; `None` if refused.
+    pub summary: Option<Summary>,
+    /// The code, if refused.
+    pub code: Option<Code>,
+    /// Places, if refused; remarks, if accepted.
+    pub detail: Vec<Fault>,
+    /// Who gets it, sorted by party.
+    pub recipients: Vec<Entry>,
+    /// Who was named or grouped but does not get it, sorted by party.
+    pub withheld: Vec<Entry>,
+    /// What could be read, if refused.
+    pub target: Option<RefusedTarget>,
+    /// Older than the rules want it.
+    pub late: bool,
+}
+
+/// A kept record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Archive sequence, dense from 1 over all records.
+    pub seq: u64,
+    /// When it was archived, Unix milliseconds.
+    pub archived_ms: i64,
+    /// See [`Draft::outcome`].
+    pub outcome: Outcome,
+    /// See [`Draft::party`].
+    pub party: PartyId,
+    /// See [`Draft::position`].
+    pub position: Position,
+    /// See [`Draft::subject`].
+    pub subject: String,
+    /// See [`Draft::arrived_ms`].
+    pub arrived_ms: i64,
+    /// See [`Draft::digest`].
+    pub digest: Digest,
+    /// See [`Draft::payload`].
+    #[serde(with = "bytes_of")]
+    pub payload: Vec<u8>,
+    /// See [`Draft::summary`].
+    pub summary: Option<Summary>,
+    /// See [`Draft::code`].
+    pub code: Option<Code>,
+    /// See [`Draft::detail`].
+    pub detail: Vec<Fault>,
+    /// See [`Draft::recipients`].
+    pub recipients: Vec<Entry>,
+    /// See [`Draft::withheld`].
+    pub withheld: Vec<Entry>,
+    /// See [`Draft::target`].
+    pub target: Option<RefusedTarget>,
+    /// See [`Draft::late`].
+    pub late: bool,
+}
+
+impl Record {
+    /// A draft with its place in the archive.
+    #[must_use]
+    pub(super) fn from_draft(draft: Draft, seq: u64, archived_ms: i64) -> Self {
+        Self {
+            seq,
+            archived_ms,
+            outcome: draft.outcome,
+            party: draft.party,
+            position: draft.position,
+            subject: draft.subject,
+            arrived_ms: draft.arrived_ms,
+            digest: draft.digest,
+            payload: draft.payload,
+            summary: draft.summary,
+            code: draft.code,
+            detail: draft.detail,
+            recipients: draft.recipients,
+            withheld: draft.withheld,
+            target: draft.target,
+            late: draft.late,
+        }
+    }
+
+    /// True if it stands in the feeds of its recipients.
+    #[must_use]
+    pub fn is_delivered(&self) -> bool {
+        self.outcome == Outcome::Accepted
+    }
+
+    /// `source` and `id` under which a second sending is recognised. Rejected messages have none: a mended one may come
+    /// under the same id.
+    #[must_use]
+    pub fn identity(&self) -> Option<(&str, &MessageId)> {
+        match (self.outcome, &self.summary, &self.target) {
+            (Outcome::Accepted, Some(summary), _) => Some((&summary.source, &summary.id)),
+            (Outcome::Quarantined, _, Some(target)) => {
+                target.id.as_ref().map(|id| (target.source.as_str(), id))
+            }
+            _ => None,
+        }
+    }
+}
+
+mod bytes_of {
+    //! Bytes in one piece; serde would write a `Vec<u8>` item by item.
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl serde::de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}

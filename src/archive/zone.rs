@@ -1,0 +1,141 @@
+//! A zone: what is known of a block without reading it, so that queries skip blocks instead of reading records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::feeds::Feeds;
+use super::record::Record;
+use crate::message::digest::Digest;
+use crate::message::names::{MessageId, PartyId};
+
+/// A party's share of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Its first feed sequence in the block.
+    pub first: u64,
+    /// How many deliveries.
+    pub count: u32,
+    /// Running digest before the first.
+    pub before: Digest,
+}
+
+/// Summary of the records of one block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zone {
+    /// First archive sequence.
+    pub first: u64,
+    /// Last archive sequence.
+    pub last: u64,
+    /// Earliest archive time, Unix milliseconds.
+    pub from_ms: i64,
+    /// Latest archive time, Unix milliseconds.
+    pub to_ms: i64,
+    /// Types accepted in it.
+    pub kinds: BTreeSet<String>,
+    /// Countries of the envelopes.
+    pub countries: BTreeSet<String>,
+    /// Originators.
+    pub originators: BTreeSet<PartyId>,
+    /// Feeds that go through it.
+    pub shares: BTreeMap<PartyId, Share>,
+    /// Per intake stream: epoch, lowest and highest stream sequence.
+    pub positions: BTreeMap<PartyId, (i64, u64, u64)>,
+    /// Records by outcome and code.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+impl Zone {
+    /// The zone of a block; `feeds` moves on over its records.
+    #[must_use]
+    pub fn of(records: &[Arc<Record>], feeds: &mut Feeds) -> Self {
+        let mut zone = Self {
+            first: records.first().map_or(0, |record| record.seq),
+            last: records.last().map_or(0, |record| record.seq),
+            from_ms: i64::MAX,
+            to_ms: i64::MIN,
+            kinds: BTreeSet::new(),
+            countries: BTreeSet::new(),
+            originators: BTreeSet::new(),
+            shares: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+        };
+        for record in records {
+            zone.take(record);
+            for entry in record.recipients.iter().filter(|_| record.is_delivered()) {
+                let (last, before) = feeds.head(&entry.party);
+                let share = zone.shares.entry(entry.party.clone());
+                share.or_insert(Share { first: last + 1, count: 0, before }).count += 1;
+                feeds.push(&entry.party, record.digest);
+            }
+        }
+        zone
+    }
+
+    fn take(&mut self, record: &Record) {
+        self.from_ms = self.from_ms.min(record.archived_ms);
+        self.to_ms = self.to_ms.max(record.archived_ms);
+        if let Some(summary) = &record.summary {
+            if !self.kinds.contains(summary.kind.as_str()) {
+                self.kinds.insert(summary.kind.to_string());
+            }
+            if let Some(country) =
+                summary.country.as_ref().filter(|country| !self.countries.contains(*country))
+            {
+                self.countries.insert(country.clone());
+            }
+            if !self.originators.contains(&summary.originator) {
+                self.originators.insert(summary.originator.clone());
+            }
+        }
+        let (epoch, sequence) = (record.position.epoch, record.position.sequence);
+        let range = self.positions.entry(record.party.clone()).or_insert((epoch, sequence, sequence));
+        if range.0 == epoch {
+            *range = (epoch, range.1.min(sequence), range.2.max(sequence));
+        } else {
+            *range = (epoch, sequence, sequence); // the stream was made anew; only its new life can come again
+        }
+        let code = record.code.map_or("", crate::message::outcome::Code::as_str);
+        *self
+            .outcomes
+            .entry(format!("{} {code}", record.outcome.as_str()).trim_end().to_owned())
+            .or_default() += 1;
+    }
+}
+
+/// What stands for `source` and `id` in the table of known messages: 8 bytes of SHA-256. Equal fingerprints are
+/// compared in full before anything follows from them.
+#[must_use]
+pub fn fingerprint(source: &str, id: &MessageId) -> u64 {
+    let hash = Sha256::new().chain_update(source).chain_update([0]).chain_update(id.as_str()).finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash[..8]);
+    u64::from_le_bytes(first)
+}
+
+/// The fingerprints of a block as stored: 8 bytes and the offset from the block's first sequence, little endian.
+#[must_use]
+pub fn pack_ids(records: &[Arc<Record>]) -> Vec<u8> {
+    let first = records.first().map_or(0, |record| record.seq);
+    let mut bytes = Vec::with_capacity(records.len() * 10);
+    for record in records {
+        if let Some((source, id)) = record.identity() {
+            bytes.extend_from_slice(&fingerprint(source, id).to_le_bytes());
+            let offset = u16::try_from(record.seq - first).unwrap_or(u16::MAX);
+            bytes.extend_from_slice(&offset.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// Reads what [`pack_ids`] wrote: fingerprint and archive sequence.
+pub fn unpack_ids(first: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> + '_ {
+    bytes.chunks_exact(10).filter_map(move |chunk| {
+        let print = u64::from_le_bytes(chunk[..8].try_into().ok()?);
+        let offset = u16::from_le_bytes(chunk[8..].try_into().ok()?);
+        Some((print, first + u64::from(offset)))
+    })
+}

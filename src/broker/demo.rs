@@ -1,0 +1,136 @@
+//! The simulated posts of `up --demo`: a few officers who publish valid and invalid example messages, about one a
+//! second, and one authority that reads its mailbox, so that a newcomer sees the exchange at work.
+//!
+//! All data is invented. It speaks to the broker only as its parties do, over NATS with their own keys.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::message::envelope::Source;
+use crate::message::names::{PartyId, PostId};
+use crate::message::time;
+use crate::wire::keys;
+use crate::wire::mailbox::Mailbox;
+use crate::wire::outbox::Outbox;
+use crate::wire::connect;
+
+/// The messages, from the same files that the tests use.
+const EXAMPLES: &[&str] = &[
+    include_str!("../../tests/examples/valid/01-flow-observation-mixed.json"),
+    include_str!("../../tests/examples/valid/03-smuggling-modus.json"),
+    include_str!("../../tests/examples/invalid/02-phone-in-narrative.json"),
+    include_str!("../../tests/examples/valid/04-event-incident-24h.json"),
+    include_str!("../../tests/examples/invalid/14-shares-over-one.json"),
+    include_str!("../../tests/examples/valid/02-flow-route-geojson.json"),
+    include_str!("../../tests/examples/valid/05-document-fraud.json"),
+    include_str!("../../tests/examples/invalid/33-small-cell.json"),
+];
+
+/// The clock of the examples.
+const CLOCK: &str = "2026-03-02T10:00:00Z";
+
+/// Runs until aborted.
+pub async fn run(url: String, keys: PathBuf) {
+    let reader = tokio::spawn(read(url.clone(), keys.clone()));
+    if let Err(error) = publish(&url, &keys).await {
+        tracing::error!(%error, "demo posts");
+    }
+    reader.abort();
+}
+
+async fn publish(url: &str, keys: &std::path::Path) -> Result<(), String> {
+    let mut boxes: std::collections::HashMap<String, Outbox> = std::collections::HashMap::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(900));
+    for example in EXAMPLES.iter().cycle() {
+        tick.tick().await;
+        let example: Value = serde_json::from_str(example).map_err(|error| error.to_string())?;
+        let (Some(subject), Some(message)) = (example["natsSubject"].as_str(), example.get("message")) else {
+            continue;
+        };
+        let event = freshen(message.clone());
+        let source = event["source"].as_str().and_then(Source::parse).ok_or("an example without source")?;
+        let (Some(party), post) = (source.party(), source.post()) else { continue };
+        let user = format!("{party}/{}", post.map_or("system", PostId::as_str));
+        if !boxes.contains_key(&user) {
+            boxes.insert(user.clone(), open(url, keys, party, post).await?);
+        }
+        let Some(outbox) = boxes.get_mut(&user) else { continue };
+        let id = event["id"].as_str().map(str::to_owned);
+        let body = Bytes::from(event.to_string());
+        match outbox.publish(subject, id.as_deref(), body, Duration::from_secs(10)).await {
+            Ok(receipt) => told(&user, &event, &receipt["data"]),
+            Err(error) => tracing::warn!(%user, %error, "demo post"),
+        }
+    }
+    Ok(())
+}
+
+async fn open(
+    url: &str,
+    keys_dir: &std::path::Path,
+    party: &PartyId,
+    post: Option<&PostId>,
+) -> Result<Outbox, String> {
+    let file = keys_dir.join(party.as_str()).join(format!("{}.nk", post.map_or("system", PostId::as_str)));
+    let seed = keys::read_seed(&file).map_err(|error| error.to_string())?;
+    let client = connect::connect_party(url, &seed, party, post).await.map_err(|error| error.to_string())?;
+    Outbox::open(client, party.clone(), post.cloned()).await.map_err(|error| error.to_string())
+}
+
+fn told(user: &str, event: &Value, receipt: &Value) {
+    let outcome = receipt["outcome"].as_str().unwrap_or_default();
+    let kind = event["type"].as_str().unwrap_or_default();
+    let code = receipt["code"].as_str().unwrap_or_default();
+    let recipients = receipt["recipients"].as_u64().unwrap_or_default();
+    tracing::info!(post = %user, r#type = kind, outcome, code, recipients, "receipt");
+}
+
+async fn read(url: String, keys_dir: PathBuf) {
+    let Ok(party) = PartyId::parse("fr-dnpaf") else { return };
+    let Ok(seed) = keys::read_seed(&keys_dir.join("fr-dnpaf").join("system.nk")) else { return };
+    let Ok(client) = connect::connect_party(&url, &seed, &party, None).await else { return };
+    let mailbox = Mailbox::of(client, &party);
+    loop {
+        match mailbox.pull(16, Duration::from_secs(4)).await {
+            Ok(letters) => {
+                for letter in letters {
+                    tracing::info!(to = %party, feed_seq = letter.header("Ilo-Feed-Seq"), "delivered");
+                    if mailbox.acknowledge(&letter).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "demo mailbox");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// A fresh id, and every time moved by as much as the examples' clock lies back.
+fn freshen(mut event: Value) -> Value {
+    let Some(clock) = time::parse(CLOCK) else { return event };
+    let by = time::now().duration_since(clock);
+    shift(&mut event, by);
+    event["id"] = json!(uuid::Uuid::now_v7().to_string());
+    event
+}
+
+/// Moves every RFC 3339 text with a time; dates without one stay.
+fn shift(value: &mut Value, by: jiff::SignedDuration) {
+    match value {
+        Value::String(text) => {
+            if let Some(at) = time::parse(text).and_then(|at| at.checked_add(by).ok()) {
+                *text = time::rfc3339(at);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| shift(item, by)),
+        Value::Object(members) => members.values_mut().for_each(|member| shift(member, by)),
+        _ => {}
+    }
+}
+

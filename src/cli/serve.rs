@@ -1,0 +1,171 @@
+//! `liaison serve` and `liaison check`: the daemon against an existing NATS, and everything that could keep it from
+//! starting, told at once.
+
+use std::path::{Path, PathBuf};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Failure};
+use crate::archive;
+use crate::broker::config::Config;
+use crate::broker::{Broker, Error, rulebook};
+use crate::console;
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration file.
+    #[arg(long, env = "LIAISON_CONFIG")]
+    config: PathBuf,
+    /// Take case-plane messages (personal data, Art. 10).
+    #[arg(long, env = "LIAISON_ENABLE_CASE_PLANE")]
+    enable_case_plane: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Configuration file.
+    #[arg(long, env = "LIAISON_CONFIG", default_value = "./liaison-data/liaison.toml")]
+    config: PathBuf,
+    /// Do not ask NATS.
+    #[arg(long, env = "LIAISON_NO_ENVIRONMENT")]
+    no_environment: bool,
+}
+
+/// How an error of the broker ends a command.
+#[must_use]
+pub fn failure(error: &Error) -> Failure {
+    let exit = match error {
+        Error::Configuration(_) => Exit::Configuration,
+        Error::Wire(crate::wire::Error::Denied(_)) => Exit::NotPermitted,
+        Error::Wire(crate::wire::Error::Drift(_) | crate::wire::Error::TooOld(_)) => Exit::Configuration,
+        Error::Wire(_) | Error::Nats(_) => Exit::Unreachable,
+        Error::Archive(archive::Error::Locked(_)) => Exit::Failure,
+        Error::Archive(_) => Exit::Io,
+        Error::Stage(_) | Error::Drain(_) => Exit::Failure,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+/// Reads the configuration file with the flags over it.
+pub fn configuration(file: &Path, enable_case_plane: bool) -> Result<Config, Failure> {
+    let mut config = Config::read(file).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
+    config.planes.case |= enable_case_plane;
+    Ok(config)
+}
+
+/// Runs the daemon.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let config = configuration(&args.config, args.enable_case_plane)?;
+    let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
+    let (listener, address) = console::bind(config.http.listen)
+        .await
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
+    tracing::info!(%address, "ready");
+    watch(broker, listener, &args.config, args.enable_case_plane).await
+}
+
+/// Serves until a signal or a failure; SIGHUP reloads.
+pub async fn watch(
+    mut broker: Broker,
+    listener: tokio::net::TcpListener,
+    file: &Path,
+    enable_case_plane: bool,
+) -> Result<Exit, Failure> {
+    let stop = CancellationToken::new();
+    let window = tokio::spawn(console::serve(listener, broker.view(), stop.clone()));
+    tell(&[sd_notify::NotifyState::Ready]);
+    let mut signals = Signals::new()?;
+    let failed = loop {
+        tokio::select! {
+            error = broker.failed() => break Some(error),
+            () = signals.stop() => break None,
+            _ = signals.hangup.recv() => reload(&mut broker, file, enable_case_plane),
+        }
+    };
+    tell(&[sd_notify::NotifyState::Stopping]);
+    if let Some(error) = failed {
+        // Nothing more is promised: what was not receipted stays in the intake streams.
+        return Err(failure(&error));
+    }
+    tracing::info!("draining");
+    let stopped = tokio::select! {
+        stopped = broker.stop() => stopped,
+        () = signals.stop() => Err(Error::Drain(0)),
+    };
+    stop.cancel();
+    if let Ok(Err(error)) = window.await {
+        tracing::warn!(%error, "the window for operators");
+    }
+    stopped.map_err(|error| failure(&error))?;
+    tracing::info!("stopped");
+    Ok(Exit::Ok)
+}
+
+fn tell(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+fn reload(broker: &mut Broker, file: &Path, enable_case_plane: bool) {
+    let loaded = configuration(file, enable_case_plane).map_err(|failure| vec![format!("{failure:?}")]);
+    match loaded.and_then(|config| broker.reload(config)) {
+        Ok(()) => tracing::info!("reloaded"),
+        Err(faults) => tracing::error!(?faults, "not reloaded; the old configuration stays in force"),
+    }
+    tell(&[sd_notify::NotifyState::Ready]);
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let take = |kind| signal(kind).map_err(|error| Failure::new(Exit::Io, format!("signals: {error}")));
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hangup: take(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    }
+}
+
+/// Checks everything and tells all faults.
+pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
+    let mut faults = Vec::new();
+    let config = match Config::read(&args.config) {
+        Ok(config) => config,
+        Err(fault) => return Err(Failure::new(Exit::Configuration, fault)),
+    };
+    if let Err(found) = rulebook::load(&config) {
+        faults.extend(found);
+    }
+    if config.archive.directory.join("journal").is_dir()
+        && let Err(error) = archive::Archive::read_only(&config.archive.directory).and_then(|archive| archive.stats())
+    {
+        faults.push(format!("archive: {error}"));
+    }
+    if !args.no_environment {
+        faults.extend(crate::broker::check_nats(&config).await);
+    }
+    if faults.is_empty() {
+        eprintln_ok();
+        return Ok(Exit::Ok);
+    }
+    Err(Failure::new(Exit::Configuration, faults.join("\nliaison: ")))
+}
+
+#[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]
+fn eprintln_ok() {
+    eprintln!("configuration, registry, schemas, archive: no fault found");
+}

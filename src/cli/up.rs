@@ -1,0 +1,182 @@
+//! `liaison up`: everything on one machine, as separated as production: an account a party, keys, its own nats-server.
+//!
+//! It writes what is absent and never overwrites what an operator may have changed, except the generated
+//! configuration of nats-server.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::serve::{failure, watch};
+use super::{Exit, Failure};
+use crate::broker::config::Config;
+use crate::broker::{Broker, demo};
+use crate::console;
+use crate::rules::registry::{self, Registry};
+use crate::wire::accounts::{self, Member};
+use crate::wire::keys;
+use crate::wire::server::{self, Server};
+
+/// Arguments of `up`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Data directory.
+    #[arg(long, env = "LIAISON_DATA", default_value = "./liaison-data")]
+    data: PathBuf,
+    /// The nats-server program; default: `PATH`, then where scripts/setup put it.
+    #[arg(long, env = "LIAISON_NATS_SERVER")]
+    nats_server: Option<PathBuf>,
+    /// Port of NATS on 127.0.0.1; a free one unless given.
+    #[arg(long, env = "LIAISON_NATS_PORT", default_value_t = 0)]
+    nats_port: u16,
+    /// Address of the window for operators; a free port unless given.
+    #[arg(long, env = "LIAISON_HTTP", default_value = "127.0.0.1:0")]
+    http: SocketAddr,
+    /// Take case-plane messages (personal data, Art. 10).
+    #[arg(long, env = "LIAISON_ENABLE_CASE_PLANE")]
+    enable_case_plane: bool,
+    /// Let a few simulated posts publish valid and invalid example messages, about one a second.
+    #[arg(long, env = "LIAISON_DEMO")]
+    demo: bool,
+}
+
+/// Arguments of `nats-config`.
+#[derive(Debug, clap::Args)]
+pub struct NatsConfigArgs {
+    /// Registry file; default: the demo registry.
+    #[arg(long, env = "LIAISON_REGISTRY")]
+    registry: Option<PathBuf>,
+    /// Where keys are kept and missing ones are made.
+    #[arg(long, env = "LIAISON_KEYS", default_value = "./liaison-data/keys")]
+    keys: PathBuf,
+    /// Directory of JetStream's store, for the configuration.
+    #[arg(long, env = "LIAISON_NATS_STORE", default_value = "./liaison-data/nats/store")]
+    store: PathBuf,
+    /// Address to listen on.
+    #[arg(long, env = "LIAISON_NATS_LISTEN", default_value = "127.0.0.1:4222")]
+    listen: String,
+}
+
+const CONFIG: &str = r#"# liaison.toml: written by `liaison up`; yours to change. SIGHUP reloads it.
+[broker]
+name = "liaison-1"
+
+[registry]
+file = "network.toml"
+
+[archive]
+directory = "archive"
+
+[planes]
+case = false
+"#;
+
+/// Runs it.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let config_file = prepare(&args.data)?;
+    let mut config = Config::read(&config_file).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
+    config.planes.case |= args.enable_case_plane;
+    config.nats.keys = args.data.join("keys");
+    config.http.listen = args.http;
+    let registry = read_registry(Some(&config.registry.file))?;
+    let server = start_server(&args, &registry).await?;
+    config.nats.url = server.url().to_owned();
+    let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
+    let (listener, address) = console::bind(config.http.listen)
+        .await
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
+    let endpoints = announce(&args, &config, address)?;
+    let posts = args.demo.then(|| tokio::spawn(demo::run(config.nats.url.clone(), config.nats.keys.clone())));
+    let ended = watch(broker, listener, &config_file, args.enable_case_plane).await;
+    if let Some(posts) = posts {
+        posts.abort();
+    }
+    if let Err(error) = std::fs::remove_file(&endpoints) {
+        tracing::debug!(%error, "endpoints.json");
+    }
+    server.stop().await;
+    ended
+}
+
+/// Writes what is absent.
+fn prepare(data: &Path) -> Result<PathBuf, Failure> {
+    let io = |path: &Path, error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", path.display()));
+    std::fs::create_dir_all(data).map_err(|error| io(data, error))?;
+    for (name, text) in [("network.toml", registry::DEMO), ("liaison.toml", CONFIG)] {
+        let file = data.join(name);
+        match std::fs::OpenOptions::new().write(true).create_new(true).open(&file) {
+            Ok(mut new) => std::io::Write::write_all(&mut new, text.as_bytes()).map_err(|error| io(&file, error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io(&file, error)),
+        }
+    }
+    // A stale file would send clients to a port that somebody else has by now.
+    let stale = data.join("endpoints.json");
+    match std::fs::remove_file(&stale) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&stale, error)),
+        _ => Ok(data.join("liaison.toml")),
+    }
+}
+
+fn read_registry(file: Option<&Path>) -> Result<Registry, Failure> {
+    let Some(file) = file else { return Ok(Registry::demo()) };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(Exit::Configuration, format!("{}: {error}", file.display())))?;
+    Registry::parse(&text).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(|fault| format!("{}: {fault}", file.display())).collect();
+        Failure::new(Exit::Configuration, lines.join("\n"))
+    })
+}
+
+fn members(registry: &Registry) -> Vec<Member> {
+    registry.parties().map(|party| Member { party: party.id.clone(), posts: party.posts.clone() }).collect()
+}
+
+async fn start_server(args: &Args, registry: &Registry) -> Result<Server, Failure> {
+    let unreachable = |error: crate::wire::Error| Failure::new(Exit::Unreachable, error.to_string());
+    let members = members(registry);
+    let keys = keys::ensure(&args.data.join("keys"), &members).map_err(unreachable)?;
+    let program = server::find(args.nats_server.as_deref()).map_err(unreachable)?;
+    let options = accounts::Options {
+        listen: format!("127.0.0.1:{}", if args.nats_port == 0 { -1 } else { i32::from(args.nats_port) }),
+        store: args.data.join("nats").join("store"),
+        ..accounts::Options::default()
+    };
+    let text = accounts::configuration(&members, &keys, &options);
+    Server::start(&program, &args.data.join("nats"), &text).await.map_err(unreachable)
+}
+
+/// Writes endpoints.json, atomically, as the last thing before messages are taken from outside; says what to copy.
+fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<PathBuf, Failure> {
+    let file = args.data.join("endpoints.json");
+    let value = json!({ "nats": config.nats.url, "http": format!("http://{http}"), "pid": std::process::id() });
+    let fresh = args.data.join("endpoints.json.new");
+    std::fs::write(&fresh, format!("{value}\n"))
+        .and_then(|()| std::fs::rename(&fresh, &file))
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))?;
+    let data = args.data.display();
+    say(&format!(
+        "liaison is ready.\n  NATS       {}\n  operators  http://{http}/readyz  /metrics\n  data       {data}\n\
+         publish:    liaison publish --data {data} --as it-moi --post tn-01 --fill examples/flow-observation.json\n\
+         subscribe:  liaison subscribe --data {data} --as de-bpol --count 3\n",
+        config.nats.url
+    ));
+    Ok(file)
+}
+
+#[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]
+fn say(words: &str) {
+    eprint!("{words}");
+}
+
+/// Runs `nats-config`: keys that are missing are made, the configuration goes to stdout.
+pub fn nats_config(args: &NatsConfigArgs) -> Result<Exit, Failure> {
+    let registry = read_registry(args.registry.as_deref())?;
+    let members = members(&registry);
+    let keys = keys::ensure(&args.keys, &members).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+    let options =
+        accounts::Options { listen: args.listen.clone(), store: args.store.clone(), ..accounts::Options::default() };
+    super::exit::print(accounts::configuration(&members, &keys, &options).as_bytes())
+}
+
