@@ -1,0 +1,134 @@
+//! The rules that need the memory: references to earlier messages (S-14), answers to requests (S-22).
+//!
+//! What is known of the earlier messages comes in as an argument; this file asks for it with [`needs`] and never
+//! looks it up. Whether a message is a duplicate (S-5) or one too many (S-23) is the keeper's business.
+
+use serde_json::Value;
+
+use crate::message::envelope::{Envelope, Source};
+use crate::message::names::{MessageId, PartyId, TypeId};
+use crate::message::outcome::{Code, Fault, Refused};
+
+/// An earlier message that must be looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Its source.
+    pub source: String,
+    /// Its id.
+    pub id: MessageId,
+    /// Where the reference stands.
+    pub path: String,
+}
+
+/// What the archive knows of an accepted earlier message.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Who owns it.
+    pub originator: PartyId,
+    /// Its type.
+    pub kind: TypeId,
+    /// Its version.
+    pub major: u32,
+    /// Who got it.
+    pub recipients: Vec<PartyId>,
+    /// Whom it was addressed to.
+    pub audience: Vec<String>,
+}
+
+/// The earlier messages that this one stands on, in the order of the document.
+#[must_use]
+pub fn needs(kind: &str, data: &Value) -> Vec<Need> {
+    let one = |name: &str| need(&data[name], format!("/data/{name}")).into_iter().collect();
+    match kind {
+        "msg.correction" | "msg.retraction" | "msg.release" => one("target"),
+        "rfi.response" | "case.identity-response" => one("request"),
+        "msg.erasure" => {
+            let targets = data["targets"].as_array().into_iter().flatten().enumerate();
+            targets.filter_map(|(at, target)| need(target, format!("/data/targets/{at}"))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn need(reference: &Value, path: String) -> Option<Need> {
+    let id = MessageId::parse(reference["id"].as_str()?).ok()?;
+    Some(Need { source: reference["source"].as_str()?.to_owned(), id, path })
+}
+
+/// The part of S-14 that needs no memory: a target whose source is another authority cannot be the sender's own.
+///
+/// # Errors
+/// `E-REF` with the places.
+pub fn own_targets(envelope: &Envelope, data: &Value) -> Result<(), Refused> {
+    let kind = envelope.kind.as_str();
+    if !matches!(kind, "msg.correction" | "msg.retraction" | "msg.erasure") {
+        return Ok(());
+    }
+    let foreign = needs(kind, data).into_iter().filter(|need| {
+        Source::parse(&need.source).is_none_or(|source| source.party() != Some(&envelope.originator))
+    });
+    let faults: Vec<Fault> =
+        foreign.map(|need| fault(&need.path, "is a message of another originator")).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Refused::many(Code::Ref, faults)) }
+}
+
+fn fault(path: &str, message: &str) -> Fault {
+    Fault { path: path.to_owned(), message: message.to_owned() }
+}
+
+/// S-14 and S-22. `known` answers [`needs`] in order; `new_data` judges the data of a correction by the rules of its
+/// target's type.
+///
+/// # Errors
+/// `E-REF` or `E-AUDIENCE`, or what `new_data` refuses.
+pub fn check(
+    envelope: &Envelope,
+    data: &Value,
+    known: &[Option<Known>],
+    new_data: impl Fn(&Known) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    let kind = envelope.kind.as_str();
+    for (need, known) in needs(kind, data).iter().zip(known) {
+        let Some(known) = known else {
+            return Err(Refused::many(Code::Ref, vec![fault(&need.path, "is no message known here")]));
+        };
+        let own = known.originator == envelope.originator;
+        match kind {
+            "msg.correction" | "msg.retraction" | "msg.erasure" if !own => {
+                return Err(Refused::many(Code::Ref, vec![fault(&need.path, "is a message of another originator")]));
+            }
+            "msg.correction" => new_data(known)?,
+            "msg.release" => release(envelope, data, &need.path, known)?,
+            "rfi.response" => answer(envelope, &need.path, known, "rfi.request")?,
+            "case.identity-response" => answer(envelope, &need.path, known, "case.identity-request")?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Asking is for those who hold the message, granting and refusing for its originator. Whoever is neither is told
+/// the same as for a message that does not exist.
+fn release(envelope: &Envelope, data: &Value, path: &str, known: &Known) -> Result<(), Refused> {
+    let asks = data["step"] == "ask";
+    let may = if asks { known.recipients.contains(&envelope.originator) } else { known.originator == envelope.originator };
+    if may { Ok(()) } else { Err(Refused::many(Code::Ref, vec![fault(path, "is no message known here")])) }
+}
+
+/// S-22: the request is one, the sender was asked, and the answer reaches at most the requester and whom it asked.
+fn answer(envelope: &Envelope, path: &str, known: &Known, wanted: &str) -> Result<(), Refused> {
+    if known.kind.as_str() != wanted || !known.recipients.contains(&envelope.originator) {
+        return Err(Refused::many(Code::Ref, vec![fault(path, "is no request that the sender was asked")]));
+    }
+    let within = |name: &String| {
+        *name == known.originator.as_str()
+            || known.audience.contains(name)
+            || known.recipients.iter().any(|party| party.as_str() == name)
+    };
+    if envelope.audience.iter().all(within) {
+        Ok(())
+    } else {
+        let words = "reaches further than the requester and those whom it asked";
+        Err(Refused::many(Code::Audience, vec![fault("/audience", words)]))
+    }
+}
