@@ -25,11 +25,11 @@ pub struct Raw {
     pub position: Position,
 }
 
-/// A place in an intake stream. `epoch` is the stream's creation time in Unix seconds: a stream that was wiped and
+/// A place in an intake stream. `epoch` is the stream's creation time in Unix milliseconds: a stream that was wiped and
 /// made anew counts from 1 again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Position {
-    /// Creation time of the stream, Unix seconds.
+    /// Creation time of the stream, Unix milliseconds.
     pub epoch: i64,
     /// Stream sequence, from 1.
     pub sequence: u64,

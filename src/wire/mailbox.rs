@@ -78,7 +78,11 @@ impl Mailbox {
         let deadline = tokio::time::Instant::now() + wait + Duration::from_secs(2);
         while letters.len() < batch {
             // Behind the first letter only what is already on the way is waited for.
-            let until = if letters.is_empty() { deadline } else { deadline.min(tokio::time::Instant::now() + LINGER) };
+            let until = if letters.is_empty() {
+                deadline
+            } else {
+                deadline.min(tokio::time::Instant::now() + LINGER)
+            };
             match tokio::time::timeout_at(until, answers.next()).await {
                 Ok(Some(message)) => match message.status {
                     None => letters.push(Letter { message }),
@@ -118,4 +122,3 @@ impl Mailbox {
 
 /// How long a pull waits for the next letter once it has one.
 const LINGER: Duration = Duration::from_millis(20);
-

@@ -66,8 +66,7 @@ impl Outbox {
         let token = id.map_or_else(|| format!("unreadable-{sequence}"), str::to_owned);
         let unreadable = format!("unreadable-{sequence}");
         let post = to.split('.').nth(3).filter(|token| *token != "*").unwrap_or("system");
-        let subjects =
-            [&token, &unreadable].map(|token| subject::receipt(&self.party, post, token));
+        let subjects = [&token, &unreadable].map(|token| subject::receipt(&self.party, post, token));
         let deadline = tokio::time::Instant::now() + patience;
         let mut pause = Duration::from_millis(250);
         while tokio::time::Instant::now() < deadline {
@@ -94,8 +93,8 @@ impl Outbox {
             .request_with_headers(to.to_owned(), headers, payload)
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let answer: Value =
-            serde_json::from_slice(&answer.payload).map_err(|_| failed("an answer that is no PubAck".into()))?;
+        let answer: Value = serde_json::from_slice(&answer.payload)
+            .map_err(|_| failed("an answer that is no PubAck".into()))?;
         match answer["seq"].as_u64() {
             Some(sequence) => Ok(sequence),
             None => Err(failed(answer["error"]["description"].as_str().unwrap_or("refused").to_owned())),

@@ -60,7 +60,7 @@ pub type Answer = Result<Value, Failure>;
 /// The text of what NATS refused.
 pub async fn serve<F>(
     client: async_nats::Client,
-    verbs: &[&'static str],
+    verbs: &'static [&'static str],
     stop: CancellationToken,
     answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
 ) -> Result<(), String>

@@ -1,0 +1,293 @@
+//! The configuration of nats-server: an account a party, users with allow-lists, everything else closed.
+//!
+//! Subjects cross between a party's account and `CORE` by service import and export, so that the server rewrites reply
+//! subjects: a publisher cannot make it write where it may not itself. Each user has an allow-list and an inbox prefix
+//! of its own, because users of one account are not separated by the account. No secret is in the text.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::connect::Role;
+use super::keys::Keys;
+use super::{intake_stream, mailbox_stream};
+use crate::message::names::{PartyId, PostId};
+use crate::message::subject;
+
+/// A party and its posts, as far as the road needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The party.
+    pub party: PartyId,
+    /// Its posts.
+    pub posts: Vec<PostId>,
+}
+
+/// What an operator may choose.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Address to listen on; port -1 takes a free one.
+    pub listen: String,
+    /// Directory of JetStream's store.
+    pub store: PathBuf,
+    /// Bytes that JetStream may reserve for streams; the sum of all streams' limits must fit.
+    pub store_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:4222".to_owned(), store: "jetstream".into(), store_bytes: 1 << 40 }
+    }
+}
+
+/// Largest payload that the server takes: beyond the largest message (256 KiB), so that one that is too large is
+/// answered with a refusal instead of a cut connection, and enough for a page of a replay.
+const MAX_PAYLOAD: usize = 1 << 20;
+/// Connections that an account may have beside those of its posts.
+const CONNECTIONS_SPARE: usize = 64;
+
+/// The whole configuration.
+///
+/// A member without keys in `keys` gets no user and so cannot log in; that does not happen with [`super::keys::ensure`].
+#[must_use]
+pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> String {
+    let mut text = String::new();
+    put(
+        &mut text,
+        "# Written by `liaison nats-config` from the registry; changes here are lost. Public keys only.",
+    );
+    put(&mut text, &format!("listen: {}", quoted(&options.listen)));
+    put(&mut text, "server_name: \"liaison-nats\"");
+    put(&mut text, &format!("max_payload: {MAX_PAYLOAD}"));
+    put(&mut text, "max_connections: 65536");
+    let store = options.store.display().to_string();
+    put(
+        &mut text,
+        &format!(
+            "jetstream {{ store_dir: {}, max_mem: 64MB, max_file: {} }}",
+            quoted(&store),
+            options.store_bytes
+        ),
+    );
+    put(&mut text, "system_account: SYS");
+    put(&mut text, "accounts {");
+    put(&mut text, &format!("  SYS: {{ users: [ {{ nkey: {} }} ] }}", public(keys, Role::System)));
+    // Without this decoy an account without JetStream answers CONSUMER.INFO itself, wrongly, before CORE does.
+    put(&mut text, "  NOJS: { exports: [ { service: \"$JS.API.INFO\" } ] }");
+    core(&mut text, members, keys);
+    for member in members {
+        account(&mut text, member, keys);
+    }
+    put(&mut text, "}");
+    text
+}
+
+fn put(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn public(keys: &Keys, role: Role) -> &str {
+    keys.of_broker(role).unwrap_or_default()
+}
+
+/// `{nkey: …, permissions: {publish: {allow: […]}, subscribe: {allow: […]}}}`
+fn user(text: &mut String, key: &str, publish: &[String], subscribe: &[String]) {
+    let list = |subjects: &[String]| {
+        subjects.iter().fold(String::new(), |mut list, subject| {
+            if !list.is_empty() {
+                list.push_str(", ");
+            }
+            list.push_str(&quoted(subject));
+            list
+        })
+    };
+    let result = writeln!(
+        text,
+        "      {{ nkey: {key}, permissions: {{\n          publish: {{ allow: [{}] }},\n          subscribe: {{ allow: [{}] }} }} }}",
+        list(publish),
+        list(subscribe)
+    );
+    result.expect("writing to a String must not fail");
+}
+
+fn core(text: &mut String, members: &[Member], keys: &Keys) {
+    put(text, "  CORE: {");
+    put(text, "    jetstream: enabled");
+    put(text, "    users: [");
+    for (role, publish, subscribe) in broker_rights(members) {
+        user(text, public(keys, role), &publish, &subscribe);
+    }
+    put(text, "    ]");
+    put(text, "    exports: [");
+    for member in members {
+        let account = format!("A_{}", subject::upper(&member.party));
+        for (kind, subject) in shared(&member.party) {
+            let response = if kind == Shared::Letters { ", response_type: stream" } else { "" };
+            put(
+                text,
+                &format!(
+                    "      {{ {}: {}{response}, accounts: [{account}] }}",
+                    kind.word(),
+                    quoted(&subject)
+                ),
+            );
+        }
+    }
+    put(text, "    ]");
+    put(text, "  }");
+}
+
+/// The rights of each user of the broker.
+fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let mut intake = Vec::new();
+    let mut egress = texts(&["ilo.out.>", "ilo.rcpt.>"]);
+    for member in members {
+        let (stream, mailbox) = (intake_stream(&member.party), mailbox_stream(&member.party));
+        for call in ["CONSUMER.MSG.NEXT", "CONSUMER.INFO", "CONSUMER.CREATE", "CONSUMER.DELETE"] {
+            intake.push(format!("$JS.API.{call}.{stream}.intake"));
+        }
+        intake.push(format!("$JS.API.STREAM.INFO.{stream}"));
+        intake.push(format!("$JS.API.STREAM.MSG.GET.{stream}"));
+        intake.push(format!("$JS.ACK.{stream}.intake.>"));
+        for call in ["STREAM.INFO", "STREAM.MSG.GET", "STREAM.PURGE"] {
+            egress.push(format!("$JS.API.{call}.{mailbox}"));
+        }
+        egress.push(format!("$JS.API.CONSUMER.INFO.{mailbox}.main"));
+    }
+    // `_R_.>` is where the server expects answers to requests from other accounts.
+    let mut control = texts(&["_R_.>", "_INBOX_operator.>", "_INBOX_admin.>", "$KV.SUBS.>"]);
+    for call in
+        ["STREAM.INFO.KV_SUBS", "STREAM.MSG.GET.KV_SUBS", "DIRECT.GET.KV_SUBS", "DIRECT.GET.KV_SUBS.>"]
+    {
+        control.push(format!("$JS.API.{call}"));
+    }
+    for call in ["CREATE", "DELETE", "INFO"] {
+        control.push(format!("$JS.API.CONSUMER.{call}.KV_SUBS.>"));
+    }
+    control.push("$JS.FC.KV_SUBS.>".to_owned());
+    vec![
+        (Role::Admin, texts(&["$JS.API.>", "$SRV.>"]), texts(&["_INBOX_admin.>"])),
+        (Role::Intake, intake, texts(&["_INBOX_intake.>"])),
+        (Role::Egress, egress, texts(&["_INBOX_egress.>"])),
+        (Role::Control, control, texts(&["_INBOX_control.>", "ilo.svc.>", "$SRV.>"])),
+        (
+            Role::Operator,
+            texts(&[
+                "$SRV.>",
+                "$JS.API.INFO",
+                "$JS.API.STREAM.INFO.*",
+                "$JS.API.STREAM.NAMES",
+                "$JS.API.CONSUMER.INFO.*.*",
+            ]),
+            texts(&["_INBOX_operator.>"]),
+        ),
+    ]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shared {
+    /// Request and one answer.
+    Service,
+    /// A pull and many answers. Only here: every such request leaves a reply mapping in `CORE` for a while.
+    Letters,
+    /// Live receipts.
+    Stream,
+}
+
+impl Shared {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Service | Self::Letters => "service",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// What `CORE` shares with the account of a party.
+fn shared(party: &PartyId) -> [(Shared, String); 7] {
+    let mailbox = mailbox_stream(party);
+    [
+        (Shared::Service, format!("ilo.in.{party}.>")),
+        (Shared::Service, format!("ilo.svc.{party}.>")),
+        (Shared::Letters, format!("$JS.API.CONSUMER.MSG.NEXT.{mailbox}.main")),
+        (Shared::Service, format!("$JS.API.CONSUMER.INFO.{mailbox}.main")),
+        (Shared::Service, format!("$JS.ACK.{mailbox}.main.>")),
+        (Shared::Service, format!("$JS.API.DIRECT.GET.RCPT.ilo.rcpt.{party}.>")),
+        (Shared::Stream, format!("ilo.rcpt.{party}.>")),
+    ]
+}
+
+fn account(text: &mut String, member: &Member, keys: &Keys) {
+    let party = &member.party;
+    let connections = CONNECTIONS_SPARE + 4 * member.posts.len();
+    put(text, &format!("  A_{}: {{", subject::upper(party)));
+    put(
+        text,
+        &format!("    limits: {{ max_connections: {connections}, max_subscriptions: {} }}", connections * 8),
+    );
+    put(text, "    users: [");
+    let shared = shared(party);
+    if let Some(key) = keys.of_party(party.as_str(), "system") {
+        let publish: Vec<String> = shared
+            .iter()
+            .filter(|(kind, _)| *kind != Shared::Stream)
+            .map(|(_, subject)| subject.clone())
+            .collect();
+        user(text, key, &publish, &[format!("_INBOX_{party}-system.>"), format!("ilo.rcpt.{party}.>")]);
+    }
+    for post in &member.posts {
+        let Some(key) = keys.of_party(party.as_str(), post.as_str()) else { continue };
+        let receipts = format!("ilo.rcpt.{party}.{post}.>");
+        let publish = [format!("ilo.in.{party}.{post}.>"), format!("$JS.API.DIRECT.GET.RCPT.{receipts}")];
+        user(text, key, &publish, &[format!("_INBOX_{party}-{post}.>"), receipts]);
+    }
+    put(text, "    ]");
+    put(text, "    imports: [");
+    put(text, "      { service: { account: NOJS, subject: \"$JS.API.INFO\" } }");
+    for (kind, subject) in &shared {
+        put(text, &format!("      {{ {}: {{ account: CORE, subject: {} }} }}", kind.word(), quoted(subject)));
+    }
+    put(text, "    ]");
+    put(text, "  }");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each account imports nothing but what bears its own token, and every user has an allow-list.
+    #[test]
+    fn an_account_imports_only_its_own() {
+        let member = |party: &str, posts: &[&str]| Member {
+            party: PartyId::parse(party).expect("well formed"),
+            posts: posts.iter().map(|post| PostId::parse(post).expect("well formed")).collect(),
+        };
+        let members = [member("de-bpol", &["tr-03"]), member("fr-dnpaf", &[])];
+        let directory = tempfile::tempdir().expect("temp dir");
+        let keys = super::super::keys::ensure(directory.path(), &members).expect("makes keys");
+        let text = configuration(&members, &keys, &Options::default());
+        let block = text.split("  A_DE_BPOL: {").nth(1).expect("an account");
+        let block = block.split("\n  }\n").next().expect("its end");
+        let imports = block.split("imports: [").nth(1).expect("imports");
+        for line in imports.lines().filter(|line| line.contains("subject:")) {
+            let own =
+                line.contains("de-bpol") || line.contains("MBOX_DE_BPOL") || line.contains("account: NOJS");
+            assert!(own, "{line}");
+        }
+        assert!(!block.contains("fr-dnpaf") && !block.contains("FR_DNPAF"));
+        assert_eq!(
+            text.matches("nkey:").count(),
+            text.matches("permissions:").count() + 1,
+            "only SYS has none"
+        );
+        assert_eq!(block.matches("nkey:").count(), 2);
+        for seed in ["SU", "SA"] {
+            assert!(!text.split('"').any(|part| part.len() == 58 && part.starts_with(seed)), "a seed");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Connections: one a role, because one socket and one task serve a client and heavy inbound starves outbound.
+//!
+//! Every user has its own inbox prefix: the server lets it listen nowhere else, so users of one account cannot hear
+//! each other's answers.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+
+use super::Error;
+use crate::message::names::{PartyId, PostId};
+
+/// How long a connection attempt may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest pause between two attempts to reconnect.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
+
+/// What a user of the broker does. Each has only the rights that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Makes streams and durables; connected only at start and on reload.
+    Admin,
+    /// Reads the intake streams.
+    Intake,
+    /// Writes mailboxes and receipts.
+    Egress,
+    /// Answers services, keeps subscriptions.
+    Control,
+    /// An operator: asks for health and states, changes nothing.
+    Operator,
+    /// The server's own system account.
+    System,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Admin, Self::Intake, Self::Egress, Self::Control, Self::Operator, Self::System];
+
+    /// The name of its key file and inbox.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Intake => "intake",
+            Self::Egress => "egress",
+            Self::Control => "control",
+            Self::Operator => "operator",
+            Self::System => "sys",
+        }
+    }
+}
+
+/// Connects as a user of the broker.
+///
+/// # Errors
+/// [`Error::Unreachable`], [`Error::Denied`].
+pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error> {
+    let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str())).await
+}
+
+/// Connects as a user of a party: one of its posts, or its system user.
+///
+/// # Errors
+/// [`Error::Unreachable`], [`Error::Denied`].
+pub async fn connect_party(
+    url: &str,
+    seed: &str,
+    party: &PartyId,
+    post: Option<&PostId>,
+) -> Result<Client, Error> {
+    let user = post.map_or("system", PostId::as_str);
+    open(url, seed, &format!("{party} {user}"), &format!("_INBOX_{party}-{user}")).await
+}
+
+async fn open(url: &str, seed: &str, name: &str, inbox: &str) -> Result<Client, Error> {
+    let options = ConnectOptions::with_nkey(seed.to_owned())
+        .name(name)
+        .custom_inbox_prefix(inbox)
+        .connection_timeout(CONNECT)
+        .ping_interval(Duration::from_secs(20))
+        .client_capacity(8_192)
+        .reconnect_delay_callback(pause)
+        .event_callback({
+            let name = name.to_owned();
+            move |event| {
+                tell(&name, &event);
+                async {}
+            }
+        });
+    options.connect(url).await.map_err(|error| match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            Error::Denied(format!("{url} does not let this key in"))
+        }
+        _ => Error::Unreachable(format!("{url}: {error}")),
+    })
+}
+
+/// Permission errors come to nobody else: the request that caused one only times out.
+fn tell(name: &str, event: &Event) {
+    match event {
+        Event::Connected => tracing::debug!(connection = name, "connected"),
+        Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
+            tracing::warn!(connection = name, %event, "connection");
+        }
+        _ => tracing::info!(connection = name, %event, "connection"),
+    }
+}
+
+/// Doubling pauses with jitter, so that hundreds of clients do not come back in the same moment.
+fn pause(attempts: usize) -> Duration {
+    let base = Duration::from_millis(20).saturating_mul(1 << attempts.min(8)).min(PAUSE_MAX);
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_usize(attempts);
+    let share = u32::try_from(hasher.finish() % 512).unwrap_or_default();
+    base / 2 + base * share / 1_024
+}
+
+/// The state of one connection.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    client: Client,
+}
+
+impl Watch {
+    /// Watches a client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// True while the connection is up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+}

@@ -1,0 +1,123 @@
+//! Looks into mailbox streams: the last letter, counts, how far the party has acknowledged; and their sweeping.
+//!
+//! It uses the JSON calls of JetStream, not the client's typed ones, which fail on headers that they cannot parse.
+
+use async_nats::Client;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Error;
+
+/// Code of JetStream for "no message found".
+const NO_MESSAGE: u64 = 10_037;
+
+/// A look at streams through one connection.
+#[derive(Debug, Clone)]
+pub struct Inspector {
+    client: Client,
+}
+
+/// Where a mailbox stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Everything up to this stream sequence was acknowledged by the party.
+    pub acknowledged: u64,
+    /// Letters that wait, delivered to the party's client but not acknowledged ones included.
+    pub waiting: u64,
+}
+
+/// The last message of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// Its stream sequence.
+    pub sequence: u64,
+    /// Its headers, in order.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Inspector {
+    /// Looks through this connection.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The last message on a subject filter; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn last(&self, stream: &str, filter: &str) -> Result<Option<Last>, Error> {
+        let call = format!("STREAM.MSG.GET.{stream}");
+        let answer = self.ask(&call, &json!({ "last_by_subj": filter })).await?;
+        if answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE) {
+            return Ok(None);
+        }
+        let answer = refused(&call, answer)?;
+        let unreadable = || Error::api(&call, "an answer that cannot be read");
+        let block = match answer["message"]["hdrs"].as_str() {
+            Some(text) => STANDARD.decode(text).map_err(|_| unreadable())?,
+            None => Vec::new(),
+        };
+        let sequence = answer["message"]["seq"].as_u64().ok_or_else(unreadable)?;
+        Ok(Some(Last { sequence, headers: headers(&block) }))
+    }
+
+    /// The last stream sequence ever given in a stream.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn last_sequence(&self, stream: &str) -> Result<u64, Error> {
+        let call = format!("STREAM.INFO.{stream}");
+        let answer = refused(&call, self.ask(&call, &json!({})).await?)?;
+        Ok(answer["state"]["last_seq"].as_u64().unwrap_or_default())
+    }
+
+    /// Where the durable `main` of a mailbox stands.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn standing(&self, stream: &str) -> Result<Standing, Error> {
+        let call = format!("CONSUMER.INFO.{stream}.main");
+        let answer = refused(&call, self.ask(&call, &json!({})).await?)?;
+        let number = |value: &Value| value.as_u64().unwrap_or_default();
+        Ok(Standing {
+            acknowledged: number(&answer["ack_floor"]["stream_seq"]),
+            waiting: number(&answer["num_pending"]) + number(&answer["num_ack_pending"]),
+        })
+    }
+
+    /// Removes what stands before a stream sequence.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn sweep(&self, stream: &str, before: u64) -> Result<(), Error> {
+        let call = format!("STREAM.PURGE.{stream}");
+        refused(&call, self.ask(&call, &json!({ "seq": before })).await?).map(|_| ())
+    }
+
+    async fn ask(&self, call: &str, body: &Value) -> Result<Value, Error> {
+        let body = Bytes::from(body.to_string());
+        let answer = self.client.request(format!("$JS.API.{call}"), body).await;
+        let answer = answer.map_err(|error| Error::api(call, error))?;
+        serde_json::from_slice(&answer.payload).map_err(|_| Error::api(call, "an answer that is no JSON"))
+    }
+}
+
+fn refused(call: &str, answer: Value) -> Result<Value, Error> {
+    match answer["error"]["description"].as_str() {
+        Some(words) => Err(Error::api(call, words)),
+        None => Ok(answer),
+    }
+}
+
+/// The lines of a header block, `NATS/1.0` first.
+fn headers(block: &[u8]) -> Vec<(String, String)> {
+    String::from_utf8_lossy(block)
+        .split("\r\n")
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}

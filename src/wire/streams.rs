@@ -1,0 +1,296 @@
+//! The streams and durables that liaison stands on: made if absent, compared if present.
+//!
+//! Older servers accept settings that they do not know without a word, and an operator may have changed one. So what
+//! the server echoes is compared with what must be, and any difference keeps the house closed: all of them are told.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, Context, kv};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use super::subscriptions::BUCKET;
+use super::{Error, intake_stream, mailbox_stream};
+use crate::message::names::PartyId;
+
+/// How long intake and receipt streams keep what they hold.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The shortest window that the server takes. De-duplication is the archive's, for its whole life; a long window would
+/// let one post suppress another's message id.
+const NO_WINDOW: Duration = Duration::from_millis(100);
+/// Window for what the broker itself publishes: a re-send after a restart falls into it.
+const WINDOW: Duration = Duration::from_secs(120);
+/// The largest message that an intake stream takes, headers included.
+const INTAKE_MESSAGE_MAX: i32 = 512 * 1024;
+/// Streams made or compared at the same time.
+const AT_ONCE: usize = 16;
+
+/// What an operator may choose.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Most bytes in one intake stream; what does not fit is refused to its sender.
+    pub intake_bytes: i64,
+    /// Most bytes in one mailbox; what does not fit waits in the archive.
+    pub mailbox_bytes: i64,
+}
+
+/// Refuses servers that do not do what we rely on.
+///
+/// # Errors
+/// [`Error::TooOld`].
+pub fn new_enough(client: &async_nats::Client) -> Result<(), Error> {
+    let version = client.server_info().version;
+    if super::server::is_new_enough(&version) { Ok(()) } else { Err(Error::TooOld(version)) }
+}
+
+/// Makes what is missing and compares the rest.
+///
+/// # Errors
+/// [`Error::Drift`] with every difference, [`Error::TooOld`], or what JetStream said.
+pub async fn ensure(client: &async_nats::Client, parties: &[PartyId], options: Options) -> Result<(), Error> {
+    run(client, parties, options, true).await
+}
+
+/// Compares only; what is missing is a difference.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn compare(
+    client: &async_nats::Client,
+    parties: &[PartyId],
+    options: Options,
+) -> Result<(), Error> {
+    run(client, parties, options, false).await
+}
+
+async fn run(
+    client: &async_nats::Client,
+    parties: &[PartyId],
+    options: Options,
+    make: bool,
+) -> Result<(), Error> {
+    new_enough(client)?;
+    let context = jetstream::new(client.clone());
+    let mut wanted = vec![receipts()];
+    for party in parties {
+        wanted.push(intake(party, options));
+        wanted.push(mailbox(party, options));
+    }
+    let checks = stream::iter(wanted).map(|config| one(&context, config, make)).buffer_unordered(AT_ONCE);
+    let mut faults = Vec::new();
+    for found in checks.collect::<Vec<_>>().await {
+        faults.extend(found?);
+    }
+    faults.extend(bucket(&context, make).await?);
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        faults.sort();
+        Err(Error::Drift(faults))
+    }
+}
+
+fn base(name: String, subject: String) -> Config {
+    Config {
+        name,
+        subjects: vec![subject],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: 1,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        max_bytes: -1,
+        ..Config::default()
+    }
+}
+
+fn intake(party: &PartyId, options: Options) -> Config {
+    Config {
+        discard: DiscardPolicy::New,
+        max_age: WEEK,
+        max_bytes: options.intake_bytes,
+        max_message_size: INTAKE_MESSAGE_MAX,
+        duplicate_window: NO_WINDOW,
+        ..base(intake_stream(party), format!("ilo.in.{party}.>"))
+    }
+}
+
+/// Unread letters never grow old: what the party acknowledged is swept away by its courier.
+fn mailbox(party: &PartyId, options: Options) -> Config {
+    Config {
+        discard: DiscardPolicy::New,
+        max_bytes: options.mailbox_bytes,
+        duplicate_window: WINDOW,
+        ..base(mailbox_stream(party), format!("ilo.out.{party}.>"))
+    }
+}
+
+fn receipts() -> Config {
+    Config {
+        discard: DiscardPolicy::Old,
+        max_age: WEEK,
+        max_messages_per_subject: 1,
+        allow_direct: true,
+        duplicate_window: WINDOW,
+        ..base("RCPT".to_owned(), "ilo.rcpt.>".to_owned())
+    }
+}
+
+fn main_durable() -> pull::Config {
+    pull::Config {
+        durable_name: Some("main".to_owned()),
+        name: Some("main".to_owned()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: Duration::from_secs(60),
+        max_deliver: -1,
+        max_ack_pending: 1_000,
+        // Across accounts a pull of two minutes or more never gets its message.
+        max_expires: Duration::from_secs(60),
+        ..pull::Config::default()
+    }
+}
+
+/// JetStream's word for a stream or consumer that is not there.
+const NOT_FOUND: usize = 404;
+
+/// Looks at one stream and, for a mailbox, its durable; gives the differences.
+async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String>, Error> {
+    use async_nats::jetstream::context::GetStreamErrorKind as Kind;
+    let name = wanted.name.clone();
+    let call = format!("STREAM.INFO.{name}");
+    let mut faults = Vec::new();
+    let stream = match context.get_stream(&name).await {
+        Ok(stream) => {
+            let found = &stream.cached_info().config;
+            faults.extend(differences(&wanted, found));
+            if make && faults.is_empty() && found.max_bytes != wanted.max_bytes {
+                // The one limit that the operator sets in our own configuration follows it.
+                let updated = Config { max_bytes: wanted.max_bytes, ..found.clone() };
+                context.update_stream(updated).await.map_err(|error| Error::api(&call, error))?;
+            }
+            stream
+        }
+        Err(error) if matches!(error.kind(), Kind::JetStream(ref why) if why.code() == NOT_FOUND) => {
+            if !make {
+                return Ok(vec![format!("{name}: is missing")]);
+            }
+            let made = context
+                .create_stream(wanted.clone())
+                .await
+                .map_err(|error| Error::api(format!("STREAM.CREATE.{name}"), error))?;
+            faults.extend(differences(&wanted, &made.cached_info().config));
+            made
+        }
+        Err(error) => return Err(Error::api(call, error)),
+    };
+    if name.starts_with("MBOX_") {
+        faults.extend(durable(&stream, make).await?);
+    }
+    Ok(faults)
+}
+
+/// What differs, one line a setting. `max_bytes` is the operator's and follows our configuration.
+fn differences(wanted: &Config, found: &Config) -> Vec<String> {
+    let settings = |config: &Config| {
+        vec![
+            ("subjects", format!("{:?}", config.subjects)),
+            ("retention", format!("{:?}", config.retention)),
+            ("storage", format!("{:?}", config.storage)),
+            ("discard", format!("{:?}", config.discard)),
+            ("max_age", format!("{:?}", config.max_age)),
+            ("max_msgs", config.max_messages.to_string()),
+            ("max_msgs_per_subject", config.max_messages_per_subject.to_string()),
+            ("max_msg_size", config.max_message_size.max(-1).to_string().replace("-1", "0")),
+            ("duplicate_window", format!("{:?}", config.duplicate_window)),
+            ("allow_rollup_hdrs", config.allow_rollup.to_string()),
+            ("allow_direct", config.allow_direct.to_string()),
+            ("allow_msg_ttl", config.allow_message_ttl.to_string()),
+            ("allow_atomic", config.allow_atomic_publish.to_string()),
+            ("allow_msg_schedules", config.allow_message_schedules.to_string()),
+            ("no_ack", config.no_ack.to_string()),
+            ("sealed", config.sealed.to_string()),
+            ("republish", config.republish.is_some().to_string()),
+            ("subject_transform", config.subject_transform.is_some().to_string()),
+            ("mirror", config.mirror.is_some().to_string()),
+            ("sources", config.sources.as_ref().is_some_and(|sources| !sources.is_empty()).to_string()),
+        ]
+    };
+    compared(&wanted.name, settings(wanted), settings(found))
+}
+
+type Settings = Vec<(&'static str, String)>;
+
+fn compared(name: &str, wanted: Settings, found: Settings) -> Vec<String> {
+    wanted
+        .into_iter()
+        .zip(found)
+        .filter(|(wanted, found)| wanted != found)
+        .map(|((what, wanted), (_, found))| format!("{name}: {what} is {found}, must be {wanted}"))
+        .collect()
+}
+
+/// The durable `main` of a mailbox.
+async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<String>, Error> {
+    use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
+    let name = format!("{}/main", stream.cached_info().config.name);
+    let wanted = main_durable();
+    let found = match stream.consumer_info("main").await {
+        Ok(info) => info.config,
+        Err(error) if error.kind() == Kind::NotFound => {
+            if !make {
+                return Ok(vec![format!("{name}: is missing")]);
+            }
+            let made = stream.create_consumer(wanted.clone()).await;
+            made.map_err(|error| Error::api(format!("CONSUMER.CREATE {name}"), error))?
+                .cached_info()
+                .config
+                .clone()
+        }
+        Err(error) => return Err(Error::api(format!("CONSUMER.INFO {name}"), error)),
+    };
+    let settings = |ack: AckPolicy, wait: Duration, most: i64, pending: i64, filter: bool, paused: bool| {
+        vec![
+            ("ack_policy", format!("{ack:?}")),
+            ("ack_wait", format!("{wait:?}")),
+            ("max_deliver", most.to_string()),
+            ("max_ack_pending", pending.to_string()),
+            ("filter_subject", filter.to_string()),
+            ("push", paused.to_string()),
+        ]
+    };
+    let wanted = settings(
+        wanted.ack_policy,
+        wanted.ack_wait,
+        wanted.max_deliver,
+        wanted.max_ack_pending,
+        false,
+        false,
+    );
+    let filtered = !found.filter_subject.is_empty() || !found.filter_subjects.is_empty();
+    let found = settings(
+        found.ack_policy,
+        found.ack_wait,
+        found.max_deliver,
+        found.max_ack_pending,
+        filtered,
+        found.deliver_subject.is_some(),
+    );
+    Ok(compared(&name, wanted, found))
+}
+
+/// The bucket of subscriptions.
+async fn bucket(context: &Context, make: bool) -> Result<Vec<String>, Error> {
+    let name = format!("KV_{BUCKET}");
+    match context.get_key_value(BUCKET).await {
+        Ok(_) => Ok(Vec::new()),
+        Err(_) if !make => Ok(vec![format!("{name}: is missing")]),
+        Err(_) => {
+            let config = kv::Config { bucket: BUCKET.to_owned(), history: 5, ..kv::Config::default() };
+            let made = context.create_key_value(config).await;
+            made.map(|_| Vec::new()).map_err(|error| Error::api(format!("STREAM.CREATE.{name}"), error))
+        }
+    }
+}
