@@ -1,2 +1,5 @@
-//! The door of the house.
-fn main() {}
+//! The door of the house. Everything behind it is in the library.
+
+fn main() -> std::process::ExitCode {
+    liaison::cli::run()
+}

@@ -52,7 +52,9 @@ pub struct NatsSection {
     pub url: String,
     /// Directory with `broker/{admin,intake,egress,control}.nk`.
     pub keys: PathBuf,
-    /// Most bytes in one mailbox; 0 for no limit.
+    /// Most bytes in one intake stream; what does not fit is refused to its sender.
+    pub intake_bytes: i64,
+    /// Most bytes in one mailbox; what does not fit waits in the archive.
     pub mailbox_bytes: i64,
 }
 
@@ -138,7 +140,7 @@ impl Default for BrokerSection {
 
 impl Default for NatsSection {
     fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".to_owned(), keys: "keys".into(), mailbox_bytes: 1 << 30 }
+        Self { url: "nats://127.0.0.1:4222".to_owned(), keys: "keys".into(), intake_bytes: 1 << 30, mailbox_bytes: 1 << 30 }
     }
 }
 

@@ -4,6 +4,8 @@
 //! last `Ilo-Feed-Seq` there and goes on behind it. So there is no delivery state of ours that a crash could make
 //! wrong. Each publish expects its predecessor's id, so a mailbox that was full in the middle never gets a hole.
 //! A full, missing or slow mailbox keeps only its own courier waiting.
+//!
+//! What the party has acknowledged is swept out of the mailbox, except the last letter, which holds the place.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,18 +17,27 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::{Delivered, Metrics};
+use super::couriers::Progress;
+use super::metrics::{Authority, Delivered, Metrics};
 use crate::archive::{FeedItem, Reader, Record};
 use crate::message::names::PartyId;
 use crate::message::subject;
-use crate::message::time;
+use crate::message::time::{self, Timestamp};
 use crate::wire::egress::{Headers, Publisher};
 use crate::wire::inspect::Inspector;
+use crate::wire::mailbox_stream;
 
 /// Deliveries handed over directly; what does not fit is read from the archive instead.
-pub const QUEUE: usize = 4_096;
+pub const QUEUE: usize = 1_024;
 /// Deliveries in flight to one mailbox.
-const WINDOW: usize = 512;
+const WINDOW: usize = 256;
+/// Bytes read from the archive at once.
+const READ_BYTES: usize = 4 << 20;
+/// Pause between two sweepings of a mailbox.
+const SWEEP: Duration = Duration::from_secs(30);
+/// Pauses after a mailbox did not take a delivery.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// One courier.
 pub struct Courier {
@@ -40,10 +51,12 @@ pub struct Courier {
     pub inspector: Inspector,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// How far it has come, for others to see.
+    pub progress: Arc<Progress>,
     /// Fresh deliveries, in feed order, possibly with gaps.
     pub fresh: mpsc::Receiver<FeedItem>,
     /// Wakes the courier when something was committed that did not fit the queue.
-    pub head: watch::Receiver<u64>,
+    pub skipped: watch::Receiver<u64>,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -56,111 +69,156 @@ impl AsRef<[u8]> for AsPayload {
     }
 }
 
+/// Where one carrying stands.
+#[derive(Default)]
+struct Round {
+    /// Feed sequence of the last letter handed to the connection.
+    sent: u64,
+    /// Message id of that letter, if it was sent in this round.
+    last_id: Option<String>,
+    ready: VecDeque<FeedItem>,
+    swept: u64,
+}
+
 impl Courier {
     /// Runs until stopped. At the end everything that was handed over before the stop is in the mailbox, or stays in
     /// the feed for the next start.
     pub async fn run(mut self) {
-        let mut patience = Duration::from_millis(100);
+        let mut pause = PAUSE;
         while !self.stop.is_cancelled() {
-            match self.carry().await {
-                Ok(()) => return,
-                Err(reason) => {
-                    let label = Delivered { authority: self.party.to_string(), outcome: "refused" };
-                    self.metrics.deliveries.get_or_create(&label).inc();
-                    tracing::warn!(party = %self.party, %reason, "mailbox does not take deliveries; trying again");
-                    tokio::select! {
-                        () = tokio::time::sleep(patience) => {}
-                        () = self.stop.cancelled() => return,
-                    }
-                    patience = (patience * 2).min(Duration::from_secs(10));
-                }
+            let before = self.progress.last_stored();
+            let Err(reason) = self.carry().await else { return };
+            let label = Delivered { authority: self.party.to_string(), outcome: "refused" };
+            self.metrics.deliveries.get_or_create(&label).inc();
+            tracing::warn!(party = %self.party, %reason, "mailbox does not take deliveries; trying again");
+            if self.progress.last_stored() > before {
+                pause = PAUSE;
             }
+            self.metrics.mailboxes_stalled.inc();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => {}
+            }
+            self.metrics.mailboxes_stalled.dec();
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
     async fn carry(&mut self) -> Result<(), String> {
-        let (mut sent, mut last_id) = self.delivered().await?;
+        let mut round = Round { sent: self.delivered().await?, ..Round::default() };
         let mut flying = FuturesOrdered::new();
-        let mut ready: VecDeque<FeedItem> = VecDeque::new();
+        let mut sweep = tokio::time::interval(SWEEP);
         loop {
             while flying.len() < WINDOW {
-                let Some(item) = self.next(&mut ready, sent)? else { break };
-                sent = item.feed_seq;
-                let (subject, headers, id) = self.letter(&item, last_id.as_deref());
-                let body = Bytes::from_owner(AsPayload(Arc::clone(&item.record)));
-                flying.push_back(self.publisher.publish(subject, headers, body).await);
-                last_id = Some(id);
+                let Some(item) = self.next(&mut round)? else { break };
+                let (subject, headers, id) = self.letter(&item, round.last_id.as_deref());
+                let body = Bytes::from_owner(AsPayload(item.record));
+                let answer = self.publisher.publish(subject, headers, body).await;
+                let feed_seq = item.feed_seq;
+                flying.push_back(async move { answer.await.map(|at| (feed_seq, at)) });
+                (round.sent, round.last_id) = (feed_seq, Some(id));
             }
+            let room = flying.len() < WINDOW;
             tokio::select! {
-                Some(answer) = flying.next(), if !flying.is_empty() => {
-                    answer.map_err(|error| error.to_string())?;
-                    let label = Delivered { authority: self.party.to_string(), outcome: "stored" };
-                    self.metrics.deliveries.get_or_create(&label).inc();
+                Some(answer) = flying.next(), if !flying.is_empty() => self.stored(answer)?,
+                changed = self.skipped.changed(), if room => {
+                    if changed.is_err() { self.stop.cancel(); }
                 }
-                changed = self.head.changed(), if flying.len() < WINDOW => {
-                    if changed.is_err() { return self.finish(flying).await; }
-                }
-                Some(item) = self.fresh.recv(), if flying.len() < WINDOW => ready.push_back(item),
-                () = self.stop.cancelled() => return self.finish(flying).await,
+                Some(item) = self.fresh.recv(), if room => round.ready.push_back(item),
+                _ = sweep.tick() => self.sweep(&mut round).await,
+                () = self.stop.cancelled() => break,
             }
         }
-    }
-
-    async fn finish<F>(&self, mut flying: FuturesOrdered<F>) -> Result<(), String>
-    where
-        F: Future<Output = Result<(), crate::wire::egress::SendError>>,
-    {
         while let Some(answer) = flying.next().await {
-            answer.map_err(|error| error.to_string())?;
+            self.stored(answer)?;
         }
         Ok(())
     }
 
-    /// The next delivery after `sent`: from the queue if it follows, else from the archive.
-    fn next(&mut self, ready: &mut VecDeque<FeedItem>, sent: u64) -> Result<Option<FeedItem>, String> {
-        loop {
-            if ready.is_empty() {
-                while let Ok(item) = self.fresh.try_recv() {
-                    ready.push_back(item);
-                }
-            }
-            match ready.front() {
-                Some(item) if item.feed_seq <= sent => {
-                    ready.pop_front();
-                }
-                Some(item) if item.feed_seq == sent + 1 => return Ok(ready.pop_front()),
-                _ if self.reader.feed_head(&self.party) <= sent => return Ok(None),
-                _ => break,
-            }
-        }
-        let items = self.reader.feed(&self.party, sent, WINDOW, 8 << 20).map_err(|error| error.to_string())?;
-        for item in items.into_iter().rev() {
-            ready.push_front(item);
-        }
-        Ok(ready.pop_front())
+    fn stored(&self, answer: Result<(u64, u64), crate::wire::egress::SendError>) -> Result<(), String> {
+        let (feed_seq, at) = answer.map_err(|error| error.to_string())?;
+        self.progress.stored(feed_seq, at);
+        let label = Delivered { authority: self.party.to_string(), outcome: "stored" };
+        self.metrics.deliveries.get_or_create(&label).inc();
+        Ok(())
     }
 
-    /// How far the mailbox is: last feed sequence and message id there. An empty mailbox of a party with a history
-    /// (its messages aged out) goes on behind what the archive says was there, which only the mailbox knows: so the
-    /// count of an emptied stream is taken from its own last sequence.
-    async fn delivered(&self) -> Result<(u64, Option<String>), String> {
-        let stream = format!("MBOX_{}", subject::upper(&self.party));
+    /// The next delivery: from the queue if it follows, else from the archive.
+    fn next(&mut self, round: &mut Round) -> Result<Option<FeedItem>, String> {
+        if round.ready.is_empty() {
+            while let Ok(item) = self.fresh.try_recv() {
+                round.ready.push_back(item);
+            }
+        }
+        while round.ready.front().is_some_and(|item| item.feed_seq <= round.sent) {
+            round.ready.pop_front();
+        }
+        let follows = |item: &FeedItem| item.feed_seq == round.sent + 1;
+        if round.ready.front().is_some_and(follows) {
+            return Ok(round.ready.pop_front());
+        }
+        if self.reader.feed_head(&self.party) <= round.sent {
+            return Ok(None);
+        }
+        let items = self.reader.feed(&self.party, round.sent, WINDOW, READ_BYTES);
+        for item in items.map_err(|error| error.to_string())?.into_iter().rev() {
+            round.ready.push_front(item);
+        }
+        match round.ready.front() {
+            Some(item) if item.feed_seq == round.sent + 1 => Ok(round.ready.pop_front()),
+            _ => Err(format!("the archive does not give feed sequence {}", round.sent + 1)),
+        }
+    }
+
+    /// How far the mailbox is: the last feed sequence there.
+    async fn delivered(&self) -> Result<u64, String> {
+        let stream = mailbox_stream(&self.party);
         let filter = format!("ilo.out.{}.>", self.party);
-        let last = self.inspector.last_headers(&stream, &filter).await.map_err(|error| error.to_string())?;
-        match last {
-            Some(headers) => {
-                let sequence = headers
-                    .iter()
-                    .find(|(name, _)| name == "Ilo-Feed-Seq")
-                    .and_then(|(_, value)| value.parse().ok())
-                    .ok_or("the last message of the mailbox has no feed sequence")?;
-                Ok((sequence, None))
+        let head = self.reader.feed_head(&self.party);
+        let last = self.inspector.last(&stream, &filter).await.map_err(|error| error.to_string())?;
+        let (feed_seq, at) = match last {
+            Some(last) => {
+                let header = last.headers.iter().find(|(name, _)| name == "Ilo-Feed-Seq");
+                let feed_seq = header.and_then(|(_, value)| value.parse().ok());
+                (feed_seq.ok_or("the last message of the mailbox has no feed sequence")?, last.sequence)
             }
+            // Never swept empty: somebody purged it. One message a feed sequence, so the counts agree.
             None => {
-                let emptied = self.inspector.last_sequence(&stream).await.map_err(|error| error.to_string())?;
-                // Deliveries are the only messages of a mailbox, one feed sequence each: the counts agree.
-                Ok((emptied.min(self.reader.feed_head(&self.party)), None))
+                let count = self.inspector.last_sequence(&stream).await.map_err(|error| error.to_string())?;
+                (count.min(head), count)
             }
+        };
+        if feed_seq > head {
+            // Going on would leave out what this archive has yet to count up to there.
+            return Err(format!(
+                "the mailbox holds feed sequence {feed_seq}, the archive knows only {head}: this is not the archive \
+                 that filled it"
+            ));
+        }
+        if feed_seq > 0 {
+            self.progress.stored(feed_seq, at);
+        }
+        Ok(feed_seq)
+    }
+
+    /// Removes what the party has acknowledged, but for the last letter.
+    async fn sweep(&self, round: &mut Round) {
+        let stream = mailbox_stream(&self.party);
+        let standing = match self.inspector.standing(&stream).await {
+            Ok(standing) => standing,
+            Err(error) => {
+                tracing::debug!(party = %self.party, %error, "the mailbox cannot be asked");
+                return;
+            }
+        };
+        let label = Authority { authority: self.party.to_string() };
+        self.metrics.mailbox_waiting.get_or_create(&label).set(standing.waiting.cast_signed());
+        if standing.acknowledged <= round.swept.max(1) {
+            return;
+        }
+        match self.inspector.sweep(&stream, standing.acknowledged).await {
+            Ok(()) => round.swept = standing.acknowledged,
+            Err(error) => tracing::warn!(party = %self.party, %error, "the mailbox cannot be swept"),
         }
     }
 
@@ -171,7 +229,7 @@ impl Courier {
         });
         let to = subject::delivery_text(&self.party, plane, kind, country);
         let id = format!("{}-{}", record.seq, self.party);
-        let archived = crate::message::time::Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();
+        let archived = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();
         let mut headers: Headers = vec![
             ("Content-Type", "application/cloudevents+json".to_owned()),
             ("Nats-Msg-Id", id.clone()),

@@ -1,22 +1,56 @@
-//! The couriers' office: hands what was archived to the courier of each recipient.
+//! The couriers' office: hands what was archived to the courier of each recipient, and knows how far each has come.
 //!
 //! It never waits: a courier whose queue is full reads the rest from the archive when it gets there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Archived, FeedItem};
+use super::courier::{Courier, QUEUE};
+use super::metrics::Metrics;
+use crate::archive::{Archived, FeedItem, Reader};
 use crate::message::names::PartyId;
+use crate::wire::egress::Publisher;
+use crate::wire::inspect::Inspector;
+
+/// How far the deliveries to one party have come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    stored: AtomicU64,
+    ahead: AtomicI64,
+}
+
+impl Progress {
+    /// A delivery stands in the mailbox at this stream sequence.
+    pub fn stored(&self, feed_seq: u64, stream_sequence: u64) {
+        self.ahead.store(feed_seq.cast_signed() - stream_sequence.cast_signed(), Ordering::Relaxed);
+        self.stored.fetch_max(feed_seq, Ordering::Relaxed);
+    }
+
+    /// The last feed sequence that the mailbox has taken.
+    #[must_use]
+    pub fn last_stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    /// The feed sequence that stands at a stream sequence of the mailbox. Deliveries are its only messages, one each.
+    #[must_use]
+    pub fn feed_seq_at(&self, stream_sequence: u64) -> u64 {
+        let feed_seq = stream_sequence.cast_signed() + self.ahead.load(Ordering::Relaxed);
+        u64::try_from(feed_seq).unwrap_or_default()
+    }
+}
 
 /// The counter side of one courier.
 #[derive(Debug)]
 pub struct Desk {
-    /// Fresh deliveries.
-    pub fresh: mpsc::Sender<FeedItem>,
-    /// Highest feed sequence handed over or skipped.
-    pub head: watch::Sender<u64>,
+    fresh: mpsc::Sender<FeedItem>,
+    /// Highest feed sequence skipped: it wakes a courier that must read from the archive.
+    skipped: watch::Sender<u64>,
+    progress: Arc<Progress>,
 }
 
 /// All couriers by party.
@@ -31,6 +65,12 @@ impl Couriers {
         self.desks.insert(party, desk);
     }
 
+    /// How far the deliveries to a party have come.
+    #[must_use]
+    pub fn progress(&self, party: &PartyId) -> Option<Arc<Progress>> {
+        self.desks.get(party).map(|desk| Arc::clone(&desk.progress))
+    }
+
     /// Hands over what was archived. Takes only [`Archived`]: nothing that was not kept can be delivered.
     pub fn hand_over(&self, archived: &[Archived]) {
         for kept in archived {
@@ -42,9 +82,37 @@ impl Couriers {
                     record: Arc::clone(kept.record_arc()),
                 };
                 if desk.fresh.try_send(item).is_err() {
-                    desk.head.send_replace(delivery.feed_seq);
+                    desk.skipped.send_replace(delivery.feed_seq);
                 }
             }
         }
     }
+}
+
+/// A courier for a party, and the desk that it takes its deliveries from.
+#[must_use]
+pub fn hire(
+    party: &PartyId,
+    reader: Reader,
+    publisher: Publisher,
+    inspector: Inspector,
+    metrics: Arc<Metrics>,
+    stop: &CancellationToken,
+) -> (Desk, Courier) {
+    let (fresh_in, fresh) = mpsc::channel(QUEUE);
+    let (skipped_in, skipped) = watch::channel(0);
+    let progress = Arc::<Progress>::default();
+    let desk = Desk { fresh: fresh_in, skipped: skipped_in, progress: Arc::clone(&progress) };
+    let courier = Courier {
+        party: party.clone(),
+        reader,
+        publisher,
+        inspector,
+        metrics,
+        progress,
+        fresh,
+        skipped,
+        stop: stop.clone(),
+    };
+    (desk, courier)
 }

@@ -9,10 +9,11 @@ use tokio::sync::mpsc;
 
 use super::keeper::{Judged, Origin};
 use crate::message::digest::Digest;
+use crate::message::outcome::{Code, Refused};
 use crate::message::raw::Raw;
 use crate::message::time;
 use crate::rules::Rules;
-use crate::rules::judge::judge;
+use crate::rules::judge::{Refusal, Target, judge};
 
 /// Runs until intake hangs up or the keeper ends.
 pub fn run(
@@ -39,5 +40,14 @@ fn one(rules: &Rules, raw: Raw, now: time::Timestamp) -> Judged {
         digest: Digest::of(&raw.payload),
     };
     let payload = raw.payload.clone();
-    Judged { origin, payload, verdict: judge(rules, raw, now) }
+    let (party, position) = (raw.party.clone(), raw.position);
+    // One message that breaks a rule's code must not take the house down, and again at every start.
+    let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judge(rules, raw, now)));
+    let verdict = judged.unwrap_or_else(|_| {
+        tracing::error!(%party, sequence = position.sequence, "the judgement of a message broke; it is refused");
+        let refused = Refused::new(Code::Schema, "", "could not be judged; the operators have been told");
+        let target = Target { source: String::new(), id: None, post: "system".to_owned() };
+        Err(Box::new(Refusal { refused, target }))
+    });
+    Judged { origin, payload, verdict }
 }

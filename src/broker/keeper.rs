@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::rate::{Buckets, Rate};
 use super::receipt::Receipt;
+use super::Shared;
 use super::routes::Routes;
 use crate::archive::{Archive, Archived, Draft, Entry, Error, Reader, Record, RefusedTarget, Summary};
 use crate::message::digest::Digest;
@@ -22,7 +22,7 @@ use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::Position;
 use crate::message::time::{self, Timestamp};
 use crate::rules::judge::{Permitted, Refusal, Target};
-use crate::rules::{Rules, settle};
+use crate::rules::{Rules, deployments, settle};
 
 /// Most messages in one commit.
 pub const MOST_IN_COMMIT: usize = 512;
@@ -66,16 +66,12 @@ pub struct Done {
 
 /// The keeper's own state.
 pub struct Keeper {
-    /// The archive; nobody else writes.
-    pub archive: Archive,
-    /// The rules in force.
-    pub rules: Arc<RwLock<Arc<Rules>>>,
-    /// Deployments and subscriptions.
-    pub routes: Arc<RwLock<Routes>>,
-    /// Limits.
-    pub rate: Arc<RwLock<Rate>>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
+    /// Nobody else writes.
+    archive: Archive,
+    rules: Arc<RwLock<Arc<Rules>>>,
+    routes: Arc<RwLock<Routes>>,
+    rate: Arc<RwLock<Rate>>,
+    metrics: Arc<Metrics>,
     buckets: Buckets,
 }
 
@@ -91,14 +87,15 @@ enum Step {
 impl Keeper {
     /// A keeper for an opened archive.
     #[must_use]
-    pub fn new(
-        archive: Archive,
-        rules: Arc<RwLock<Arc<Rules>>>,
-        routes: Arc<RwLock<Routes>>,
-        rate: Arc<RwLock<Rate>>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { archive, rules, routes, rate, metrics, buckets: Buckets::default() }
+    pub(super) fn new(archive: Archive, shared: &Shared) -> Self {
+        Self {
+            archive,
+            rules: Arc::clone(&shared.rules),
+            routes: Arc::clone(&shared.routes),
+            rate: Arc::clone(&shared.rate),
+            metrics: Arc::clone(&shared.metrics),
+            buckets: Buckets::default(),
+        }
     }
 
     /// Runs until the senders hang up, then closes the archive.
@@ -184,17 +181,16 @@ impl Keeper {
         let permitted = match verdict {
             Ok(permitted) => permitted,
             Err(refusal) => {
+                self.buckets.take(*self.rate.read(), &origin.party, origin.arrived);
                 // Spillage and refused personal data are not stored; only what a supervisor is to look at.
                 let keep = refusal.refused.outcome() == Outcome::Quarantined;
-                let payload = if keep { payload.to_vec() } else { Vec::new() };
-                return Step::Keep(Box::new(refused(origin, refusal.refused, refusal.target, payload)));
+                return self.refuse(reader, origin, *refusal, if keep { payload.to_vec() } else { Vec::new() });
             }
         };
         let key = (permitted.envelope().source_text.clone(), permitted.envelope().id.clone());
-        let earlier = fresh.get(&key).map(|at| drafts[*at].digest);
-        if let (Some(digest), Some(at)) = (earlier, fresh.get(&key)) {
-            if digest == origin.digest {
-                return Step::SameAs(Box::new((origin, *at)));
+        if let Some(at) = fresh.get(&key).copied() {
+            if drafts[at].digest == origin.digest {
+                return Step::SameAs(Box::new((origin, at)));
             }
             return Step::Keep(Box::new(reused(origin, &permitted)));
         }
@@ -204,9 +200,9 @@ impl Keeper {
             }
             return Step::Keep(Box::new(reused(origin, &permitted)));
         }
-        let rate = *self.rate.read();
-        if !self.buckets.take(rate, &origin.party, origin.arrived) {
-            let refused_as = Refused::new(Code::Rate, "", "more messages than this authority may send: try again later");
+        if !self.buckets.take(*self.rate.read(), &origin.party, origin.arrived) {
+            let words = "more messages than this authority may send: try again later";
+            let refused_as = Refused::new(Code::Rate, "", words);
             return Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new())));
         }
         match self.route(rules, reader, &origin, &permitted) {
@@ -221,6 +217,24 @@ impl Keeper {
         }
     }
 
+    /// A refusal. A quarantined message that comes again unchanged is answered as it was; under its id nothing else is
+    /// taken.
+    fn refuse(&self, reader: &Reader, origin: Origin, refusal: Refusal, payload: Vec<u8>) -> Step {
+        let Refusal { refused: reason, target } = refusal;
+        if reason.outcome() == Outcome::Quarantined
+            && let Some(id) = &target.id
+            && let Some(record) = reader.find(&target.source, id)
+        {
+            if record.digest == origin.digest {
+                return Step::Answer(Box::new(receipt_of(&record, record.outcome, origin.position)));
+            }
+            let words = "this source has already used this id for other bytes";
+            let reason = Refused::new(Code::Dup, "/id", words);
+            return Step::Keep(Box::new(refused(origin, reason, target, Vec::new())));
+        }
+        Step::Keep(Box::new(refused(origin, reason, target, payload)))
+    }
+
     fn route(
         &self,
         rules: &Rules,
@@ -229,8 +243,10 @@ impl Keeper {
         permitted: &Permitted,
     ) -> Result<Box<Draft>, Refused> {
         let known = recall(reader, permitted);
-        let routing = self.routes.read().route(rules, permitted, &known)?;
-        self.routes.write().learn(permitted);
+        let routing = self.routes.read().route(rules, permitted, &known, origin.arrived)?;
+        if deployments::KINDS.contains(&permitted.envelope().kind.as_str()) {
+            self.routes.write().learn(permitted);
+        }
         Ok(Box::new(Draft {
             outcome: Outcome::Accepted,
             party: origin.party.clone(),
@@ -353,9 +369,7 @@ pub fn receipt_of(record: &Record, outcome: Outcome, position: Position) -> Rece
     }
 }
 
+/// The same bytes again: the outcome of the first stands, and the answer is a success.
 fn duplicate(record: &Record, origin: &Origin) -> Receipt {
     receipt_of(record, Outcome::Duplicate, origin.position)
 }
-
-/// How long the keeper may take to end after the last message.
-pub const CLOSE_WITHIN: Duration = Duration::from_secs(10);

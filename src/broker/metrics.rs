@@ -9,6 +9,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -28,6 +29,13 @@ pub struct Delivered {
     pub authority: String,
     /// `stored` or `refused`.
     pub outcome: &'static str,
+}
+
+/// An authority.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Authority {
+    /// Its id.
+    pub authority: String,
 }
 
 /// The counters of one broker.
@@ -52,6 +60,10 @@ pub struct Metrics {
     pub receipts: Counter,
     /// Requests to the services by verb.
     pub requests: Family<Verb, Counter>,
+    /// Mailboxes that do not take deliveries at the moment.
+    pub mailboxes_stalled: Gauge,
+    /// Letters that a party has not acknowledged, as of the last sweeping.
+    pub mailbox_waiting: Family<Authority, Gauge>,
 }
 
 /// A service verb.
@@ -73,6 +85,8 @@ impl Default for Metrics {
         let reload_successful = Gauge::<i64>::default();
         let receipts = Counter::default();
         let requests = Family::<Verb, Counter>::default();
+        let mailboxes_stalled = Gauge::<i64>::default();
+        let mailbox_waiting = Family::<Authority, Gauge>::default();
         registry.register("messages", "Messages judged, by outcome and code", messages.clone());
         registry.register("deliveries", "Deliveries to mailboxes", deliveries.clone());
         registry.register("archive_seconds", "From intake stream to archive", archive_seconds.clone());
@@ -86,6 +100,13 @@ impl Default for Metrics {
         );
         registry.register("receipts", "Receipts stored", receipts.clone());
         registry.register("requests", "Service requests, by verb", requests.clone());
+        registry.register("mailboxes_stalled", "Mailboxes that take nothing", mailboxes_stalled.clone());
+        registry.register("mailbox_waiting", "Letters not acknowledged", mailbox_waiting.clone());
+        let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The running version", info);
+        let up = Gauge::<i64>::default();
+        up.set(1);
+        registry.register("up", "1 while the broker runs", up);
         reload_successful.set(1);
         Self {
             registry,
@@ -98,6 +119,8 @@ impl Default for Metrics {
             reload_successful,
             receipts,
             requests,
+            mailboxes_stalled,
+            mailbox_waiting,
         }
     }
 }

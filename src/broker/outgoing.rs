@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesOrdered;
+use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::couriers::Couriers;
@@ -31,21 +32,21 @@ pub struct Outgoing {
     /// How intake is acknowledged.
     pub acker: Acker,
     /// Who carries the deliveries.
-    pub couriers: Couriers,
+    pub couriers: Arc<RwLock<Couriers>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
 
 impl Outgoing {
     /// Runs until the keeper hangs up and everything is out.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<Done>) {
+    pub async fn run(self, mut inbox: mpsc::Receiver<Done>) {
         let mut flying = FuturesOrdered::new();
         let mut open = true;
         while open || !flying.is_empty() {
             tokio::select! {
                 done = inbox.recv(), if open && flying.len() < COMMITS => match done {
                     Some(done) => {
-                        self.couriers.hand_over(&done.archived);
+                        self.couriers.read().hand_over(&done.archived);
                         let mut answers = Vec::with_capacity(done.receipts.len());
                         for receipt in done.receipts {
                             answers.push(self.send(receipt).await);

@@ -6,21 +6,25 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::keeper::receipt_of;
-use super::metrics::{Metrics, Verb};
+use super::metrics::Verb;
 use super::receipt::Issuer;
-use super::routes::Routes;
-use crate::archive::{Reader, Record};
+use crate::archive::{Delivery, Record};
+use crate::message::digest::Digest;
+use crate::message::envelope::{TYPE_PREFIX, split_type};
 use crate::message::names::{MessageId, PartyId};
-use crate::message::outcome::Outcome;
+use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::{Position, Raw};
 use crate::message::time;
-use crate::rules::Rules;
-use crate::rules::subscriptions::Subscription;
-use crate::rules::verdict;
+use crate::rules::subscriptions::{Subscription, Subscriptions};
+use crate::rules::{Rules, verdict};
+use crate::wire::connect::Client;
+use crate::wire::inspect::Inspector;
+use crate::wire::mailbox_stream;
 use crate::wire::services::{Answer, Failure, Request};
 use crate::wire::subscriptions::Bucket;
 
@@ -40,51 +44,62 @@ pub const VERBS: &[&str] = &[
 /// What the services answer from.
 #[derive(Clone)]
 pub struct Services {
-    /// The rules in force.
-    pub rules: Arc<RwLock<Arc<Rules>>>,
-    /// Deployments and subscriptions.
-    pub routes: Arc<RwLock<Routes>>,
-    /// The memory.
-    pub reader: Reader,
+    pub(super) shared: Shared,
     /// Where subscriptions are kept.
-    pub bucket: Bucket,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
+    pub(super) bucket: Bucket,
+    /// How mailboxes are asked.
+    pub(super) inspector: Inspector,
     /// Who answers.
-    pub issuer: Issuer,
+    pub(super) issuer: Issuer,
 }
 
 impl Services {
+    /// Answers until stopped.
+    pub(super) async fn serve(self, control: Client, stop: CancellationToken) {
+        // One change of subscriptions at a time: each reads what is stored and writes it back.
+        let changing = Arc::new(tokio::sync::Mutex::new(()));
+        let answering = crate::wire::services::serve(control, VERBS, stop, move |request| {
+            let (services, changing) = (self.clone(), Arc::clone(&changing));
+            async move { services.answer(&request, &changing).await }
+        });
+        if let Err(error) = answering.await {
+            tracing::error!(%error, "services");
+        }
+    }
+
     /// Answers one request.
-    pub async fn answer(&self, request: &Request) -> Answer {
+    async fn answer(&self, request: &Request, changing: &tokio::sync::Mutex<()>) -> Answer {
         let Some(verb) = VERBS.iter().find(|verb| **verb == request.verb) else {
             return Err(Failure::new(404, "E-VERB", "", "no such service"));
         };
-        self.metrics.requests.get_or_create(&Verb { verb }).inc();
+        self.shared.metrics.requests.get_or_create(&Verb { verb }).inc();
         let party = &request.party;
-        {
-            let rules = self.rules.read();
-            let known = rules.registry.party(party.as_str());
-            if known.is_none_or(|known| known.is_suspended()) {
-                return Err(Failure::new(403, "E-PARTY", "", "this party is not taking part"));
-            }
+        let rules = Arc::clone(&self.shared.rules.read());
+        if rules.registry.party(party.as_str()).is_none_or(|known| known.is_suspended()) {
+            return Err(Failure::new(403, "E-PARTY", "", "this party is not taking part"));
         }
         match *verb {
-            "validate" => self.validate(party, &request.payload),
+            "validate" => Ok(self.validate(&rules, party, &request.payload)),
             "explain" => self.explain(party, &request.payload),
-            "status" => self.status(party, &request.payload),
+            "status" => self.status(party, &request.payload).await,
             "ledger" => self.ledger(party, &request.payload),
-            "sub.put" => self.put(party, &request.payload).await,
+            "sub.put" => {
+                let _one = changing.lock().await;
+                self.put(party, &request.payload).await
+            }
             "sub.list" => Ok(self.list(party)),
-            "sub.del" => self.delete(party, &request.payload).await,
-            "schema.list" => Ok(json!({ "schemas": self.rules.read().schemas.list() })),
-            "schema.get" => self.schema(&request.payload),
+            "sub.del" => {
+                let _one = changing.lock().await;
+                self.delete(party, &request.payload).await
+            }
+            "schema.list" => Ok(schemas(&rules)),
+            "schema.get" => schema(&rules, &request.payload),
             _ => Err(Failure::new(404, "E-VERB", "", "no such service")),
         }
     }
 
-    fn validate(&self, party: &PartyId, payload: &Bytes) -> Answer {
-        let rules = Arc::clone(&self.rules.read());
+    /// The dry run: the same judgement and routing as the daemon's, nothing stored.
+    fn validate(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Value {
         let now = time::now();
         let raw = Raw {
             party: party.clone(),
@@ -95,12 +110,19 @@ impl Services {
             arrived: now,
             position: Position::default(),
         };
-        let routes = self.routes.read();
-        let judged = verdict::of(&rules, raw, now, |rules, permitted| {
-            let known = super::keeper::recall(&self.reader, permitted);
-            routes.route(rules, permitted, &known)
+        let routes = self.shared.routes.read();
+        let judged = verdict::of(rules, raw, now, |rules, permitted| {
+            let envelope = permitted.envelope();
+            if let Some(earlier) = self.shared.reader.find(&envelope.source_text, &envelope.id)
+                && earlier.digest != Digest::of(payload)
+            {
+                let words = "this source has already used this id for other bytes";
+                return Err(Refused::new(Code::Dup, "/id", words));
+            }
+            let known = super::keeper::recall(&self.shared.reader, permitted);
+            routes.route(rules, permitted, &known, now)
         });
-        Ok(judged.to_json())
+        judged.to_json()
     }
 
     /// The record that the request names, if `party` may know of it.
@@ -109,8 +131,8 @@ impl Services {
         let Some(id) = id else { return Err(Failure::new(400, "E-REQUEST", "/id", "must be a message id")) };
         let source = text(body, "source").map(str::to_owned);
         let candidates = match source {
-            Some(source) => self.reader.find(&source, &id).into_iter().collect(),
-            None => self.sources(party).filter_map(|source| self.reader.find(&source, &id)).collect::<Vec<_>>(),
+            Some(source) => self.shared.reader.find(&source, &id).into_iter().collect(),
+            None => self.sources(party).filter_map(|source| self.shared.reader.find(&source, &id)).collect::<Vec<_>>(),
         };
         candidates
             .into_iter()
@@ -120,7 +142,7 @@ impl Services {
 
     /// Every `source` that a party may write.
     fn sources(&self, party: &PartyId) -> impl Iterator<Item = String> + use<> {
-        let rules = Arc::clone(&self.rules.read());
+        let rules = Arc::clone(&self.shared.rules.read());
         let posts: Vec<String> = rules
             .registry
             .party(party.as_str())
@@ -129,16 +151,30 @@ impl Services {
         std::iter::once(format!("/authority/{party}")).chain(posts)
     }
 
-    fn status(&self, party: &PartyId, payload: &Bytes) -> Answer {
+    /// The receipt again, and how far each delivery has come: `pending`, `delivered` (stands in the mailbox) or
+    /// `acknowledged` by the recipient.
+    async fn status(&self, party: &PartyId, payload: &Bytes) -> Answer {
         let record = self.own(party, &body(payload)?)?;
         let receipt = receipt_of(&record, record.outcome, record.position);
-        Ok(json!({
-            "receipt": receipt.event(&self.issuer)["data"],
-            "deliveries": record.recipients.iter().map(|entry| json!({
-                "party": entry.party,
-                "state": "selected",
-            })).collect::<Vec<_>>(),
-        }))
+        let owed = self.shared.reader.deliveries(record.seq);
+        let owed = owed.map_err(|_| Failure::new(503, "E-ARCHIVE", "", "the archive cannot be read: try again"))?;
+        let states = owed.iter().map(|delivery| async move {
+            let state = self.state(delivery).await;
+            json!({ "party": delivery.party, "feed_seq": delivery.feed_seq, "state": state })
+        });
+        let deliveries: Vec<Value> = futures_util::future::join_all(states).await;
+        Ok(json!({ "receipt": receipt.event(&self.issuer)["data"], "deliveries": deliveries }))
+    }
+
+    async fn state(&self, delivery: &Delivery) -> &'static str {
+        let progress = self.shared.couriers.read().progress(&delivery.party);
+        let Some(progress) = progress.filter(|progress| progress.last_stored() >= delivery.feed_seq) else {
+            return "pending";
+        };
+        match self.inspector.standing(&mailbox_stream(&delivery.party)).await {
+            Ok(standing) if progress.feed_seq_at(standing.acknowledged) >= delivery.feed_seq => "acknowledged",
+            _ => "delivered",
+        }
     }
 
     fn ledger(&self, party: &PartyId, payload: &Bytes) -> Answer {
@@ -169,24 +205,14 @@ impl Services {
         Ok(json!({ "party": asked, "seq": record.seq, "decision": decision, "why": why }))
     }
 
-    fn schema(&self, payload: &Bytes) -> Answer {
-        let body = body(payload)?;
-        let kind = text(&body, "type").unwrap_or_default();
-        let (kind, major) = crate::message::envelope::split_type(kind)
-            .map_or_else(|| (kind.to_owned(), 1), |(kind, major)| (kind.to_string(), major));
-        let rules = self.rules.read();
-        let found = rules.schemas.text(&kind, major).and_then(|text| serde_json::from_str::<Value>(text).ok());
-        found.ok_or_else(|| Failure::new(404, "E-TYPE", "/type", "no such type in force"))
-    }
-
     fn list(&self, party: &PartyId) -> Value {
-        json!({ "subscriptions": self.routes.read().subscriptions.list(party) })
+        json!({ "subscriptions": self.shared.routes.read().subscriptions.list(party) })
     }
 
     async fn put(&self, party: &PartyId, payload: &Bytes) -> Answer {
         let subscription = Subscription::parse(&body(payload)?)
             .map_err(|refused| Failure::of(400, &refused))?;
-        let mut all = self.routes.read().subscriptions.stored(party);
+        let mut all = self.shared.routes.read().subscriptions.stored(party);
         all.retain(|kept| kept.name != subscription.name);
         all.push(subscription);
         self.store(party, all).await
@@ -197,7 +223,7 @@ impl Services {
         let Some(name) = text(&body, "name") else {
             return Err(Failure::new(400, "E-REQUEST", "/name", "must name a subscription"));
         };
-        let mut all = self.routes.read().subscriptions.stored(party);
+        let mut all = self.shared.routes.read().subscriptions.stored(party);
         let before = all.len();
         all.retain(|kept| kept.name != name);
         if all.len() == before {
@@ -209,17 +235,33 @@ impl Services {
     /// Writes to the bucket first: what is acknowledged is what every instance sees. Then in force here, before the
     /// answer goes out (`PROTOCOL.md` section 4).
     async fn store(&self, party: &PartyId, all: Vec<Subscription>) -> Answer {
-        self.bucket
-            .put(party, &json!(all))
-            .await
-            .map_err(|_| Failure::new(503, "E-STORE", "", "the subscription could not be stored: try again"))?;
-        self.routes
-            .write()
-            .subscriptions
-            .replace_party(party.clone(), all)
-            .map_err(|refused| Failure::of(400, &refused))?;
+        Subscriptions::check(&all).map_err(|refused| Failure::of(400, &refused))?;
+        let revision = self.shared.routes.read().revision(party);
+        let stored = self.bucket.put(party, &json!(all), revision).await;
+        let revision =
+            stored.map_err(|_| Failure::new(503, "E-STORE", "", "the subscription could not be stored: try again"))?;
+        let taken = self.shared.routes.write().replace(party, all, revision);
+        taken.map_err(|refused| Failure::of(400, &refused))?;
         Ok(self.list(party))
     }
+}
+
+fn schemas(rules: &Rules) -> Value {
+    let listed = rules.schemas.list();
+    let listed: Vec<Value> = listed
+        .iter()
+        .map(|(kind, major)| json!({ "type": format!("{TYPE_PREFIX}{kind}.v{major}"), "id": kind, "major": major }))
+        .collect();
+    json!({ "schemas": listed })
+}
+
+fn schema(rules: &Rules, payload: &Bytes) -> Answer {
+    let body = body(payload)?;
+    let kind = text(&body, "type").unwrap_or_default();
+    let (kind, major) =
+        split_type(kind).map_or_else(|| (kind.to_owned(), 1), |(kind, major)| (kind.to_string(), major));
+    let found = rules.schemas.text(&kind, major).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    found.ok_or_else(|| Failure::new(404, "E-TYPE", "/type", "no such type in force"))
 }
 
 fn body(payload: &Bytes) -> Result<Value, Failure> {

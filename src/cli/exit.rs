@@ -54,6 +54,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
 /// Turns an end into an exit code; words go to stderr.
 #[must_use]
 pub fn code(ended: Result<Exit, Failure>) -> ExitCode {

@@ -16,6 +16,8 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::wire::server;
+
 pub use exit::{Exit, Failure};
 
 /// Information exchange broker of the European network of immigration liaison officers.
@@ -62,6 +64,17 @@ enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+    /// Become another program that ends with its parent; for `up` alone.
+    #[command(name = server::GUARD, hide = true)]
+    ChildGuard {
+        /// Process id of the parent.
+        parent: u32,
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
     /// Write manual pages to a directory, or the main page to stdout.
     Man {
         /// Directory for all pages.
@@ -85,6 +98,10 @@ pub fn run() -> std::process::ExitCode {
         Command::NatsConfig(args) => up::nats_config(&args),
         Command::Archive(command) => archive::run(&command),
         Command::Completion { shell } => completion(shell),
+        Command::ChildGuard { parent, program, args } => {
+            let error = server::guard(parent, &program, &args);
+            Err(Failure::new(Exit::Failure, format!("{}: {error}", program.display())))
+        }
         Command::Man { directory } => man(directory.as_deref()),
     };
     exit::code(ended)

@@ -64,15 +64,19 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
     tracing::info!(%address, "ready");
-    watch(broker, listener, &args.config, args.enable_case_plane).await
+    let file = args.config;
+    watch(broker, listener, async |broker: &mut Broker| {
+        let config = configuration(&file, args.enable_case_plane).map_err(|fault| vec![fault.to_string()])?;
+        broker.reload(config).await
+    })
+    .await
 }
 
-/// Serves until a signal or a failure; SIGHUP reloads.
+/// Serves until a signal or a failure; SIGHUP calls `reload`.
 pub async fn watch(
     mut broker: Broker,
     listener: tokio::net::TcpListener,
-    file: &Path,
-    enable_case_plane: bool,
+    mut reload: impl AsyncFnMut(&mut Broker) -> Result<(), Vec<String>>,
 ) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     let window = tokio::spawn(console::serve(listener, broker.view(), stop.clone()));
@@ -82,7 +86,11 @@ pub async fn watch(
         tokio::select! {
             error = broker.failed() => break Some(error),
             () = signals.stop() => break None,
-            _ = signals.hangup.recv() => reload(&mut broker, file, enable_case_plane),
+            _ = signals.hangup.recv() => {
+                tell(&reloading());
+                told(reload(&mut broker).await);
+                tell(&[sd_notify::NotifyState::Ready]);
+            }
         }
     };
     tell(&[sd_notify::NotifyState::Stopping]);
@@ -110,13 +118,17 @@ fn tell(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-fn reload(broker: &mut Broker, file: &Path, enable_case_plane: bool) {
-    let loaded = configuration(file, enable_case_plane).map_err(|failure| vec![format!("{failure:?}")]);
-    match loaded.and_then(|config| broker.reload(config)) {
+/// What systemd wants to hear before a reload; without the time it does not believe it.
+fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
+    let now = sd_notify::NotifyState::monotonic_usec_now();
+    std::iter::once(sd_notify::NotifyState::Reloading).chain(now.ok()).collect()
+}
+
+fn told(reloaded: Result<(), Vec<String>>) {
+    match reloaded {
         Ok(()) => tracing::info!("reloaded"),
-        Err(faults) => tracing::error!(?faults, "not reloaded; the old configuration stays in force"),
+        Err(faults) => tracing::error!(faults = %faults.join("; "), "not reloaded; the old configuration stays in force"),
     }
-    tell(&[sd_notify::NotifyState::Ready]);
 }
 
 struct Signals {

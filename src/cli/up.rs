@@ -3,20 +3,27 @@
 //! It writes what is absent and never overwrites what an operator may have changed, except the generated
 //! configuration of nats-server.
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::serve::{failure, watch};
+use super::serve::{configuration, failure, watch};
 use super::{Exit, Failure};
 use crate::broker::config::Config;
-use crate::broker::{Broker, demo};
+use crate::broker::{Broker, rulebook};
 use crate::console;
+use crate::message::time;
 use crate::rules::registry::{self, Registry};
+use crate::sim::demo;
 use crate::wire::accounts::{self, Member};
 use crate::wire::keys;
 use crate::wire::server::{self, Server};
+
+/// How long a liaison that is just ending is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]
@@ -74,29 +81,75 @@ case = false
 
 /// Runs it.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let lock = lock(&args.data)?;
     let config_file = prepare(&args.data)?;
-    let mut config = Config::read(&config_file).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
-    config.planes.case |= args.enable_case_plane;
-    config.nats.keys = args.data.join("keys");
-    config.http.listen = args.http;
+    let mut config = configure(&args, &config_file)?;
     let registry = read_registry(Some(&config.registry.file))?;
-    let server = start_server(&args, &registry).await?;
+    let server = start_server(&args, &registry, &lock).await?;
     config.nats.url = server.url().to_owned();
-    let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
-    let (listener, address) = console::bind(config.http.listen)
-        .await
-        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
-    let endpoints = announce(&args, &config, address)?;
-    let posts = args.demo.then(|| tokio::spawn(demo::run(config.nats.url.clone(), config.nats.keys.clone())));
-    let ended = watch(broker, listener, &config_file, args.enable_case_plane).await;
-    if let Some(posts) = posts {
-        posts.abort();
-    }
-    if let Err(error) = std::fs::remove_file(&endpoints) {
+    let ended = serve(&args, &config_file, config, &server).await;
+    if let Err(error) = std::fs::remove_file(args.data.join("endpoints.json")) {
         tracing::debug!(%error, "endpoints.json");
     }
     server.stop().await;
     ended
+}
+
+async fn serve(args: &Args, config_file: &Path, config: Config, server: &Server) -> Result<Exit, Failure> {
+    let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
+    let (listener, address) = console::bind(config.http.listen)
+        .await
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
+    announce(args, &config, address)?;
+    let posts = args.demo.then(|| tokio::spawn(demo::run(config.nats.url.clone(), config.nats.keys.clone())));
+    let ended = watch(broker, listener, async |broker: &mut Broker| {
+        reload(args, config_file, server, broker).await.map_err(|fault| vec![fault.to_string()])
+    })
+    .await;
+    if let Some(posts) = posts {
+        posts.abort();
+    }
+    ended
+}
+
+/// Configuration, registry and schemas are read and checked before nats-server hears of new accounts.
+async fn reload(args: &Args, file: &Path, server: &Server, broker: &mut Broker) -> Result<(), Failure> {
+    let faults = |faults: Vec<String>| Failure::new(Exit::Configuration, faults.join("; "));
+    let unreachable = |error: crate::wire::Error| Failure::new(Exit::Unreachable, error.to_string());
+    let mut config = configure(args, file)?;
+    config.nats.url = server.url().to_owned();
+    let rules = rulebook::load(&config).map_err(faults)?;
+    let text = server_text(args, &rules.registry)?;
+    server.reload(&text).await.map_err(unreachable)?;
+    broker.reload(config).await.map_err(faults)
+}
+
+fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
+    let mut config = configuration(file, args.enable_case_plane)?;
+    config.nats.keys = args.data.join("keys");
+    config.http.listen = args.http;
+    Ok(config)
+}
+
+/// One liaison for a data directory. The nats-server child holds the lock too, so that none starts beside one that is
+/// still ending; that takes milliseconds and is waited for.
+fn lock(data: &Path) -> Result<File, Failure> {
+    let file = data.join("LOCK");
+    let io = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", file.display()));
+    std::fs::create_dir_all(data).map_err(io)?;
+    let lock = File::options().create(true).write(true).truncate(false).open(&file).map_err(io)?;
+    let until = time::stopwatch() + LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if time::stopwatch() < until => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => {
+                let words = format!("{} is in use by another liaison; only one may run on it", data.display());
+                return Err(Failure::new(Exit::Failure, words));
+            }
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+    }
 }
 
 /// Writes what is absent.
@@ -133,22 +186,30 @@ fn members(registry: &Registry) -> Vec<Member> {
     registry.parties().map(|party| Member { party: party.id.clone(), posts: party.posts.clone() }).collect()
 }
 
-async fn start_server(args: &Args, registry: &Registry) -> Result<Server, Failure> {
+async fn start_server(args: &Args, registry: &Registry, lock: &File) -> Result<Server, Failure> {
     let unreachable = |error: crate::wire::Error| Failure::new(Exit::Unreachable, error.to_string());
-    let members = members(registry);
-    let keys = keys::ensure(&args.data.join("keys"), &members).map_err(unreachable)?;
     let program = server::find(args.nats_server.as_deref()).map_err(unreachable)?;
+    let text = server_text(args, registry)?;
+    Server::start(&program, &args.data.join("nats"), &text, lock).await.map_err(unreachable)
+}
+
+/// The configuration of nats-server for a registry; keys that are missing are made.
+fn server_text(args: &Args, registry: &Registry) -> Result<String, Failure> {
+    let members = members(registry);
+    let keys = keys::ensure(&args.data.join("keys"), &members)
+        .map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    let store = std::path::absolute(args.data.join("nats").join("store"))
+        .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     let options = accounts::Options {
         listen: format!("127.0.0.1:{}", if args.nats_port == 0 { -1 } else { i32::from(args.nats_port) }),
-        store: args.data.join("nats").join("store"),
+        store,
         ..accounts::Options::default()
     };
-    let text = accounts::configuration(&members, &keys, &options);
-    Server::start(&program, &args.data.join("nats"), &text).await.map_err(unreachable)
+    Ok(accounts::configuration(&members, &keys, &options))
 }
 
 /// Writes endpoints.json, atomically, as the last thing before messages are taken from outside; says what to copy.
-fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<PathBuf, Failure> {
+fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<(), Failure> {
     let file = args.data.join("endpoints.json");
     let value = json!({ "nats": config.nats.url, "http": format!("http://{http}"), "pid": std::process::id() });
     let fresh = args.data.join("endpoints.json.new");
@@ -162,7 +223,7 @@ fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<PathBuf, F
          subscribe:  liaison subscribe --data {data} --as de-bpol --count 3\n",
         config.nats.url
     ));
-    Ok(file)
+    Ok(())
 }
 
 #[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]

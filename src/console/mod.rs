@@ -41,9 +41,11 @@ pub async fn serve(listener: TcpListener, view: View, stop: CancellationToken) -
 
 async fn ready(State(view): State<View>) -> Response {
     let checks = view.checks();
-    let fine = checks.iter().all(|(_, fine, _)| *fine);
-    let lines: Vec<_> =
-        checks.iter().map(|(name, fine, words)| json!({ "check": name, "ok": fine, "detail": words })).collect();
+    let fine = checks.iter().all(|check| check.ok);
+    let lines: Vec<_> = checks
+        .iter()
+        .map(|check| json!({ "check": check.name, "ok": check.ok, "detail": check.words }))
+        .collect();
     let body = json!({ "ready": fine, "checks": lines }).to_string();
     let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
@@ -51,7 +53,7 @@ async fn ready(State(view): State<View>) -> Response {
 
 async fn metrics(State(view): State<View>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], view.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, kind)], view.metrics()).into_response()
 }
 
 /// An error as RFC 9457 asks.

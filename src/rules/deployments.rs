@@ -28,6 +28,9 @@ struct Network {
     from: Date,
 }
 
+/// The types that tell of deployments.
+pub const KINDS: [&str; 2] = ["deployment.notice", "network.facilitator"];
+
 /// All deployments known.
 #[derive(Debug, Clone, Default)]
 pub struct Deployments {

@@ -159,18 +159,28 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
+    /// Whether a party may have this list.
+    ///
+    /// # Errors
+    /// `E-SCHEMA` if there are too many or a name is used twice.
+    pub fn check(list: &[Subscription]) -> Result<(), Refused> {
+        if list.len() > MOST {
+            return Err(Refused::new(Code::Schema, "", format!("at most {MOST} subscriptions")));
+        }
+        let names: HashSet<&str> = list.iter().map(|subscription| subscription.name.as_str()).collect();
+        if names.len() == list.len() {
+            Ok(())
+        } else {
+            Err(Refused::new(Code::Schema, "/name", "a name is used twice"))
+        }
+    }
+
     /// Puts this list in the place of what the party had; an empty one brings the default `all` back.
     ///
     /// # Errors
     /// `E-SCHEMA` if there are too many or a name is used twice; nothing changed then.
     pub fn replace_party(&mut self, party: PartyId, list: Vec<Subscription>) -> Result<(), Refused> {
-        if list.len() > MOST {
-            return Err(Refused::new(Code::Schema, "", format!("at most {MOST} subscriptions")));
-        }
-        let names: HashSet<&str> = list.iter().map(|subscription| subscription.name.as_str()).collect();
-        if names.len() != list.len() {
-            return Err(Refused::new(Code::Schema, "/name", "a name is used twice"));
-        }
+        Self::check(&list)?;
         self.silent.remove(&party);
         for old in self.stored.remove(&party).unwrap_or_default() {
             self.unhook(&party, &old);

@@ -7,7 +7,8 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+pub use async_nats::Client;
+use async_nats::{ConnectErrorKind, ConnectOptions, Event};
 
 use super::Error;
 use crate::message::names::{PartyId, PostId};

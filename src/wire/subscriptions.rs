@@ -31,45 +31,53 @@ impl Bucket {
         Ok(Self { store })
     }
 
-    /// Replaces the list of one party.
+    /// Replaces the list of one party if its revision is still the one given (0: none yet); gives the new revision.
     ///
     /// # Errors
-    /// The text of what NATS answered.
-    pub async fn put(&self, party: &PartyId, list: &Value) -> Result<(), String> {
+    /// The text of what NATS answered, also when another instance was faster.
+    pub async fn put(&self, party: &PartyId, list: &Value, revision: u64) -> Result<u64, String> {
         let body = list.to_string().into();
-        self.store.put(party.as_str(), body).await.map(|_| ()).map_err(|error| error.to_string())
+        self.store.update(party.as_str(), body, revision).await.map_err(|error| error.to_string())
     }
 
-    /// All lists as they are now, then every change; `None` once after the last present one.
+    /// All lists as they are now, then every change.
     ///
     /// # Errors
     /// The text of what NATS answered.
-    pub async fn watch(&self) -> Result<BoxStream<'static, (PartyId, Value)>, String> {
+    pub async fn watch(&self) -> Result<BoxStream<'static, Stored>, String> {
         let watch = self.store.watch_with_history(">").await.map_err(|error| error.to_string())?;
-        Ok(watch
-            .filter_map(|entry| async move {
-                let entry = entry.ok()?;
-                let party = PartyId::parse(&entry.key).ok()?;
-                Some((party, serde_json::from_slice(&entry.value).ok()?))
-            })
-            .boxed())
+        Ok(watch.filter_map(|entry| async move { stored(&entry.ok()?) }).boxed())
     }
 
     /// All lists as they are now.
     ///
     /// # Errors
     /// The text of what NATS answered.
-    pub async fn all(&self) -> Result<Vec<(PartyId, Value)>, String> {
+    pub async fn all(&self) -> Result<Vec<Stored>, String> {
         let mut keys = self.store.keys().await.map_err(|error| error.to_string())?;
         let mut all = Vec::new();
         while let Some(key) = keys.next().await {
             let key = key.map_err(|error| error.to_string())?;
-            let Ok(party) = PartyId::parse(&key) else { continue };
-            let value = self.store.get(&key).await.map_err(|error| error.to_string())?;
-            if let Some(list) = value.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-                all.push((party, list));
-            }
+            let entry = self.store.entry(&key).await.map_err(|error| error.to_string())?;
+            all.extend(entry.as_ref().and_then(stored));
         }
         Ok(all)
     }
+}
+
+/// The list of one party as it is stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Whose.
+    pub party: PartyId,
+    /// The list; `null` if it is not JSON any more, which must not be taken for an empty one.
+    pub list: Value,
+    /// Grows with every change in the bucket.
+    pub revision: u64,
+}
+
+fn stored(entry: &jetstream::kv::Entry) -> Option<Stored> {
+    let party = PartyId::parse(&entry.key).ok()?;
+    let list = serde_json::from_slice(&entry.value).unwrap_or_default();
+    Some(Stored { party, list, revision: entry.revision })
 }

@@ -3,25 +3,24 @@
 //!
 //! All data is invented. It speaks to the broker only as its parties do, over NATS with their own keys.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::client::{Publisher, Subscriber};
 use crate::message::envelope::Source;
 use crate::message::names::{PartyId, PostId};
 use crate::message::time;
 use crate::wire::keys;
-use crate::wire::mailbox::Mailbox;
-use crate::wire::outbox::Outbox;
-use crate::wire::connect;
 
-/// The messages, from the same files that the tests use.
+/// The messages, from the same files that the tests use. The first three are accepted, refused and accepted.
 const EXAMPLES: &[&str] = &[
     include_str!("../../tests/examples/valid/01-flow-observation-mixed.json"),
-    include_str!("../../tests/examples/valid/03-smuggling-modus.json"),
     include_str!("../../tests/examples/invalid/02-phone-in-narrative.json"),
+    include_str!("../../tests/examples/valid/03-smuggling-modus.json"),
     include_str!("../../tests/examples/valid/04-event-incident-24h.json"),
     include_str!("../../tests/examples/invalid/14-shares-over-one.json"),
     include_str!("../../tests/examples/valid/02-flow-route-geojson.json"),
@@ -31,19 +30,27 @@ const EXAMPLES: &[&str] = &[
 
 /// The clock of the examples.
 const CLOCK: &str = "2026-03-02T10:00:00Z";
+/// Pause between two messages.
+const PACE: Duration = Duration::from_millis(900);
+/// How long a post waits for a receipt.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Whose mailbox is read.
+const READER: &str = "fr-dnpaf";
 
 /// Runs until aborted.
 pub async fn run(url: String, keys: PathBuf) {
-    let reader = tokio::spawn(read(url.clone(), keys.clone()));
-    if let Err(error) = publish(&url, &keys).await {
-        tracing::error!(%error, "demo posts");
+    let ended = tokio::select! {
+        ended = publish(&url, &keys) => ended,
+        ended = read(&url, &keys) => ended,
+    };
+    if let Err(error) = ended {
+        tracing::error!(%error, "the demonstration ended");
     }
-    reader.abort();
 }
 
-async fn publish(url: &str, keys: &std::path::Path) -> Result<(), String> {
-    let mut boxes: std::collections::HashMap<String, Outbox> = std::collections::HashMap::new();
-    let mut tick = tokio::time::interval(Duration::from_millis(900));
+async fn publish(url: &str, keys: &Path) -> Result<(), String> {
+    let mut posts: HashMap<String, Publisher> = HashMap::new();
+    let mut tick = tokio::time::interval(PACE);
     for example in EXAMPLES.iter().cycle() {
         tick.tick().await;
         let example: Value = serde_json::from_str(example).map_err(|error| error.to_string())?;
@@ -54,33 +61,28 @@ async fn publish(url: &str, keys: &std::path::Path) -> Result<(), String> {
         let source = event["source"].as_str().and_then(Source::parse).ok_or("an example without source")?;
         let (Some(party), post) = (source.party(), source.post()) else { continue };
         let user = format!("{party}/{}", post.map_or("system", PostId::as_str));
-        if !boxes.contains_key(&user) {
-            boxes.insert(user.clone(), open(url, keys, party, post).await?);
+        if !posts.contains_key(&user) {
+            posts.insert(user.clone(), open(url, keys, party, post).await?);
         }
-        let Some(outbox) = boxes.get_mut(&user) else { continue };
+        let Some(publisher) = posts.get_mut(&user) else { continue };
         let id = event["id"].as_str().map(str::to_owned);
         let body = Bytes::from(event.to_string());
-        match outbox.publish(subject, id.as_deref(), body, Duration::from_secs(10)).await {
-            Ok(receipt) => told(&user, &event, &receipt["data"]),
-            Err(error) => tracing::warn!(%user, %error, "demo post"),
+        match publisher.publish(subject, id.as_deref(), body, PATIENCE).await {
+            Ok(receipt) => tell(&user, &event, &receipt["data"]),
+            Err(error) => tracing::warn!(%user, %error, "no receipt"),
         }
     }
     Ok(())
 }
 
-async fn open(
-    url: &str,
-    keys_dir: &std::path::Path,
-    party: &PartyId,
-    post: Option<&PostId>,
-) -> Result<Outbox, String> {
-    let file = keys_dir.join(party.as_str()).join(format!("{}.nk", post.map_or("system", PostId::as_str)));
+async fn open(url: &str, keys: &Path, party: &PartyId, post: Option<&PostId>) -> Result<Publisher, String> {
+    let file = keys.join(party.as_str()).join(format!("{}.nk", post.map_or("system", PostId::as_str)));
     let seed = keys::read_seed(&file).map_err(|error| error.to_string())?;
-    let client = connect::connect_party(url, &seed, party, post).await.map_err(|error| error.to_string())?;
-    Outbox::open(client, party.clone(), post.cloned()).await.map_err(|error| error.to_string())
+    let opened = Publisher::connect(url, &seed, party.clone(), post.cloned()).await;
+    opened.map_err(|error| error.to_string())
 }
 
-fn told(user: &str, event: &Value, receipt: &Value) {
+fn tell(user: &str, event: &Value, receipt: &Value) {
     let outcome = receipt["outcome"].as_str().unwrap_or_default();
     let kind = event["type"].as_str().unwrap_or_default();
     let code = receipt["code"].as_str().unwrap_or_default();
@@ -88,23 +90,20 @@ fn told(user: &str, event: &Value, receipt: &Value) {
     tracing::info!(post = %user, r#type = kind, outcome, code, recipients, "receipt");
 }
 
-async fn read(url: String, keys_dir: PathBuf) {
-    let Ok(party) = PartyId::parse("fr-dnpaf") else { return };
-    let Ok(seed) = keys::read_seed(&keys_dir.join("fr-dnpaf").join("system.nk")) else { return };
-    let Ok(client) = connect::connect_party(&url, &seed, &party, None).await else { return };
-    let mailbox = Mailbox::of(client, &party);
+async fn read(url: &str, keys: &Path) -> Result<(), String> {
+    let party = PartyId::parse(READER).map_err(|error| error.to_string())?;
+    let seed = keys::read_seed(&keys.join(READER).join("system.nk")).map_err(|error| error.to_string())?;
+    let subscriber = Subscriber::connect(url, &seed, &party).await.map_err(|error| error.to_string())?;
     loop {
-        match mailbox.pull(16, Duration::from_secs(4)).await {
+        match subscriber.next(16, Duration::from_secs(4)).await {
             Ok(letters) => {
                 for letter in letters {
-                    tracing::info!(to = %party, feed_seq = letter.header("Ilo-Feed-Seq"), "delivered");
-                    if mailbox.acknowledge(&letter).await.is_err() {
-                        return;
-                    }
+                    tracing::info!(to = %party, feed_seq = letter.feed_seq, "delivered");
+                    subscriber.acknowledge(&letter).await.map_err(|error| error.to_string())?;
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "demo mailbox");
+                tracing::warn!(%error, "the mailbox cannot be read; trying again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -133,4 +132,3 @@ fn shift(value: &mut Value, by: jiff::SignedDuration) {
         _ => {}
     }
 }
-

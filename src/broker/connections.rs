@@ -1,0 +1,71 @@
+//! The broker's connections to NATS: one a role, each with the key of that role alone.
+
+use std::path::PathBuf;
+
+use super::config::Config;
+use super::{Error, rulebook};
+use crate::message::names::PartyId;
+use crate::wire::connect::{self, Client, Role};
+use crate::wire::{keys, streams};
+
+/// The connections of a running broker.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    /// Reads intake streams.
+    pub(super) intake: Client,
+    /// Writes receipts and mailboxes.
+    pub(super) egress: Client,
+    /// Services and subscriptions.
+    pub(super) control: Client,
+}
+
+impl Connections {
+    pub(super) async fn open(config: &Config) -> Result<Self, Error> {
+        Ok(Self {
+            intake: open(config, Role::Intake).await?,
+            egress: open(config, Role::Egress).await?,
+            control: open(config, Role::Control).await?,
+        })
+    }
+}
+
+async fn open(config: &Config, role: Role) -> Result<Client, Error> {
+    let file: PathBuf = config.nats.keys.join("broker").join(format!("{}.nk", role.as_str()));
+    let seed = keys::read_seed(&file)?;
+    Ok(connect::connect(&config.nats.url, &seed, role).await?)
+}
+
+fn options(config: &Config) -> streams::Options {
+    streams::Options { intake_bytes: config.nats.intake_bytes, mailbox_bytes: config.nats.mailbox_bytes }
+}
+
+/// Streams are made and compared with the administrator's key, in a connection that is closed again.
+pub(super) async fn ensure(config: &Config, parties: &[PartyId]) -> Result<(), Error> {
+    let admin = open(config, Role::Admin).await?;
+    let ensured = streams::ensure(&admin, parties, options(config)).await;
+    admin.drain().await.map_err(|error| Error::Nats(error.to_string()))?;
+    Ok(ensured?)
+}
+
+/// What `liaison check` finds wrong with NATS: address, keys, rights, version, streams. Makes nothing.
+pub async fn check(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    for role in [Role::Intake, Role::Egress, Role::Control] {
+        if let Err(error) = open(config, role).await {
+            faults.push(format!("{} ({})", error, role.as_str()));
+        }
+    }
+    let parties: Vec<PartyId> = match rulebook::load(config) {
+        Ok(rules) => rules.registry.parties().map(|party| party.id.clone()).collect(),
+        Err(_) => Vec::new(), // told by the check of the registry itself
+    };
+    match open(config, Role::Admin).await {
+        Err(error) => faults.push(format!("{error} (admin)")),
+        Ok(admin) => match streams::compare(&admin, &parties, options(config)).await {
+            Ok(()) => {}
+            Err(crate::wire::Error::Drift(found)) => faults.extend(found),
+            Err(error) => faults.push(format!("NATS: {error}")),
+        },
+    }
+    faults
+}

@@ -1,0 +1,58 @@
+//! Named threads that cannot end unnoticed: if one panics or fails while the house runs, the house is told to stop.
+
+use tokio::sync::watch;
+
+use super::Error;
+use crate::archive;
+
+/// Starts a thread; if it ends by panic or failure, `fail` says which.
+pub(super) fn spawn<T: Ended + Send + 'static>(
+    name: &'static str,
+    fail: watch::Sender<Option<&'static str>>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<std::thread::JoinHandle<T>, Error> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let mut alarm = Alarm { name, fail, armed: true };
+            let ended = work();
+            alarm.armed = ended.is_failure();
+            ended
+        })
+        .map_err(|error| Error::Thread(name, error))
+}
+
+/// Rings when it is dropped armed, which a panic does too.
+struct Alarm {
+    name: &'static str,
+    fail: watch::Sender<Option<&'static str>>,
+    armed: bool,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if self.armed {
+            self.fail.send_replace(Some(self.name));
+        }
+    }
+}
+
+/// Whether a thread's result is a failure.
+pub(super) trait Ended {
+    fn is_failure(&self) -> bool;
+}
+
+impl Ended for () {
+    fn is_failure(&self) -> bool {
+        false
+    }
+}
+
+impl Ended for Result<(), archive::Error> {
+    fn is_failure(&self) -> bool {
+        if let Err(error) = self {
+            tracing::error!(%error, "the archive cannot write; no more receipts");
+        }
+        self.is_err()
+    }
+}

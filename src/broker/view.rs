@@ -1,0 +1,72 @@
+//! What can be seen of a running broker: counters and checks, never content.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Shared;
+use super::connections::Connections;
+use super::metrics::Metrics;
+use crate::archive::Reader;
+use crate::wire::connect::Watch;
+
+/// One line of `/readyz`.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// False if the broker is not ready because of it.
+    pub ok: bool,
+    /// In words.
+    pub words: String,
+}
+
+/// The window's side of a broker. Cheap to clone.
+#[derive(Clone)]
+pub struct View {
+    metrics: Arc<Metrics>,
+    reader: Reader,
+    ready: Arc<AtomicBool>,
+    connections: [(&'static str, Watch); 3],
+}
+
+impl View {
+    pub(super) fn new(shared: &Shared, ready: Arc<AtomicBool>, connections: &Connections) -> Self {
+        Self {
+            metrics: Arc::clone(&shared.metrics),
+            reader: shared.reader.clone(),
+            ready,
+            connections: [
+                ("intake", Watch::new(connections.intake.clone())),
+                ("egress", Watch::new(connections.egress.clone())),
+                ("control", Watch::new(connections.control.clone())),
+            ],
+        }
+    }
+
+    /// The checks of `/readyz`. A full mailbox is told but does not make the broker unready: it stalls nobody else.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Check> {
+        let away: Vec<&str> =
+            self.connections.iter().filter(|(_, watch)| !watch.is_connected()).map(|(name, _)| *name).collect();
+        self.metrics.nats_connected.set(i64::from(away.is_empty()));
+        let nats = if away.is_empty() { "connected".to_owned() } else { format!("not connected: {}", away.join(", ")) };
+        let taking = self.ready.load(Ordering::Relaxed);
+        let stalled = self.metrics.mailboxes_stalled.get();
+        vec![
+            Check { name: "nats", ok: away.is_empty(), words: nats },
+            Check { name: "archive", ok: true, words: format!("last sequence {}", self.reader.head_seq()) },
+            Check {
+                name: "intake",
+                ok: taking,
+                words: if taking { "taking messages" } else { "not taking messages" }.to_owned(),
+            },
+            Check { name: "mailboxes", ok: true, words: format!("{stalled} do not take deliveries") },
+        ]
+    }
+
+    /// The counters as OpenMetrics text.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+}

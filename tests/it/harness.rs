@@ -1,0 +1,366 @@
+//! A whole exchange for a test: the real binary, a real nats-server on a free port, real files in a temp folder.
+//!
+//! It knows the broker only from outside: key files, subjects, HTTP. Nothing here calls into the crate's rooms.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, ConnectOptions};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+/// How long a test waits for something that must come. Never slept through: every wait ends when it has come.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The binary under test.
+pub fn liaison() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_liaison"));
+    command.stdin(Stdio::null());
+    // What a developer has set must not change a test.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIAISON_")) {
+        if name != "LIAISON_NATS_SERVER" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A temp folder that stays where it is when the test fails, so that logs can be read.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("liaison-it-").tempdir().expect("a temp folder")
+}
+
+/// A running `liaison up`.
+pub struct Exchange {
+    child: Child,
+    pub data: PathBuf,
+    pub nats: String,
+    pub http: String,
+    args: Vec<String>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Exchange {
+    /// Starts one in a folder of its own, with the case plane on.
+    pub async fn start() -> Self {
+        Self::with(&["--enable-case-plane"], |_| {}).await
+    }
+
+    /// Starts one with these arguments, after `prepare` has seen the (empty) data directory.
+    pub async fn with(args: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        let folder = folder();
+        let data = folder.path().join("data");
+        std::fs::create_dir_all(&data).expect("a data directory");
+        prepare(&data);
+        let mut exchange = Self::at(&data, args).await;
+        exchange._folder = Some(folder);
+        exchange
+    }
+
+    /// Starts one on this data directory.
+    pub async fn at(data: &Path, args: &[&str]) -> Self {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let (child, nats, http) = launch(data, &args).await;
+        Self { child, data: data.to_owned(), nats, http, args, _folder: None }
+    }
+
+    /// Kills the broker as a power cut of the process would; its nats-server goes with it.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kills");
+        self.child.wait().expect("waits");
+    }
+
+    /// Starts again after a kill or stop, on the same data; gives the time until it was ready.
+    pub async fn again(&mut self) -> Duration {
+        let started = Instant::now();
+        let (child, nats, http) = launch(&self.data, &self.args).await;
+        (self.child, self.nats, self.http) = (child, nats, http);
+        started.elapsed()
+    }
+
+    /// Sends a signal (`TERM`, `HUP`, …).
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end; the exit code, or none if a signal ended it.
+    pub fn wait(&mut self) -> Option<i32> {
+        let status = self.child.wait().expect("waits");
+        assert!(status.signal().is_none(), "ended by {:?}", status.signal());
+        status.code()
+    }
+
+    /// What it has written to stderr so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("stderr.log")).unwrap_or_default()
+    }
+
+    /// The key file of a user.
+    pub fn key(&self, party: &str, user: &str) -> PathBuf {
+        self.data.join("keys").join(party).join(format!("{user}.nk"))
+    }
+
+    /// Connects as a user of a party, as any NATS client would.
+    pub async fn connect(&self, party: &str, user: &str) -> Client {
+        self.connect_with(&self.key(party, user), &format!("_INBOX_{party}-{user}")).await
+    }
+
+    /// Connects with this key and inbox prefix.
+    pub async fn connect_with(&self, key: &Path, inbox: &str) -> Client {
+        let seed = std::fs::read_to_string(key).expect("a key file");
+        let options = ConnectOptions::with_nkey(seed.trim().to_owned())
+            .custom_inbox_prefix(inbox)
+            .request_timeout(Some(Duration::from_secs(5)));
+        options.connect(&self.nats).await.expect("connects")
+    }
+
+    /// Publishes and waits for the receipt; `id` is the message id, if it can be read.
+    pub async fn publish(&self, client: &Client, subject: &str, payload: Vec<u8>) -> Value {
+        let sequence = queue(client, subject, payload.clone()).await;
+        let id = serde_json::from_slice::<Value>(&payload).ok().and_then(|value| value["id"].as_str().map(str::to_owned));
+        let id = id.filter(|id| uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.to_string() == *id));
+        receipt(client, subject, &id.unwrap_or_else(|| format!("unreadable-{sequence}")), &payload).await
+    }
+
+    /// Everything in a party's mailbox: pulled, acknowledged, in order. Ends when nothing comes for a while.
+    pub async fn letters(&self, party: &str) -> Vec<Letter> {
+        let client = self.connect(party, "system").await;
+        let mut all = Vec::new();
+        while let Some(letter) = next_letter(&client, party, Duration::from_millis(700)).await {
+            all.push(letter);
+        }
+        all
+    }
+
+    /// `GET` on the operators' window: status and body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let address = self.http.trim_start_matches("http://");
+        let mut socket = tokio::net::TcpStream::connect(address).await.expect("connects");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("writes");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("reads");
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        (status, body)
+    }
+
+    /// Asks a service of a party.
+    pub async fn ask(&self, client: &Client, party: &str, verb: &str, body: &Value) -> Result<Value, (String, Value)> {
+        let answer = client.request(format!("ilo.svc.{party}.{verb}"), body.to_string().into()).await.expect("answers");
+        let code = answer.headers.as_ref().and_then(|headers| headers.get("Nats-Service-Error-Code"));
+        let value = serde_json::from_slice(&answer.payload).expect("an answer in JSON");
+        match code {
+            Some(code) => Err((code.to_string(), value)),
+            None => Ok(value),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- {} ---\n{}", self.data.display(), self.log());
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+async fn launch(data: &Path, args: &[String]) -> (Child, String, String) {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("stderr.log")).expect("a log");
+    drop(std::fs::remove_file(data.join("endpoints.json")));
+    let mut child = liaison()
+        .arg("up")
+        .arg("--data")
+        .arg(data)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("starts");
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(text) = std::fs::read_to_string(data.join("endpoints.json")) {
+            let value: Value = serde_json::from_str(&text).expect("endpoints.json is JSON");
+            assert_eq!(value["pid"].as_u64(), Some(u64::from(child.id())), "endpoints.json is of this process");
+            let text = |name: &str| value[name].as_str().expect("an address").to_owned();
+            return (child, text("nats"), text("http"));
+        }
+        let log = || std::fs::read_to_string(data.join("stderr.log")).unwrap_or_default();
+        if let Some(status) = child.try_wait().expect("waits") {
+            panic!("liaison up ended with {status}:\n{}", log());
+        }
+        assert!(Instant::now() < until, "liaison up is not ready:\n{}", log());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A plain JetStream publish; the stream sequence of the PubAck.
+pub async fn queue(client: &Client, subject: &str, payload: Vec<u8>) -> u64 {
+    let answer = client.request(subject.to_owned(), payload.into()).await.expect("a PubAck");
+    let answer: Value = serde_json::from_slice(&answer.payload).expect("a PubAck in JSON");
+    answer["seq"].as_u64().unwrap_or_else(|| panic!("no PubAck: {answer}"))
+}
+
+/// The stored receipt for these bytes, by direct get on the publisher's own subject.
+pub async fn receipt(client: &Client, published: &str, token: &str, payload: &[u8]) -> Value {
+    let mut parts = published.split('.').skip(2);
+    let (party, post) = (parts.next().expect("a party"), parts.next().expect("a post"));
+    let call = format!("$JS.API.DIRECT.GET.RCPT.ilo.rcpt.{party}.{post}.{token}");
+    let digest = sha256(payload);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = client.request(call.clone(), "".into()).await.expect("an answer");
+        if answer.status.is_none() {
+            let event: Value = serde_json::from_slice(&answer.payload).expect("a receipt in JSON");
+            if event["data"]["sha256"] == digest.as_str() {
+                return event;
+            }
+        }
+        assert!(Instant::now() < until, "no receipt on {call}");
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+/// A delivered message as it came over the wire.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    pub subject: String,
+    pub headers: Vec<(String, String)>,
+    pub payload: Vec<u8>,
+}
+
+impl Letter {
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map_or_else(|| panic!("no header {name}"), |(_, value)| value.as_str())
+    }
+
+    pub fn feed_seq(&self) -> u64 {
+        self.header("Ilo-Feed-Seq").parse().expect("a number")
+    }
+
+    pub fn event(&self) -> Value {
+        serde_json::from_slice(&self.payload).expect("JSON")
+    }
+
+    pub fn id(&self) -> String {
+        self.event()["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// Pulls and acknowledges one letter; none if nothing comes within `wait`.
+pub async fn next_letter(client: &Client, party: &str, wait: Duration) -> Option<Letter> {
+    let stream = format!("MBOX_{}", party.to_uppercase().replace('-', "_"));
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.expect("subscribes");
+    let pull = json!({ "batch": 1, "expires": u64::try_from(wait.as_nanos()).expect("short") }).to_string();
+    client
+        .publish_with_reply(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.main"), inbox, pull.into())
+        .await
+        .expect("asks");
+    let message = tokio::time::timeout(wait + PATIENCE, answers.next()).await.expect("an answer").expect("an answer");
+    if message.status.is_some() {
+        return None;
+    }
+    let reply = message.reply.clone().expect("a reply subject");
+    client.request(reply, "+ACK".into()).await.expect("acknowledged");
+    let headers = message.headers.iter().flat_map(|headers| headers.iter());
+    Some(Letter {
+        subject: message.subject.to_string(),
+        headers: headers
+            .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
+            .collect(),
+        payload: message.payload.to_vec(),
+    })
+}
+
+/// Lower-case hexadecimal SHA-256.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&sha256_raw(bytes))
+}
+
+pub fn sha256_raw(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).into()
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks a whole feed: dense from 1, every digest and the running digest recomputed, no message id of NATS twice.
+pub fn audit_feed(letters: &[Letter]) {
+    let mut running = [0_u8; 32];
+    let mut ids = std::collections::HashSet::new();
+    for (at, letter) in (1_u64..).zip(letters) {
+        assert_eq!(letter.feed_seq(), at, "the feed is dense");
+        let digest = sha256_raw(&letter.payload);
+        assert_eq!(letter.header("Ilo-Digest"), format!("sha256:{}", hex(&digest)));
+        running = sha256_raw(&[running, digest].concat());
+        assert_eq!(letter.header("Ilo-Feed-Digest"), hex(&running));
+        assert!(ids.insert(letter.header("Nats-Msg-Id").to_owned()), "delivered twice: {}", letter.header("Nats-Msg-Id"));
+    }
+}
+
+/// Waits until something holds.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what} did not come about");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+// === messages ===
+
+/// The clock of the examples.
+pub const CLOCK: &str = "2026-03-02T10:00:00Z";
+
+/// An example file.
+pub fn example(path: &str) -> Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples").join(path);
+    serde_json::from_slice(&std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))).expect("JSON")
+}
+
+/// A message with every time moved by what the examples' clock lies back.
+pub fn shifted(mut value: Value) -> Value {
+    let clock: jiff::Timestamp = CLOCK.parse().expect("a time");
+    shift(&mut value, jiff::Timestamp::now().duration_since(clock));
+    value
+}
+
+fn shift(value: &mut Value, by: jiff::SignedDuration) {
+    match value {
+        Value::String(text) if text.len() >= 20 && text.as_bytes()[10] == b'T' => {
+            if let Ok(at) = text.parse::<jiff::Timestamp>() {
+                *text = format!("{:.3}", at.checked_add(by).expect("in range"));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| shift(item, by)),
+        Value::Object(members) => members.values_mut().for_each(|member| shift(member, by)),
+        _ => {}
+    }
+}
+
+/// A valid report of `it-moi` / `tn-01` with a fresh id.
+pub fn report() -> Value {
+    let mut message = shifted(example("valid/01-flow-observation-mixed.json")["message"].clone());
+    message["id"] = fresh_id().into();
+    message
+}
+
+/// The subject on which [`report`] is published.
+pub const REPORT_SUBJECT: &str = "ilo.in.it-moi.tn-01.net.flow.observation.tn";
+
+pub fn fresh_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
