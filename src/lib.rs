@@ -3,3 +3,4 @@
 
 pub mod archive;
 pub mod message;
+pub mod rules;

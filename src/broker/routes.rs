@@ -4,13 +4,12 @@
 //! subscriptions come from the bucket that every broker instance sees.
 
 use crate::message::outcome::Refused;
+use crate::rules::Rules;
 use crate::rules::audience::{self, Routing};
 use crate::rules::deployments::Deployments;
-use crate::rules::judge::Permitted;
+use crate::rules::judge::{self, Permitted};
 use crate::rules::settle;
 use crate::rules::subscriptions::Subscriptions;
-use crate::rules::Rules;
-use crate::rules::catalogue::Plane;
 
 /// The changing half of the routing.
 #[derive(Debug, Default)]
@@ -32,10 +31,8 @@ impl Routes {
         permitted: &Permitted,
         known: &[Option<settle::Known>],
     ) -> Result<Routing, Refused> {
-        let envelope = permitted.envelope();
-        audience::check(&rules.registry, envelope)?;
-        settle::check(envelope, permitted.data(), known, |kind, major, data| {
-            rules.schemas.data(kind, major, data, "/data/newData")
+        settle::check(permitted.envelope(), permitted.data(), known, |target| {
+            judge::new_data(rules, permitted, target)
         })?;
         self.recipients(rules, permitted)
     }
@@ -45,20 +42,10 @@ impl Routes {
     /// # Errors
     /// The refusal of the first failing rule.
     pub fn recipients(&self, rules: &Rules, permitted: &Permitted) -> Result<Routing, Refused> {
+        // Again: the registry may have changed since the message was judged.
         let envelope = permitted.envelope();
-        audience::check(&rules.registry, envelope)?;
-        let is_case = permitted.plane() == Plane::Case;
-        let today = envelope.recorded.to_zoned(jiff::tz::TimeZone::UTC).date();
-        audience::route(
-            &rules.registry,
-            &self.subscriptions,
-            &self.deployments,
-            envelope,
-            is_case,
-            permitted.facets(),
-            permitted.event(),
-            today,
-        )
+        audience::check(&rules.registry, envelope, &envelope.purpose)?;
+        audience::route(&rules.registry, &self.subscriptions, &self.deployments, &permitted.routed())
     }
 
     /// Learns from an accepted message.
