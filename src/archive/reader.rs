@@ -339,6 +339,29 @@ impl Reader {
         Ok(found)
     }
 
+    /// What a record owes to whom: feed sequence and running digest of each recipient.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn deliveries(&self, seq: u64) -> Result<Vec<super::Delivery>, Error> {
+        let zone = {
+            let index = self.index.read();
+            if let Some(tail) = index.tail.iter().find(|tail| tail.kept.record.seq == seq) {
+                return Ok(tail.kept.deliveries.to_vec());
+            }
+            match index.zones.iter().find(|zone| (zone.first..=zone.last).contains(&seq)) {
+                Some(zone) => zone.clone(),
+                None => return Ok(Vec::new()),
+            }
+        };
+        let records = self.block(&zone)?;
+        let here = zone.shares.keys().filter_map(|party| {
+            let item = walk(&zone, &records, party).find(|item| item.record.seq == seq)?;
+            Some(super::Delivery { party: party.clone(), feed_seq: item.feed_seq, feed_digest: item.feed_digest })
+        });
+        Ok(here.collect())
+    }
+
     /// All accepted records of these types, in archive order; blocks without any are skipped.
     ///
     /// # Errors

@@ -243,7 +243,7 @@ impl Keeper {
         permitted: &Permitted,
     ) -> Result<Box<Draft>, Refused> {
         let known = recall(reader, permitted);
-        let routing = self.routes.read().route(rules, permitted, &known, origin.arrived)?;
+        let routing = self.routes.read().route(rules, permitted, &known)?;
         if deployments::KINDS.contains(&permitted.envelope().kind.as_str()) {
             self.routes.write().learn(permitted);
         }

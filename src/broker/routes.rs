@@ -16,9 +16,7 @@ use super::Error;
 use crate::archive::Reader;
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Outcome, Refused};
-use crate::message::time::Timestamp;
 use crate::rules::audience::{self, Routing};
-use crate::rules::catalogue::Plane;
 use crate::rules::deployments::{self, Deployments};
 use crate::rules::judge::{self, Permitted};
 use crate::rules::subscriptions::{Subscription, Subscriptions};
@@ -49,10 +47,9 @@ impl Routes {
         rules: &Rules,
         permitted: &Permitted,
         known: &[Option<settle::Known>],
-        now: Timestamp,
     ) -> Result<Routing, Refused> {
         settle::check(permitted.envelope(), permitted.data(), known, |target| {
-            judge::new_data(rules, permitted, target, now)
+            judge::new_data(rules, permitted, target)
         })?;
         self.recipients(rules, permitted)
     }
@@ -62,15 +59,10 @@ impl Routes {
     /// # Errors
     /// The refusal of the first failing rule.
     pub fn recipients(&self, rules: &Rules, permitted: &Permitted) -> Result<Routing, Refused> {
+        // Again: the registry may have changed since the message was judged.
         let envelope = permitted.envelope();
-        let message = audience::Routed {
-            envelope,
-            is_case: permitted.plane() == Plane::Case,
-            facets: permitted.facets(),
-            event: permitted.event(),
-            today: envelope.recorded.to_zoned(jiff::tz::TimeZone::UTC).date(),
-        };
-        audience::route(&rules.registry, &self.subscriptions, &self.deployments, &message)
+        audience::check(&rules.registry, envelope, &envelope.purpose)?;
+        audience::route(&rules.registry, &self.subscriptions, &self.deployments, &permitted.routed())
     }
 
     /// Learns from an accepted message.

@@ -120,7 +120,7 @@ impl Services {
                 return Err(Refused::new(Code::Dup, "/id", words));
             }
             let known = super::keeper::recall(&self.shared.reader, permitted);
-            routes.route(rules, permitted, &known, now)
+            routes.route(rules, permitted, &known)
         });
         judged.to_json()
     }

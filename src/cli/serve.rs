@@ -43,7 +43,7 @@ pub fn failure(error: &Error) -> Failure {
         Error::Wire(crate::wire::Error::Drift(_) | crate::wire::Error::TooOld(_)) => Exit::Configuration,
         Error::Wire(_) | Error::Nats(_) => Exit::Unreachable,
         Error::Archive(archive::Error::Locked(_)) => Exit::Failure,
-        Error::Archive(_) => Exit::Io,
+        Error::Archive(_) | Error::Thread(..) => Exit::Io,
         Error::Stage(_) | Error::Drain(_) => Exit::Failure,
     };
     Failure::new(exit, error.to_string())
@@ -85,12 +85,14 @@ pub async fn watch(
     let failed = loop {
         tokio::select! {
             error = broker.failed() => break Some(error),
-            () = signals.stop() => break None,
-            _ = signals.hangup.recv() => {
-                tell(&reloading());
-                told(reload(&mut broker).await);
-                tell(&[sd_notify::NotifyState::Ready]);
-            }
+            signal = signals.next() => match signal {
+                Signal::Stop => break None,
+                Signal::Reload => {
+                    tell(&reloading());
+                    told(reload(&mut broker).await);
+                    tell(&[sd_notify::NotifyState::Ready]);
+                }
+            },
         }
     };
     tell(&[sd_notify::NotifyState::Stopping]);
@@ -101,7 +103,7 @@ pub async fn watch(
     tracing::info!("draining");
     let stopped = tokio::select! {
         stopped = broker.stop() => stopped,
-        () = signals.stop() => Err(Error::Drain(0)),
+        () = signals.stop_again() => Err(Error::Drain(0)),
     };
     stop.cancel();
     if let Ok(Err(error)) = window.await {
@@ -131,6 +133,12 @@ fn told(reloaded: Result<(), Vec<String>>) {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Stop,
+    Reload,
+}
+
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -147,8 +155,17 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
-        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
+        }
+    }
+
+    /// A second signal to stop: the drain is not waited for.
+    async fn stop_again(&mut self) {
+        while self.next().await == Signal::Reload {}
     }
 }
 

@@ -71,7 +71,7 @@ fn rules(args: &Args) -> Result<Rules, Failure> {
         catalogue: Catalogue::embedded().clone(),
         schemas: Schemas::embedded().map_err(fault)?,
         registry,
-        policy: Policy { case_plane: args.enable_case_plane, ..Policy::default() },
+        policy: Policy::default().with_case_plane(args.enable_case_plane),
     })
 }
 

@@ -92,11 +92,12 @@ pub struct Routing {
     pub withheld: Vec<Withheld>,
 }
 
-/// Checks who is named (S-15): registered parties, roles for Art. 10(3)(b) and (e), a country for `@local`.
+/// Checks who is named (S-15): registered parties, roles for Art. 10(3)(b) and (e), a country for `@local`. `purpose`
+/// is the envelope's own, or for a correction that of the corrected type.
 ///
 /// # Errors
 /// `E-AUDIENCE` with every place.
-pub fn check(registry: &Registry, envelope: &Envelope) -> Result<(), Refused> {
+pub fn check(registry: &Registry, envelope: &Envelope, purpose: &str) -> Result<(), Refused> {
     let mut faults = Vec::new();
     let mut fault = |path: &str, message: &str| {
         let fault = Fault { path: path.to_owned(), message: message.to_owned() };
@@ -111,14 +112,14 @@ pub fn check(registry: &Registry, envelope: &Envelope) -> Result<(), Refused> {
             (Some("local"), _) if envelope.country.is_none() => fault(path, "@local needs a subject country"),
             (Some(_), _) => {}
             (None, None) => fault(path, "names a party that is not registered"),
-            (None, Some(party)) if path == "/audience" && !may_have(party, &envelope.purpose) => {
+            (None, Some(party)) if path == "/audience" && !may_have(party, purpose) => {
                 fault(path, "names a party without the role that the purpose asks for");
             }
             (None, Some(_)) => {}
         }
     }
     let sender = registry.party(envelope.originator.as_str());
-    if sender.is_some_and(|party| !may_have(party, &envelope.purpose)) {
+    if sender.is_some_and(|party| !may_have(party, purpose)) {
         fault("/originator", "has not the role that the purpose asks for");
     }
     if faults.is_empty() { Ok(()) } else { Err(Refused::many(Code::Audience, faults)) }

@@ -39,7 +39,9 @@ impl Plane {
     /// The plane of a NATS token.
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
-        [Self::Net, Self::Coord, Self::Board, Self::Case, Self::Ctl].into_iter().find(|plane| plane.as_str() == token)
+        [Self::Net, Self::Coord, Self::Board, Self::Case, Self::Ctl]
+            .into_iter()
+            .find(|plane| plane.as_str() == token)
     }
 
     /// Most bytes of a message on this plane (S-2).
@@ -109,6 +111,9 @@ mod tests {
         let catalogue = Catalogue::embedded();
         assert_eq!(catalogue.types().count(), 36);
         let on = |plane| catalogue.types().filter(|(_, entry)| entry.plane == plane).count();
-        assert_eq!([Plane::Net, Plane::Coord, Plane::Board, Plane::Case, Plane::Ctl].map(on), [15, 6, 4, 6, 5]);
+        assert_eq!(
+            [Plane::Net, Plane::Coord, Plane::Board, Plane::Case, Plane::Ctl].map(on),
+            [15, 6, 4, 6, 5]
+        );
     }
 }

@@ -155,7 +155,9 @@ impl Check {
             }),
             Expr::Ident(name) => match name.as_str() {
                 "data" | "event" => Ok(Kind::Map),
-                name => self.names.get(name).copied().ok_or_else(|| "knows only `event` and `data`".to_owned()),
+                name => {
+                    self.names.get(name).copied().ok_or_else(|| "knows only `event` and `data`".to_owned())
+                }
             },
             Expr::Select(select) => self.select(&select.operand, &select.field, select.test),
             Expr::List(list) => {
@@ -225,17 +227,29 @@ fn call_kind(function: &str, kinds: &[Kind]) -> Result<Kind, String> {
     let mixed = || Err("compares or joins values of different kinds".to_owned());
     match (function, kinds) {
         ("_&&_" | "_||_" | "!_" | "@not_strictly_false", _) => {
-            if all(Kind::Bool) { Ok(Kind::Bool) } else { Err("uses a value that is not boolean as one".to_owned()) }
+            if all(Kind::Bool) {
+                Ok(Kind::Bool)
+            } else {
+                Err("uses a value that is not boolean as one".to_owned())
+            }
         }
         ("_==_" | "_!=_", [left, right]) => {
-            if left.may_be(*right) || *left == Kind::Null || *right == Kind::Null { Ok(Kind::Bool) } else { mixed() }
+            if left.may_be(*right) || *left == Kind::Null || *right == Kind::Null {
+                Ok(Kind::Bool)
+            } else {
+                mixed()
+            }
         }
         ("_<_" | "_<=_" | "_>_" | "_>=_", [left, right]) => {
             let ordered = all(Kind::Number) || all(Kind::Text);
             if left.may_be(*right) && ordered { Ok(Kind::Bool) } else { mixed() }
         }
         ("@in", [_, list]) => {
-            if list.may_be(Kind::List) || *list == Kind::Map { Ok(Kind::Bool) } else { mixed() }
+            if list.may_be(Kind::List) || *list == Kind::Map {
+                Ok(Kind::Bool)
+            } else {
+                mixed()
+            }
         }
         ("_+_", [left, right]) => {
             if !left.may_be(*right) {
@@ -244,7 +258,11 @@ fn call_kind(function: &str, kinds: &[Kind]) -> Result<Kind, String> {
             Ok(if *left == Kind::Any { *right } else { *left })
         }
         ("_-_" | "_*_" | "_/_" | "_%_" | "-_", _) => {
-            if all(Kind::Number) { Ok(Kind::Number) } else { mixed() }
+            if all(Kind::Number) {
+                Ok(Kind::Number)
+            } else {
+                mixed()
+            }
         }
         ("_?_:_", [condition, yes, no]) => {
             if !condition.may_be(Kind::Bool) || !yes.may_be(*no) {
@@ -253,10 +271,18 @@ fn call_kind(function: &str, kinds: &[Kind]) -> Result<Kind, String> {
             Ok(if *yes == Kind::Any { *no } else { *yes })
         }
         ("_[_]", [of, _]) => {
-            if of.may_be(Kind::List) || *of == Kind::Map { Ok(Kind::Any) } else { mixed() }
+            if of.may_be(Kind::List) || *of == Kind::Map {
+                Ok(Kind::Any)
+            } else {
+                mixed()
+            }
         }
         ("startsWith" | "endsWith" | "contains", [_, _]) => {
-            if all(Kind::Text) { Ok(Kind::Bool) } else { mixed() }
+            if all(Kind::Text) {
+                Ok(Kind::Bool)
+            } else {
+                mixed()
+            }
         }
         ("size", [_]) => Ok(Kind::Number),
         ("int" | "double", [_]) => Ok(Kind::Number),
@@ -301,9 +327,23 @@ mod tests {
     fn what_is_not_boolean_unknown_or_unbounded_is_refused() {
         let long = format!("event.subject in [{}]", vec!["'x'"; 300].join(","));
         for bad in [
-            "", "1 + 1", "event.subject", "data.flag", "nosuch == 1", "event.nosuch == 'x'", "event.subject == 1",
-            "'a' < 1", "!'x'", "data.a.exists(x, data.b.exists(y, x == y))", "data.matches('x')", "f(1) == 2", "(((",
-            "'x' && true", "{'a': 1} == data", "data.a.exists(event, event == 1)", &long,
+            "",
+            "1 + 1",
+            "event.subject",
+            "data.flag",
+            "nosuch == 1",
+            "event.nosuch == 'x'",
+            "event.subject == 1",
+            "'a' < 1",
+            "!'x'",
+            "data.a.exists(x, data.b.exists(y, x == y))",
+            "data.matches('x')",
+            "f(1) == 2",
+            "(((",
+            "'x' && true",
+            "{'a': 1} == data",
+            "data.a.exists(event, event == 1)",
+            &long,
         ] {
             assert!(Where::parse(bad).is_err(), "{bad}");
         }

@@ -76,7 +76,12 @@ fn members(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec
 
 fn required(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Difference>) {
     let set = |value: Option<&Value>| -> BTreeSet<String> {
-        value.and_then(Value::as_array).into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+        value
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect()
     };
     let (old, new) = (set(old), set(new));
     for name in new.difference(&old) {
@@ -98,7 +103,13 @@ fn values(path: &str, old: &Value, new: &Value, found: &mut Vec<Difference>) {
     }
 }
 
-fn bound(path: &str, old: &Value, new: &Value, tighter: impl Fn(f64, f64) -> bool, found: &mut Vec<Difference>) {
+fn bound(
+    path: &str,
+    old: &Value,
+    new: &Value,
+    tighter: impl Fn(f64, f64) -> bool,
+    found: &mut Vec<Difference>,
+) {
     let breaks = match (old.as_f64(), new.as_f64()) {
         (Some(before), Some(after)) => tighter(before, after),
         _ => true,

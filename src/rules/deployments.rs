@@ -59,7 +59,8 @@ impl Deployments {
             }
             return;
         };
-        let countries = strings(&data["region"]).chain(data["hostCountry"].as_str()).map(str::to_owned).collect();
+        let countries =
+            strings(&data["region"]).chain(data["hostCountry"].as_str()).map(str::to_owned).collect();
         let also_for = strings(&data["alsoFor"]).map(str::to_owned).collect();
         self.posts.insert(key, Deployment { countries, from, until: date(&data["until"]), also_for });
     }
@@ -93,7 +94,10 @@ impl Deployments {
             });
             found.extend(served.map(|party| party.id.clone()));
         }
-        let facilitators = self.networks.values().filter(|network| network.from <= today && network.countries.contains(country));
+        let facilitators = self
+            .networks
+            .values()
+            .filter(|network| network.from <= today && network.countries.contains(country));
         found.extend(facilitators.map(|network| network.facilitator.clone()));
         found
     }
@@ -126,7 +130,8 @@ mod tests {
         assert_eq!(names, ["fi-migri", "fi-raja", "se-mig"]);
         assert!(table.local(&registry, "AF", day("2026-02-28")).is_empty(), "not yet");
         assert!(table.local(&registry, "AF", day("2027-01-01")).is_empty(), "no longer");
-        let named = json!({"networkId": "af", "countries": ["AF"], "facilitator": "eu-com", "from": "2026-01-01"});
+        let named =
+            json!({"networkId": "af", "countries": ["AF"], "facilitator": "eu-com", "from": "2026-01-01"});
         table.apply(&party("eu-com"), "network.facilitator", &named);
         notice["status"] = "ended".into();
         table.apply(&party("se-mig"), "deployment.notice", &notice);

@@ -89,7 +89,9 @@ impl Facets {
 fn facet_of(member: &str) -> Option<&'static str> {
     Some(match member {
         "country" | "countries" | "operatesIn" | "hostCountry" | "region" => "country",
-        "nationality" | "nationalities" | "usedBy" | "recruitmentNationalities" | "issuingState" => "nationality",
+        "nationality" | "nationalities" | "usedBy" | "recruitmentNationalities" | "issuingState" => {
+            "nationality"
+        }
         "routes" => "route",
         "transport" => "transport",
         "impact" => "impact",
@@ -114,6 +116,9 @@ mod tests {
         let set = |name| facets.get(name).expect("known").iter().map(String::as_str).collect::<Vec<_>>();
         assert_eq!(set("country"), ["IT", "LY", "TN"]);
         assert_eq!(set("nationality"), ["GIN"]);
-        assert_eq!((set("transport"), set("route"), set("impact")), (vec!["car"], vec!["CMED"], vec!["high"]));
+        assert_eq!(
+            (set("transport"), set("route"), set("impact")),
+            (vec!["car"], vec!["CMED"], vec!["high"])
+        );
     }
 }

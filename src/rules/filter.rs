@@ -14,9 +14,31 @@ use crate::message::outcome::{Code, Fault, Refused};
 
 /// Attributes of the envelope that may be asked for.
 pub const ATTRIBUTES: &[&str] = &[
-    "id", "source", "type", "subject", "time", "recordedtime", "originator", "purpose", "dataclassification",
-    "datacategory", "dataregulation", "tlp", "handling", "evaluation", "audience", "exclude", "expirytime", "eraseby",
-    "reviewby", "correlationid", "causationid", "specversion", "datacontenttype", "dataschema", "traceparent",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "recordedtime",
+    "originator",
+    "purpose",
+    "dataclassification",
+    "datacategory",
+    "dataregulation",
+    "tlp",
+    "handling",
+    "evaluation",
+    "audience",
+    "exclude",
+    "expirytime",
+    "eraseby",
+    "reviewby",
+    "correlationid",
+    "causationid",
+    "specversion",
+    "datacontenttype",
+    "dataschema",
+    "traceparent",
 ];
 
 /// Nesting allowed.
@@ -76,8 +98,12 @@ impl Filter {
     pub fn matches(&self, subject: Subject<'_>) -> bool {
         match self {
             Self::Exact(map) => map.iter().all(|(name, want)| subject.any(name, |value| value == want)),
-            Self::Prefix(map) => map.iter().all(|(name, want)| subject.any(name, |value| value.starts_with(want))),
-            Self::Suffix(map) => map.iter().all(|(name, want)| subject.any(name, |value| value.ends_with(want))),
+            Self::Prefix(map) => {
+                map.iter().all(|(name, want)| subject.any(name, |value| value.starts_with(want)))
+            }
+            Self::Suffix(map) => {
+                map.iter().all(|(name, want)| subject.any(name, |value| value.ends_with(want)))
+            }
             Self::All(filters) => filters.iter().all(|filter| filter.matches(subject)),
             Self::Any(filters) => filters.iter().any(|filter| filter.matches(subject)),
             Self::Not(filter) => !filter.matches(subject),
@@ -98,10 +124,14 @@ fn parse(value: &Value, path: &str, depth: usize, left: &mut usize) -> Result<Fi
         _ => return Err(refuse(path, "must be an object with exactly one dialect")),
     };
     let at = format!("{path}/{dialect}");
-    let mut list = |left: &mut usize| -> Result<Vec<Filter>, Refused> {
+    let list = |left: &mut usize| -> Result<Vec<Filter>, Refused> {
         let items = body.as_array().filter(|items| !items.is_empty());
         let items = items.ok_or_else(|| refuse(&at, "must be a list of at least one filter"))?;
-        items.iter().enumerate().map(|(index, item)| parse(item, &format!("{at}/{index}"), depth + 1, left)).collect()
+        items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| parse(item, &format!("{at}/{index}"), depth + 1, left))
+            .collect()
     };
     Ok(match dialect.as_str() {
         "exact" => Filter::Exact(conditions(body, &at, left)?),
@@ -155,7 +185,10 @@ mod tests {
             (json!({"exact": {"route": "WMED"}}), true),
             (json!({"exact": {"route": "WMED", "country": "LY"}}), false),
             (json!({"any": [{"exact": {"country": "LY"}}, {"exact": {"priority": "urgent"}}]}), true),
-            (json!({"all": [{"exact": {"country": "TN"}}, {"not": {"exact": {"originator": "it-moi"}}}]}), false),
+            (
+                json!({"all": [{"exact": {"country": "TN"}}, {"not": {"exact": {"originator": "it-moi"}}}]}),
+                false,
+            ),
             (json!({"exact": {"correlationid": "x"}}), false),
             (json!({"not": {"exact": {"correlationid": "x"}}}), true),
         ] {

@@ -32,6 +32,12 @@ impl Policy {
         Ok(Self { ceiling, case_plane, ..Self::default() })
     }
 
+    /// The same policy with the case plane open or closed.
+    #[must_use]
+    pub fn with_case_plane(self, open: bool) -> Self {
+        Self { case_plane: open, ..self }
+    }
+
     /// True if a message so marked may be stored here.
     #[must_use]
     pub fn permits(&self, classification: &str) -> bool {

@@ -96,7 +96,8 @@ impl Party {
     /// True if all its roles forbid it to read content.
     #[must_use]
     pub fn reads_no_content(&self) -> bool {
-        !self.roles.is_empty() && self.roles.iter().all(|role| matches!(role, Role::Supervisor | Role::Operator))
+        !self.roles.is_empty()
+            && self.roles.iter().all(|role| matches!(role, Role::Supervisor | Role::Operator))
     }
 
     /// True if the group (without `@`) holds it. `local` depends on deployments and is never answered here.
@@ -149,7 +150,10 @@ impl Registry {
         let mut faults = Vec::new();
         let mut parties = BTreeMap::new();
         for (at, table) in file.party.into_iter().enumerate() {
-            let who = table.get("id").and_then(toml::Value::as_str).map_or_else(|| format!("party {}", at + 1), str::to_owned);
+            let who = table
+                .get("id")
+                .and_then(toml::Value::as_str)
+                .map_or_else(|| format!("party {}", at + 1), str::to_owned);
             match table.try_into::<Party>() {
                 Ok(party) => {
                     faults.extend(faults_of(&party).into_iter().map(|fault| format!("{who}: {fault}")));
@@ -211,7 +215,11 @@ mod tests {
         assert_eq!(states.len(), 27);
         let votes = registry.parties().filter(|party| party.has(Role::BoardVote)).count();
         assert_eq!(votes, 27 + 4, "one per state; the Commission's two votes are one party");
-        assert!(registry.parties().all(|party| !party.is_in("network") || party.participation != Participation::Observer));
+        assert!(
+            registry
+                .parties()
+                .all(|party| !party.is_in("network") || party.participation != Participation::Observer)
+        );
         assert!(!registry.party("eu-fra").expect("registered").is_in("board"));
     }
 
@@ -236,6 +244,11 @@ mod tests {
             participation = "member-state"
         "#;
         let faults = Registry::parse(text).expect_err("three faults").join("\n");
-        assert!(faults.contains("de-bpol: the id must begin") && faults.contains("fr-x: ") && faults.contains("DE: "), "{faults}");
+        assert!(
+            faults.contains("de-bpol: the id must begin")
+                && faults.contains("fr-x: ")
+                && faults.contains("DE: "),
+            "{faults}"
+        );
     }
 }

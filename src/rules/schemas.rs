@@ -57,11 +57,48 @@ const EMBEDDED: &[(&str, &str)] = &[
 
 /// Keywords that our schemas may use. A misspelt keyword would silently check nothing.
 const KEYWORDS: &[&str] = &[
-    "$schema", "$id", "$ref", "$defs", "$comment", "title", "description", "note", "type", "enum", "const", "properties",
-    "required", "additionalProperties", "items", "prefixItems", "minItems", "maxItems", "uniqueItems", "minimum",
-    "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern", "format",
-    "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "minProperties", "maxProperties", "propertyNames",
-    "dependentRequired", "contains", "default", "examples",
+    "$schema",
+    "$id",
+    "$ref",
+    "$defs",
+    "$comment",
+    "title",
+    "description",
+    "note",
+    "type",
+    "enum",
+    "const",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "prefixItems",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "minProperties",
+    "maxProperties",
+    "propertyNames",
+    "dependentRequired",
+    "contains",
+    "default",
+    "examples",
 ];
 
 /// Keywords whose value maps names to schemas.
@@ -69,7 +106,8 @@ const MAPS: &[&str] = &["properties", "$defs"];
 /// Keywords whose value is a list of schemas.
 const LISTS: &[&str] = &["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords whose value is a schema.
-const NESTED: &[&str] = &["items", "not", "if", "then", "else", "additionalProperties", "propertyNames", "contains"];
+const NESTED: &[&str] =
+    &["items", "not", "if", "then", "else", "additionalProperties", "propertyNames", "contains"];
 
 struct File {
     kind: String,
@@ -87,7 +125,8 @@ struct Live {
 /// The compiled set.
 pub struct Schemas {
     envelope: Validator,
-    types: BTreeMap<(String, u32), Live>,
+    /// By type id, versions in rising order: a look-up borrows.
+    types: BTreeMap<String, Vec<(u32, Live)>>,
 }
 
 impl std::fmt::Debug for Schemas {
@@ -154,12 +193,13 @@ impl Schemas {
     /// Types and versions in force.
     #[must_use]
     pub fn list(&self) -> Vec<(&str, u32)> {
-        self.types.keys().map(|(kind, major)| (kind.as_str(), *major)).collect()
+        let versions =
+            self.types.iter().flat_map(|(kind, live)| live.iter().map(|(major, _)| (kind.as_str(), *major)));
+        versions.collect()
     }
 
     fn find(&self, kind: &str, major: u32) -> Option<&Live> {
-        // A key of owned text and number cannot be looked up by parts; versions of a type are few.
-        self.types.get(&(kind.to_owned(), major))
+        self.types.get(kind)?.iter().find(|(live, _)| *live == major).map(|(_, live)| live)
     }
 }
 
@@ -189,7 +229,8 @@ fn faults_of(error: &jsonschema::ValidationError<'_>, prefix: &str, faults: &mut
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
             for name in unexpected {
                 // A name that is no identifier may itself be personal data: only its place is told.
-                let plain = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                let plain =
+                    name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
                 let path = if plain { format!("{at}/{name}") } else { at.clone() };
                 push(path, "is not a declared member".to_owned());
             }
@@ -221,7 +262,13 @@ fn read(name: &str, text: &str, faults: &mut Vec<String>) -> Option<File> {
         faults.push(format!("{name}: {kind} is no type of the catalogue"));
     }
     lint(name, "", &value, faults);
-    Some(File { kind: kind.to_owned(), major, id: id.to_owned(), value: value.clone(), text: text.to_owned() })
+    Some(File {
+        kind: kind.to_owned(),
+        major,
+        id: id.to_owned(),
+        value: value.clone(),
+        text: text.to_owned(),
+    })
 }
 
 /// Unknown keywords, place by place.
@@ -269,21 +316,29 @@ fn compile(files: &BTreeMap<String, File>) -> Result<Schemas, Vec<String>> {
             .with_pattern_options(PatternOptions::regex())
             .build(schema)
     };
-    let mut types = BTreeMap::new();
+    let mut types: BTreeMap<String, Vec<(u32, Live)>> = BTreeMap::new();
     for file in files.values().filter(|file| !matches!(file.kind.as_str(), "defs" | "envelope")) {
         match build(&file.value) {
             Ok(validator) => {
-                types.insert((file.kind.clone(), file.major), Live { validator, text: file.text.clone() });
+                let live = Live { validator, text: file.text.clone() };
+                types.entry(file.kind.clone()).or_default().push((file.major, live));
             }
             Err(error) => faults.push(format!("{}: {}", file.id, error.masked())),
         }
     }
-    let names: Vec<String> = types.keys().map(|(kind, major)| format!("{TYPE_PREFIX}{kind}.v{major}")).collect();
-    let envelope = files.values().filter(|file| file.kind == "envelope").max_by_key(|file| file.major).map(|file| {
-        let mut value = file.value.clone();
-        value["properties"]["type"]["enum"] = names.into();
-        build(&value)
-    });
+    types.values_mut().for_each(|versions| versions.sort_by_key(|(major, _)| *major));
+    let names: Vec<String> = types
+        .iter()
+        .flat_map(|(kind, versions)| {
+            versions.iter().map(move |(major, _)| format!("{TYPE_PREFIX}{kind}.v{major}"))
+        })
+        .collect();
+    let envelope =
+        files.values().filter(|file| file.kind == "envelope").max_by_key(|file| file.major).map(|file| {
+            let mut value = file.value.clone();
+            value["properties"]["type"]["enum"] = names.into();
+            build(&value)
+        });
     match envelope {
         Some(Ok(envelope)) if faults.is_empty() => Ok(Schemas { envelope, types }),
         Some(Ok(_)) => Err(faults),
@@ -344,7 +399,8 @@ mod tests {
     #[test]
     fn errors_never_hold_the_value() {
         let schemas = Schemas::embedded().expect("compiles");
-        let faults = schemas.envelope(&json!({"specversion": "CANARY", "id": "CANARY", "type": "CANARY", "tlp": "CANARY"}));
+        let faults = schemas
+            .envelope(&json!({"specversion": "CANARY", "id": "CANARY", "type": "CANARY", "tlp": "CANARY"}));
         assert!(!faults.is_empty());
         assert!(faults.iter().all(|fault| !fault.message.contains("CANARY")), "{faults:?}");
     }

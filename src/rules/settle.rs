@@ -95,7 +95,10 @@ pub fn check(
         let own = known.originator == envelope.originator;
         match kind {
             "msg.correction" | "msg.retraction" | "msg.erasure" if !own => {
-                return Err(Refused::many(Code::Ref, vec![fault(&need.path, "is a message of another originator")]));
+                return Err(Refused::many(
+                    Code::Ref,
+                    vec![fault(&need.path, "is a message of another originator")],
+                ));
             }
             "msg.correction" => new_data(known)?,
             "msg.release" => release(envelope, data, &need.path, known)?,
@@ -111,7 +114,11 @@ pub fn check(
 /// the same as for a message that does not exist.
 fn release(envelope: &Envelope, data: &Value, path: &str, known: &Known) -> Result<(), Refused> {
     let asks = data["step"] == "ask";
-    let may = if asks { known.recipients.contains(&envelope.originator) } else { known.originator == envelope.originator };
+    let may = if asks {
+        known.recipients.contains(&envelope.originator)
+    } else {
+        known.originator == envelope.originator
+    };
     if may { Ok(()) } else { Err(Refused::many(Code::Ref, vec![fault(path, "is no message known here")])) }
 }
 

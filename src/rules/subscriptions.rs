@@ -45,14 +45,16 @@ impl Subscription {
     pub fn parse(value: &Value) -> Result<Self, Refused> {
         let refuse = |path: &str, words: &str| Refused::new(Code::Schema, path, words);
         let members = value.as_object().ok_or_else(|| refuse("", "must be an object"))?;
-        if let Some(name) = members.keys().find(|name| !matches!(name.as_str(), "name" | "filters" | "where")) {
+        if let Some(name) = members.keys().find(|name| !matches!(name.as_str(), "name" | "filters" | "where"))
+        {
             return Err(refuse(&format!("/{name}"), "is not a declared member"));
         }
         let name = value["name"].as_str().filter(|name| {
             (1..=64).contains(&name.len())
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         });
-        let name = name.ok_or_else(|| refuse("/name", "must be 1 to 64 of letters, digits, dot, dash, underscore"))?;
+        let name =
+            name.ok_or_else(|| refuse("/name", "must be 1 to 64 of letters, digits, dot, dash, underscore"))?;
         let filters = match members.get("filters") {
             None => Vec::new(),
             Some(Value::Array(items)) if items.len() <= 32 => items
@@ -74,7 +76,10 @@ impl Subscription {
     #[must_use]
     pub fn matches(&self, subject: Subject<'_>) -> bool {
         self.filters.iter().all(|filter| filter.matches(subject))
-            && self.condition.as_ref().is_none_or(|condition| Seen::of(subject.event).is_some_and(|seen| condition.holds(&seen)))
+            && self
+                .condition
+                .as_ref()
+                .is_none_or(|condition| Seen::of(subject.event).is_some_and(|seen| condition.holds(&seen)))
     }
 
     /// Equal text, equal meaning: what is asked once for all who ask it.
@@ -101,8 +106,20 @@ struct Key {
 /// How many messages a condition on this name lets through, in rough order: the better anchor is the rarer.
 fn rank(key: &Key) -> usize {
     const RARE_FIRST: [&str; 14] = [
-        "id", "correlationid", "causationid", "source", "country", "subject", "nationality", "transport", "originator",
-        "type", "route", "purpose", "impact", "priority",
+        "id",
+        "correlationid",
+        "causationid",
+        "source",
+        "country",
+        "subject",
+        "nationality",
+        "transport",
+        "originator",
+        "type",
+        "route",
+        "purpose",
+        "impact",
+        "priority",
     ];
     let by_name = RARE_FIRST.iter().position(|name| *name == key.name).unwrap_or(RARE_FIRST.len());
     by_name + if key.op == Op::Exact { 0 } else { RARE_FIRST.len() }
@@ -249,13 +266,21 @@ impl Subscriptions {
         };
         ask(&self.rest);
         for (name, by_value) in &self.exact {
-            values(subject, name, |value| by_value.get(value).into_iter().for_each(|candidates| ask(candidates)));
+            values(subject, name, |value| {
+                by_value.get(value).into_iter().for_each(|candidates| ask(candidates))
+            });
         }
         for ((op, name), by_length) in &self.prefix {
             values(subject, name, |value| {
                 for (length, by_value) in by_length.range(..=value.len()) {
-                    let part = if *op == Op::Prefix { value.get(..*length) } else { value.get(value.len() - length..) };
-                    part.and_then(|part| by_value.get(part)).into_iter().for_each(|candidates| ask(candidates));
+                    let part = if *op == Op::Prefix {
+                        value.get(..*length)
+                    } else {
+                        value.get(value.len() - length..)
+                    };
+                    part.and_then(|part| by_value.get(part))
+                        .into_iter()
+                        .for_each(|candidates| ask(candidates));
                 }
             });
         }
@@ -272,8 +297,11 @@ impl Subscriptions {
         let of_where = of_where
             .map(|(name, value)| vec![Key { op: Op::Exact, name: name.to_owned(), value: value.to_owned() }]);
         let keys = best(subscription.filters.iter().filter_map(anchors).chain(of_where)).unwrap_or_default();
-        let predicate =
-            Predicate { subscription: subscription.clone(), keys: keys.clone(), parties: vec![party.clone()] };
+        let predicate = Predicate {
+            subscription: subscription.clone(),
+            keys: keys.clone(),
+            parties: vec![party.clone()],
+        };
         let at = self.free.pop().unwrap_or_else(|| {
             self.predicates.push(None);
             self.predicates.len() - 1
@@ -336,7 +364,8 @@ mod tests {
 
     fn leaf() -> impl Strategy<Value = Value> {
         let name = prop::sample::select(vec!["country", "route", "type", "originator", "priority"]);
-        let value = prop::sample::select(vec!["TN", "LY", "CMED", "eu.ilonet.flow", "it-moi", "v1", "urgent"]);
+        let value =
+            prop::sample::select(vec!["TN", "LY", "CMED", "eu.ilonet.flow", "it-moi", "v1", "urgent"]);
         let dialect = prop::sample::select(vec!["exact", "prefix", "suffix"]);
         (dialect, name, value).prop_map(|(dialect, name, value)| json!({ dialect: { name: value } }))
     }
@@ -411,7 +440,8 @@ mod tests {
         let one = party(1);
         assert!(all.wants_all(&one));
         assert_eq!(all.list(&one)[0]["name"], "all");
-        let own = Subscription::parse(&json!({"name": "tn", "filters": [{"exact": {"country": "TN"}}]})).expect("readable");
+        let own = Subscription::parse(&json!({"name": "tn", "filters": [{"exact": {"country": "TN"}}]}))
+            .expect("readable");
         all.replace_party(one.clone(), vec![own]).expect("fits");
         assert!(!all.wants_all(&one));
         all.replace_party(one.clone(), Vec::new()).expect("fits");

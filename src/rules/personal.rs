@@ -1,0 +1,176 @@
+//! Personal data where none may be: S-11 (screen), S-12 (small cells), S-19 (categories), and bodies that hold persons
+//! where their schema has none (Art. 3(4), 10(2)).
+//!
+//! It finds what has a form: addresses, numbers, member names. A person's name in free text has none; that stays the
+//! sender's duty (`docs/DOMAIN.md`).
+
+use serde_json::Value;
+
+use super::catalogue::Plane;
+use super::places::{Faults, Path, walk};
+use super::screen;
+use super::semantics::Body;
+use crate::message::outcome::{Code, Fault, Refused};
+
+/// Member names that only data on a person have. None is declared outside the case plane.
+const OF_A_PERSON: [&str; 31] = [
+    "aliases",
+    "biometrics",
+    "birthDate",
+    "birthdate",
+    "dateOfBirth",
+    "dob",
+    "documentNumber",
+    "facilitators",
+    "familyName",
+    "fingerprints",
+    "firstName",
+    "fullName",
+    "givenName",
+    "givenNames",
+    "lastName",
+    "nameOriginalScript",
+    "nationalityClaimed",
+    "nationalityPresumed",
+    "passenger",
+    "passengers",
+    "passportNumber",
+    "person",
+    "personRef",
+    "placeOfBirth",
+    "smugglers",
+    "suspect",
+    "suspects",
+    "surname",
+    "victim",
+    "victims",
+    "witnesses",
+];
+/// Member names of contact data: personal too, and declared for `deployment.notice` alone.
+const OF_CONTACT: [&str; 7] = ["contact", "contacts", "email", "mobile", "phone", "telephone", "whatsapp"];
+
+/// Members whose form the schema fixes and whose digits mean nobody.
+const FIXED: [&str; 2] = ["id", "sha256"];
+/// Members that name a thing elsewhere: their digits are the sender's, an address in them is a person's.
+const REFERENCES: [&str; 3] = ["source", "ref", "correlationid"];
+
+/// S-11 for one text of the body. A `series` must be masked: at least three of `*` or `?`.
+pub(super) fn text(path: &Path<'_>, text: &str, faults: &mut Faults) {
+    let name = path.name().unwrap_or_default();
+    if FIXED.contains(&name) {
+        return;
+    }
+    if name == "series" {
+        if text.bytes().filter(|byte| matches!(byte, b'*' | b'?')).count() < 3 {
+            faults.add(|| path.pointer(), "must be masked with at least 3 of * or ?");
+        }
+        return;
+    }
+    let found = if REFERENCES.contains(&name) { screen::reference(text) } else { screen::find(text) };
+    if let Some(found) = found {
+        faults.add(|| path.pointer(), found.words());
+    }
+}
+
+/// S-11 and S-19: what the screen found in a message declared to hold no personal data, its attributes included, and
+/// contact data of an officer that are not declared as such.
+pub(super) fn undeclared(body: &Body<'_>, found: Faults) -> Result<(), Refused> {
+    let mut faults = Faults::default();
+    if body.envelope.category == "none" {
+        for (name, path) in [("handlingnote", "/handlingnote"), ("correlationid", "/correlationid")] {
+            let text = body.event.get(name).and_then(Value::as_str).unwrap_or_default();
+            let hit = if REFERENCES.contains(&name) { screen::reference(text) } else { screen::find(text) };
+            if let Some(hit) = hit {
+                faults.add(|| path.to_owned(), hit.words());
+            }
+        }
+    }
+    if body.envelope.category != "contact" && body.data.get("contact").is_some() {
+        faults.add(
+            || format!("{}/contact", body.prefix),
+            "holds contact data that datacategory does not declare",
+        );
+    }
+    faults.append(found);
+    faults.refuse(Code::Personal)
+}
+
+/// S-12: a count of one or two in a victim profile, with a place finer than a subdivision, points at a person
+/// (Art. 3(2), 3(4)). The message is put aside for the sender's supervisor.
+pub(super) fn small_cells(body: &Body<'_>) -> Result<(), Refused> {
+    let mut faults = Faults::default();
+    let cells = body.data.get("victimProfile").and_then(Value::as_array).into_iter().flatten();
+    if fine_place(body.data) {
+        for (at, cell) in cells.enumerate() {
+            if cell["count"].as_f64().is_some_and(|count| (1.0..3.0).contains(&count)) {
+                let path = || format!("{}/victimProfile/{at}/count", body.prefix);
+                faults.add(path, "is so small, at so exact a place, that it points at a person");
+            }
+        }
+    }
+    faults.refuse(Code::SmallCell)
+}
+
+fn fine_place(data: &Value) -> bool {
+    let mut places = data["places"].as_array().into_iter().flatten();
+    places.any(|place| ["locode", "name", "geometry"].iter().any(|name| place.get(name).is_some()))
+}
+
+/// Biometric references and vulnerabilities of a person: special categories, Regulation (EU) 2016/679, Art. 9.
+pub(super) fn sensitive(path: &Path<'_>, value: &Value, faults: &mut Faults) {
+    if let Value::Array(items) = value
+        && !items.is_empty()
+        && matches!(path.name(), Some("biometrics" | "vulnerable"))
+    {
+        faults.add(|| path.pointer(), "is data of a special category");
+    }
+}
+
+/// S-19: special categories are declared; a passenger list has none at all, Art. 10(3)(b) does not ask for them; the
+/// category `contact` is for messages with contact data.
+pub(super) fn category(body: &Body<'_>, sensitive: Faults) -> Result<(), Refused> {
+    if !sensitive.is_empty() {
+        if body.kind == "case.return-manifest" {
+            return sensitive.refuse(Code::Purpose);
+        }
+        if body.envelope.category != "special" {
+            return sensitive.refuse(Code::Category);
+        }
+    }
+    let mut faults = Faults::default();
+    if body.envelope.category == "contact" && body.data.get("contact").is_none() {
+        faults.add(|| "/datacategory".to_owned(), "declares contact data that are not there");
+    }
+    faults.refuse(Code::Category)
+}
+
+/// A body that its schema refuses: E-PERSONAL if what is wrong are data on a person outside the case plane, so that
+/// the sender learns what is really wrong; E-SCHEMA otherwise.
+pub(super) fn refused_by_schema(plane: Plane, category: &str, event: &Value, faults: Vec<Fault>) -> Refused {
+    let mut persons = Faults::default();
+    if plane != Plane::Case {
+        for fault in &faults {
+            let name = fault.path.rsplit('/').next().unwrap_or_default();
+            let part = event.pointer(&fault.path);
+            if part.is_some() && is_personal(name, category)
+                || part.is_some_and(|part| has_person(part, category))
+            {
+                persons.add(|| fault.path.clone(), "holds personal data, which this plane does not take");
+            }
+        }
+    }
+    match persons.refuse(Code::Personal) {
+        Err(refused) => refused,
+        Ok(()) => Refused::many(Code::Schema, faults),
+    }
+}
+
+fn is_personal(name: &str, category: &str) -> bool {
+    OF_A_PERSON.contains(&name) || (category != "contact" && OF_CONTACT.contains(&name))
+}
+
+fn has_person(part: &Value, category: &str) -> bool {
+    let mut found = false;
+    walk("", part, &mut |path, _| found |= path.name().is_some_and(|name| is_personal(name, category)));
+    found
+}
