@@ -166,6 +166,8 @@ fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
     {
         control.push(format!("$JS.API.{call}"));
     }
+    // The client makes nameless ordered consumers to list and to follow the bucket.
+    control.push("$JS.API.CONSUMER.CREATE.KV_SUBS".to_owned());
     for call in ["CREATE", "DELETE", "INFO"] {
         control.push(format!("$JS.API.CONSUMER.{call}.KV_SUBS.>"));
     }

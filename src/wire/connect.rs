@@ -103,7 +103,7 @@ async fn open(url: &str, seed: &str, name: &str, inbox: &str) -> Result<Client, 
 /// Permission errors come to nobody else: the request that caused one only times out.
 fn tell(name: &str, event: &Event) {
     match event {
-        Event::Connected => tracing::debug!(connection = name, "connected"),
+        Event::Connected | Event::Draining | Event::Closed => tracing::debug!(connection = name, %event, "connection"),
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
             tracing::warn!(connection = name, %event, "connection");
         }
