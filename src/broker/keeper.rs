@@ -152,6 +152,10 @@ impl Keeper {
                 done.receipts.push(duplicate(archived.record(), &origin));
             }
         }
+        // In the order of each intake stream: the last receipt on a subject answers the last publication.
+        done.receipts.sort_by(|a, b| {
+            (&a.party, a.position.sequence).cmp(&(&b.party, b.position.sequence))
+        });
         self.count(&done.receipts);
         Ok(done)
     }
@@ -205,7 +209,10 @@ impl Keeper {
             let refused_as = Refused::new(Code::Rate, "", words);
             return Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new())));
         }
-        match self.route(rules, reader, &origin, &permitted) {
+        let known = recall_with(reader, &permitted, |source, id| {
+            fresh.get(&(source.to_owned(), id.clone())).and_then(|at| known_of_draft(&drafts[*at]))
+        });
+        match self.route(rules, &known, &origin, &permitted) {
             Ok(draft) => {
                 fresh.insert(key, drafts.len());
                 Step::Keep(draft)
@@ -238,12 +245,11 @@ impl Keeper {
     fn route(
         &self,
         rules: &Rules,
-        reader: &Reader,
+        known: &[Option<settle::Known>],
         origin: &Origin,
         permitted: &Permitted,
     ) -> Result<Box<Draft>, Refused> {
-        let known = recall(reader, permitted);
-        let routing = self.routes.read().route(rules, permitted, &known)?;
+        let routing = self.routes.read().route(rules, permitted, known)?;
         if deployments::KINDS.contains(&permitted.envelope().kind.as_str()) {
             self.routes.write().learn(permitted);
         }
@@ -288,20 +294,38 @@ fn summary(permitted: &Permitted) -> Summary {
 /// What the archive knows of the messages that this one refers to, in the order of [`settle::needs`].
 #[must_use]
 pub fn recall(reader: &Reader, permitted: &Permitted) -> Vec<Option<settle::Known>> {
+    recall_with(reader, permitted, |_, _| None)
+}
+
+/// The same; `waiting` knows what is decided and not yet in the archive, so that a message finds one that its publisher
+/// sent just before it, whether or not a commit lies between them.
+fn recall_with(
+    reader: &Reader,
+    permitted: &Permitted,
+    waiting: impl Fn(&str, &MessageId) -> Option<settle::Known>,
+) -> Vec<Option<settle::Known>> {
     settle::needs(permitted.envelope().kind.as_str(), permitted.data())
         .iter()
-        .map(|need| reader.find(&need.source, &need.id).and_then(|record| known(&record)))
+        .map(|need| {
+            waiting(&need.source, &need.id).or_else(|| {
+                let record = reader.find(&need.source, &need.id)?;
+                known(record.outcome, record.summary.as_ref()?, &record.recipients)
+            })
+        })
         .collect()
 }
 
+fn known_of_draft(draft: &Draft) -> Option<settle::Known> {
+    known(draft.outcome, draft.summary.as_ref()?, &draft.recipients)
+}
+
 /// What the rules need to know of an earlier message.
-fn known(record: &Record) -> Option<settle::Known> {
-    let summary = record.summary.as_ref()?;
-    (record.outcome == Outcome::Accepted).then(|| settle::Known {
+fn known(outcome: Outcome, summary: &Summary, recipients: &[Entry]) -> Option<settle::Known> {
+    (outcome == Outcome::Accepted).then(|| settle::Known {
         originator: summary.originator.clone(),
         kind: summary.kind.clone(),
         major: summary.major,
-        recipients: record.recipients.iter().map(|entry| entry.party.clone()).collect(),
+        recipients: recipients.iter().map(|entry| entry.party.clone()).collect(),
         audience: summary.audience.clone(),
     })
 }
