@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that one link serves all.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
+mod duplicates;
 mod examples;
 mod harness;
 mod mail;
