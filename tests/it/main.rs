@@ -6,5 +6,6 @@ mod examples;
 mod harness;
 mod mail;
 mod oracle;
+mod subscriptions;
 mod tidy;
 mod way;
