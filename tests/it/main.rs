@@ -6,6 +6,7 @@ mod examples;
 mod harness;
 mod mail;
 mod oracle;
+mod services;
 mod subscriptions;
 mod tidy;
 mod way;
