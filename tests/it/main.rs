@@ -4,6 +4,7 @@
 mod duplicates;
 mod examples;
 mod harness;
+mod isolation;
 mod mail;
 mod oracle;
 mod services;
