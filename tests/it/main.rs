@@ -3,11 +3,14 @@
 
 mod duplicates;
 mod examples;
+mod foreign;
 mod harness;
 mod isolation;
 mod mail;
 mod oracle;
+mod receipts;
 mod services;
 mod subscriptions;
 mod tidy;
+mod unreadable;
 mod way;
