@@ -1,9 +1,11 @@
 //! The integration tests: one binary, so that one link serves all.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
+#![allow(clippy::disallowed_methods, reason = "tests stand outside: they have a clock and an environment of their own")]
 
 mod duplicates;
 mod examples;
 mod foreign;
+#[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
 mod isolation;
 mod mail;

@@ -169,7 +169,7 @@ async fn publish(client: &Client, case: &Case) -> Value {
             (unreadable, id.filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')))
         }
     };
-    let receipt = receipt_after(client, REPORT_SUBJECT, &[here.clone()], &case.payload, 0).await;
+    let receipt = receipt_after(client, REPORT_SUBJECT, std::slice::from_ref(&here), &case.payload, 0).await;
     if let Some(other) = other {
         assert!(stored_receipt(client, REPORT_SUBJECT, &other).await.is_none(), "{}: told twice", case.name);
     }
