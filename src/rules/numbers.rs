@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
 
     /// True if the run is a part of an identifier, a path or a word: joined to it without a space.
     fn is_attached(&self) -> bool {
-        let before = self.text[..self.start].as_bytes();
+        let before = &self.text.as_bytes()[..self.start];
         let joined = match before {
             [.., other, b'-' | b'_' | b'/' | b'=' | b'#' | b'*'] => other.is_ascii_alphanumeric(),
             [.., other] => other.is_ascii_alphanumeric() || *other == b'.',
