@@ -149,3 +149,20 @@ pub fn changed(number: &str, change: impl FnOnce(&mut Value)) -> Value {
 pub fn without(value: &mut Value, member: &str) {
     value.as_object_mut().expect("an object").remove(member).expect("the member");
 }
+
+/// Puts values at pointers; what is not there is added.
+pub fn put(message: &mut Value, changes: &[(&str, Value)]) {
+    for (path, value) in changes {
+        let (parent, name) = path.rsplit_once('/').expect("a pointer");
+        let parent = message.pointer_mut(parent).expect("a parent");
+        match (parent, name.parse::<usize>()) {
+            (Value::Array(items), Ok(at)) if at < items.len() => items[at] = value.clone(),
+            (parent, _) => parent[name] = value.clone(),
+        }
+    }
+}
+
+/// The valid example with values put at pointers.
+pub fn with(number: &str, changes: &[(&str, Value)]) -> Value {
+    changed(number, |message| put(message, changes))
+}

@@ -3,6 +3,7 @@
 mod bench;
 mod examples;
 mod laws;
+mod references;
 mod refusals;
 mod rules;
 mod syntax;

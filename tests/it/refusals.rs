@@ -11,7 +11,7 @@ use liaison::rules::subscriptions::Subscriptions;
 use serde_json::{Value, json};
 
 use super::examples::{
-    self, RULES, accepts, changed, message, now, places, raw, raw_of, refuses, rules, without,
+    self, RULES, accepts, changed, message, now, places, raw, raw_of, refuses, rules, with, without,
 };
 
 /// Case by case, the places that a receipt names.
@@ -105,16 +105,9 @@ fn the_12_valid_examples_are_accepted() {
     }
 }
 
-/// The further cases of the table, and rows of the catalogue of bad inputs that need no memory. `set` is a pointer
-/// into the message and what to put there.
+/// The further cases of the table, and rows of the catalogue of bad inputs that need no memory: attributes.
 #[test]
-fn further_bad_inputs_have_their_codes() {
-    let set = |number: &str, path: &str, value: Value| {
-        changed(number, |message| {
-            let (parent, name) = path.rsplit_once('/').expect("a pointer");
-            message.pointer_mut(parent).expect("a parent")[name] = value;
-        })
-    };
+fn bad_attributes_are_refused_by_the_envelope() {
     for (path, value, code) in [
         ("/id", json!("0195C3A1-0001-7000-8000-000000000001"), Code::Envelope),
         ("/id", json!("x".repeat(10_000)), Code::Envelope),
@@ -145,11 +138,16 @@ fn further_bad_inputs_have_their_codes() {
         ("/originator", json!("it-moi\n"), Code::Envelope),
     ] {
         let subject = "ilo.in.it-moi.tn-01.net.flow.observation.tn";
-        let bytes = set("01", path, value).to_string();
+        let bytes = with("01", &[(path, value)]).to_string();
         let refusal = judge(&RULES, raw("it-moi", subject, bytes.as_bytes()), now()).expect_err(path);
         assert_eq!(places(&refusal.refused).0, code, "{path}");
         assert!(places(&refusal.refused).1.contains(&path), "{path}: {:?}", refusal.refused);
     }
+}
+
+/// The same for bodies.
+#[test]
+fn bad_bodies_are_refused_by_their_schema() {
     for (path, value) in [
         ("/data/places/0/country", json!("UK")),
         ("/data/places/0/country", json!("XX")),
@@ -167,9 +165,13 @@ fn further_bad_inputs_have_their_codes() {
         ("/data/title", json!("")),
         ("/data/", json!("x")),
     ] {
-        refuses(&set("01", path, value), Code::Schema, &[path]);
+        refuses(&with("01", &[(path, value)]), Code::Schema, &[path]);
     }
     refuses(&changed("01", |message| without(&mut message["data"], "trend")), Code::Schema, &["/data/trend"]);
+}
+
+#[test]
+fn only_types_and_versions_in_force_are_taken() {
     for kind in
         ["eu.ilonet.no.such.v1", "com.example.flow.v1", "eu.ilonet.flow.observation.v01", "", "eu.ilonet..v1"]
     {
@@ -187,12 +189,7 @@ fn raw_with(number: &str, member: &str, value: Value) -> Raw {
 
 #[test]
 fn what_looks_odd_and_is_right_is_taken() {
-    let set = |path: &str, value: Value| {
-        changed("01", |message| {
-            let (parent, name) = path.rsplit_once('/').expect("a pointer");
-            message.pointer_mut(parent).expect("a parent")[name] = value;
-        })
-    };
+    let set = |path: &str, value: Value| with("01", &[(path, value)]);
     let line = json!({"type": "LineString", "coordinates": [[179.9, -16.5], [-179.9, -16.5]]});
     for message in [
         set("/data/places/0/geometry", line),
