@@ -188,7 +188,10 @@ impl Exchange {
         }
         for party in &self.readers {
             let call = format!("$JS.API.STREAM.INFO.{}", liaison::wire::mailbox_stream(party));
-            until(&admin, &call, |answer| answer["state"]["last_seq"].as_u64().is_some_and(|last| last >= total)).await;
+            until(&admin, &call, |answer| {
+                answer["state"]["last_seq"].as_u64().is_some_and(|last| last >= total)
+            })
+            .await;
         }
     }
 
@@ -209,13 +212,16 @@ impl Exchange {
                 tokio::time::sleep_until(due(n).into()).await;
                 let (subject, body) = maker.message();
                 let event: Value = serde_json::from_slice(&body).expect("our own JSON");
-                told.send((event["id"].as_str().expect("an id").to_owned(), due(n))).expect("the counter listens");
+                told.send((event["id"].as_str().expect("an id").to_owned(), due(n)))
+                    .expect("the counter listens");
                 client.publish(subject, body).await.expect("publishes");
             }
         });
         let mut open = std::collections::HashMap::new();
         while histogram.len() < count {
-            let receipt = tokio::time::timeout(Duration::from_secs(30), receipts.next()).await.expect("a receipt comes");
+            let receipt = tokio::time::timeout(Duration::from_secs(30), receipts.next())
+                .await
+                .expect("a receipt comes");
             let now = Instant::now();
             while let Ok((id, at)) = expected.try_recv() {
                 open.insert(id, at);
@@ -241,10 +247,11 @@ async fn url(folder: &std::path::Path) -> String {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
         let entries = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
-        let ports = entries.filter(|path| path.extension().is_some_and(|end| end == "ports")).find_map(|path| {
-            let value: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-            value["nats"][0].as_str().map(str::to_owned)
-        });
+        let ports =
+            entries.filter(|path| path.extension().is_some_and(|end| end == "ports")).find_map(|path| {
+                let value: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+                value["nats"][0].as_str().map(str::to_owned)
+            });
         if let Some(url) = ports {
             return url;
         }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use liaison::message::raw::Position;
 use liaison::message::subject;
 use liaison::wire::connect::{self, Client, Role};
 use liaison::wire::egress::Publisher;
-use liaison::wire::intake::{Acker, Puller};
+use liaison::wire::intake::{Acker, Puller, Road};
 use liaison::wire::keys;
 
 use super::{Exchange, Filled, WINDOW};
@@ -23,11 +24,12 @@ pub async fn relay(exchange: &Exchange, filled: &Filled, fan_out: usize, headers
         connect::connect(&exchange.url, &seed, role).await.expect("connects")
     };
     let started = Instant::now();
-    let (intake, egress) = (open(Role::Intake).await, open(Role::Egress).await);
-    let acker = Acker::new(intake.clone());
-    let publisher = Publisher::new(egress);
+    let acker = Acker::default();
+    let publisher = Publisher::new(open(Role::Egress).await);
+    let seed = keys::read_seed(&exchange.key("broker", "intake")).expect("a key");
+    let road = Road { url: exchange.url.clone(), seed };
     let parties = filled.counts.iter().map(|(party, count)| {
-        let puller = Puller::new(intake.clone(), party.clone(), acker.clone(), None);
+        let puller = Puller::new(road.clone(), party.clone(), acker.clone(), || None);
         one(puller, acker.clone(), publisher.clone(), exchange, *count, fan_out, headers)
     });
     futures_util::future::join_all(parties).await;
@@ -36,7 +38,7 @@ pub async fn relay(exchange: &Exchange, filled: &Filled, fan_out: usize, headers
 }
 
 async fn one(
-    mut puller: Puller,
+    mut puller: Puller<impl Fn() -> Option<Position>>,
     acker: Acker,
     publisher: Publisher,
     exchange: &Exchange,
@@ -54,14 +56,18 @@ async fn one(
             let id = uuid::Uuid::now_v7();
             let to = subject::receipt(&raw.party, "system", &id.to_string());
             let with = if headers {
-                vec![("Content-Type", "application/cloudevents+json".to_owned()), ("Nats-Msg-Id", id.to_string())]
+                vec![
+                    ("Content-Type", "application/cloudevents+json".to_owned()),
+                    ("Nats-Msg-Id", id.to_string()),
+                ]
             } else {
                 Vec::new()
             };
             flying.push(publisher.publish(to, with, receipt.clone()).await);
             for party in &exchange.readers[..fan_out] {
                 let to = format!("ilo.out.{party}.net.flow.observation.tn");
-                let with = if headers { letter(&format!("{}-{last}-{party}", raw.party)) } else { Vec::new() };
+                let with =
+                    if headers { letter(&format!("{}-{last}-{party}", raw.party)) } else { Vec::new() };
                 flying.push(publisher.publish(to, with, raw.payload.clone()).await);
             }
             while flying.len() >= WINDOW {

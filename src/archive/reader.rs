@@ -357,7 +357,11 @@ impl Reader {
         let records = self.block(&zone)?;
         let here = zone.shares.keys().filter_map(|party| {
             let item = walk(&zone, &records, party).find(|item| item.record.seq == seq)?;
-            Some(super::Delivery { party: party.clone(), feed_seq: item.feed_seq, feed_digest: item.feed_digest })
+            Some(super::Delivery {
+                party: party.clone(),
+                feed_seq: item.feed_seq,
+                feed_digest: item.feed_digest,
+            })
         });
         Ok(here.collect())
     }

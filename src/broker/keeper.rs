@@ -10,10 +10,10 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
+use super::Shared;
 use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::rate::{Buckets, Rate};
 use super::receipt::Receipt;
-use super::Shared;
 use super::routes::Routes;
 use crate::archive::{Archive, Archived, Draft, Entry, Error, Reader, Record, RefusedTarget, Summary};
 use crate::message::digest::Digest;
@@ -102,7 +102,11 @@ impl Keeper {
     ///
     /// # Errors
     /// The archive could not write: no receipt is given from then on, the caller must end the process.
-    pub fn run(mut self, mut inbox: mpsc::Receiver<Vec<Judged>>, outbox: &mpsc::Sender<Done>) -> Result<(), Error> {
+    pub fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Vec<Judged>>,
+        outbox: &mpsc::Sender<Done>,
+    ) -> Result<(), Error> {
         while let Some(mut batch) = inbox.blocking_recv() {
             while batch.len() < MOST_IN_COMMIT {
                 match inbox.try_recv() {
@@ -184,7 +188,12 @@ impl Keeper {
                 self.buckets.take(*self.rate.read(), &origin.party, origin.arrived);
                 // Spillage and refused personal data are not stored; only what a supervisor is to look at.
                 let keep = refusal.refused.outcome() == Outcome::Quarantined;
-                return self.refuse(reader, origin, *refusal, if keep { payload.to_vec() } else { Vec::new() });
+                return self.refuse(
+                    reader,
+                    origin,
+                    *refusal,
+                    if keep { payload.to_vec() } else { Vec::new() },
+                );
             }
         };
         let key = (permitted.envelope().source_text.clone(), permitted.envelope().id.clone());

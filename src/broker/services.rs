@@ -18,7 +18,7 @@ use crate::message::digest::Digest;
 use crate::message::envelope::{TYPE_PREFIX, split_type};
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
-use crate::message::raw::{Position, Raw};
+use crate::message::raw::{Frame, Position, Raw};
 use crate::message::time;
 use crate::rules::subscriptions::{Subscription, Subscriptions};
 use crate::rules::{Rules, verdict};
@@ -109,6 +109,7 @@ impl Services {
             binary_mode: false,
             arrived: now,
             position: Position::default(),
+            frame: Frame::Whole,
         };
         let routes = self.shared.routes.read();
         let judged = verdict::of(rules, raw, now, |rules, permitted| {
@@ -132,7 +133,10 @@ impl Services {
         let source = text(body, "source").map(str::to_owned);
         let candidates = match source {
             Some(source) => self.shared.reader.find(&source, &id).into_iter().collect(),
-            None => self.sources(party).filter_map(|source| self.shared.reader.find(&source, &id)).collect::<Vec<_>>(),
+            None => self
+                .sources(party)
+                .filter_map(|source| self.shared.reader.find(&source, &id))
+                .collect::<Vec<_>>(),
         };
         candidates
             .into_iter()
@@ -146,7 +150,9 @@ impl Services {
         let posts: Vec<String> = rules
             .registry
             .party(party.as_str())
-            .map(|party| party.posts.iter().map(|post| format!("/authority/{}/post/{post}", party.id)).collect())
+            .map(|party| {
+                party.posts.iter().map(|post| format!("/authority/{}/post/{post}", party.id)).collect()
+            })
             .unwrap_or_default();
         std::iter::once(format!("/authority/{party}")).chain(posts)
     }
@@ -157,7 +163,8 @@ impl Services {
         let record = self.own(party, &body(payload)?)?;
         let receipt = receipt_of(&record, record.outcome, record.position);
         let owed = self.shared.reader.deliveries(record.seq);
-        let owed = owed.map_err(|_| Failure::new(503, "E-ARCHIVE", "", "the archive cannot be read: try again"))?;
+        let owed =
+            owed.map_err(|_| Failure::new(503, "E-ARCHIVE", "", "the archive cannot be read: try again"))?;
         let states = owed.iter().map(|delivery| async move {
             let state = self.state(delivery).await;
             json!({ "party": delivery.party, "feed_seq": delivery.feed_seq, "state": state })
@@ -172,7 +179,9 @@ impl Services {
             return "pending";
         };
         match self.inspector.standing(&mailbox_stream(&delivery.party)).await {
-            Ok(standing) if progress.feed_seq_at(standing.acknowledged) >= delivery.feed_seq => "acknowledged",
+            Ok(standing) if progress.feed_seq_at(standing.acknowledged) >= delivery.feed_seq => {
+                "acknowledged"
+            }
             _ => "delivered",
         }
     }
@@ -193,7 +202,9 @@ impl Services {
         let body = body(payload)?;
         let record = self.own(party, &body)?;
         let asked = text(&body, "party").and_then(|id| PartyId::parse(id).ok());
-        let Some(asked) = asked else { return Err(Failure::new(400, "E-REQUEST", "/party", "must be a party id")) };
+        let Some(asked) = asked else {
+            return Err(Failure::new(400, "E-REQUEST", "/party", "must be a party id"));
+        };
         let got = record.recipients.iter().find(|entry| entry.party == asked);
         let withheld = record.withheld.iter().find(|entry| entry.party == asked);
         let (decision, why) = match (got, withheld) {
@@ -210,8 +221,8 @@ impl Services {
     }
 
     async fn put(&self, party: &PartyId, payload: &Bytes) -> Answer {
-        let subscription = Subscription::parse(&body(payload)?)
-            .map_err(|refused| Failure::of(400, &refused))?;
+        let subscription =
+            Subscription::parse(&body(payload)?).map_err(|refused| Failure::of(400, &refused))?;
         let mut all = self.shared.routes.read().subscriptions.stored(party);
         all.retain(|kept| kept.name != subscription.name);
         all.push(subscription);
@@ -238,8 +249,9 @@ impl Services {
         Subscriptions::check(&all).map_err(|refused| Failure::of(400, &refused))?;
         let revision = self.shared.routes.read().revision(party);
         let stored = self.bucket.put(party, &json!(all), revision).await;
-        let revision =
-            stored.map_err(|_| Failure::new(503, "E-STORE", "", "the subscription could not be stored: try again"))?;
+        let revision = stored.map_err(|_| {
+            Failure::new(503, "E-STORE", "", "the subscription could not be stored: try again")
+        })?;
         let taken = self.shared.routes.write().replace(party, all, revision);
         taken.map_err(|refused| Failure::of(400, &refused))?;
         Ok(self.list(party))

@@ -120,7 +120,9 @@ impl Exchange {
     /// Publishes and waits for the receipt; `id` is the message id, if it can be read.
     pub async fn publish(&self, client: &Client, subject: &str, payload: Vec<u8>) -> Value {
         let sequence = queue(client, subject, payload.clone()).await;
-        let id = serde_json::from_slice::<Value>(&payload).ok().and_then(|value| value["id"].as_str().map(str::to_owned));
+        let id = serde_json::from_slice::<Value>(&payload)
+            .ok()
+            .and_then(|value| value["id"].as_str().map(str::to_owned));
         let id = id.filter(|id| uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.to_string() == *id));
         receipt(client, subject, &id.unwrap_or_else(|| format!("unreadable-{sequence}")), &payload).await
     }
@@ -150,8 +152,17 @@ impl Exchange {
     }
 
     /// Asks a service of a party.
-    pub async fn ask(&self, client: &Client, party: &str, verb: &str, body: &Value) -> Result<Value, (String, Value)> {
-        let answer = client.request(format!("ilo.svc.{party}.{verb}"), body.to_string().into()).await.expect("answers");
+    pub async fn ask(
+        &self,
+        client: &Client,
+        party: &str,
+        verb: &str,
+        body: &Value,
+    ) -> Result<Value, (String, Value)> {
+        let answer = client
+            .request(format!("ilo.svc.{party}.{verb}"), body.to_string().into())
+            .await
+            .expect("answers");
         let code = answer.headers.as_ref().and_then(|headers| headers.get("Nats-Service-Error-Code"));
         let value = serde_json::from_slice(&answer.payload).expect("an answer in JSON");
         match code {
@@ -172,7 +183,8 @@ impl Drop for Exchange {
 }
 
 async fn launch(data: &Path, args: &[String]) -> (Child, String, String) {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("stderr.log")).expect("a log");
+    let log =
+        std::fs::OpenOptions::new().create(true).append(true).open(data.join("stderr.log")).expect("a log");
     drop(std::fs::remove_file(data.join("endpoints.json")));
     let mut child = liaison()
         .arg("up")
@@ -187,7 +199,11 @@ async fn launch(data: &Path, args: &[String]) -> (Child, String, String) {
     loop {
         if let Ok(text) = std::fs::read_to_string(data.join("endpoints.json")) {
             let value: Value = serde_json::from_str(&text).expect("endpoints.json is JSON");
-            assert_eq!(value["pid"].as_u64(), Some(u64::from(child.id())), "endpoints.json is of this process");
+            assert_eq!(
+                value["pid"].as_u64(),
+                Some(u64::from(child.id())),
+                "endpoints.json is of this process"
+            );
             let text = |name: &str| value[name].as_str().expect("an address").to_owned();
             return (child, text("nats"), text("http"));
         }
@@ -264,7 +280,8 @@ pub async fn next_letter(client: &Client, party: &str, wait: Duration) -> Option
         .publish_with_reply(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.main"), inbox, pull.into())
         .await
         .expect("asks");
-    let message = tokio::time::timeout(wait + PATIENCE, answers.next()).await.expect("an answer").expect("an answer");
+    let message =
+        tokio::time::timeout(wait + PATIENCE, answers.next()).await.expect("an answer").expect("an answer");
     if message.status.is_some() {
         return None;
     }
@@ -304,7 +321,11 @@ pub fn audit_feed(letters: &[Letter]) {
         assert_eq!(letter.header("Ilo-Digest"), format!("sha256:{}", hex(&digest)));
         running = sha256_raw(&[running, digest].concat());
         assert_eq!(letter.header("Ilo-Feed-Digest"), hex(&running));
-        assert!(ids.insert(letter.header("Nats-Msg-Id").to_owned()), "delivered twice: {}", letter.header("Nats-Msg-Id"));
+        assert!(
+            ids.insert(letter.header("Nats-Msg-Id").to_owned()),
+            "delivered twice: {}",
+            letter.header("Nats-Msg-Id")
+        );
     }
 }
 
@@ -328,7 +349,10 @@ pub const CLOCK: &str = "2026-03-02T10:00:00Z";
 /// An example file.
 pub fn example(path: &str) -> Value {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples").join(path);
-    serde_json::from_slice(&std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))).expect("JSON")
+    serde_json::from_slice(
+        &std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())),
+    )
+    .expect("JSON")
 }
 
 /// A message with every time moved by what the examples' clock lies back.

@@ -2,5 +2,11 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
 mod harness;
+mod judged;
+mod laws;
+mod references;
+mod refusals;
+mod rules;
+mod syntax;
 mod tidy;
 mod way;
