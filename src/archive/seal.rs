@@ -27,11 +27,13 @@ pub(super) struct Full {
     pub(super) tip: Digest,
 }
 
+type Thread = JoinHandle<Result<(), Error>>;
+
 /// The writer's side.
 #[derive(Debug)]
 pub(super) struct Sealer {
     /// `None` after it was closed or has failed.
-    running: Option<(SyncSender<Full>, JoinHandle<Result<(), Error>>)>,
+    running: Option<(SyncSender<Full>, Thread)>,
 }
 
 impl Sealer {

@@ -143,7 +143,7 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Self, Error> {
         let rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let parties: Vec<PartyId> = rules.registry.parties().map(|party| party.id.clone()).collect();
-        let opened = Archive::open(&config.archive.directory, &archive::Options::default())?;
+        let opened = Archive::open(&config.archive.directory)?;
         let (archive, recovery) = opened;
         tracing::info!(records = recovery.records, cut_bytes = recovery.cut_bytes, rebuilt = recovery.rebuilt,
             why = ?recovery.why, "archive open");

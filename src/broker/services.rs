@@ -96,10 +96,17 @@ impl Services {
             position: Position::default(),
         };
         let routes = self.routes.read();
+        let mut unreadable = false;
         let judged = verdict::of(&rules, raw, now, |rules, permitted| {
-            let known = super::keeper::recall(&self.reader, permitted);
+            let known = super::keeper::recall(&self.reader, permitted).unwrap_or_else(|_| {
+                unreadable = true;
+                Vec::new()
+            });
             routes.route(rules, permitted, &known)
         });
+        if unreadable {
+            return Err(archive_unreadable());
+        }
         Ok(judged.to_json())
     }
 
@@ -108,14 +115,14 @@ impl Services {
         let id = text(body, "id").and_then(|id| MessageId::parse(id).ok());
         let Some(id) = id else { return Err(Failure::new(400, "E-REQUEST", "/id", "must be a message id")) };
         let source = text(body, "source").map(str::to_owned);
-        let candidates = match source {
-            Some(source) => self.reader.find(&source, &id).into_iter().collect(),
-            None => self.sources(party).filter_map(|source| self.reader.find(&source, &id)).collect::<Vec<_>>(),
-        };
-        candidates
-            .into_iter()
-            .find(|record| record.party == *party)
-            .ok_or_else(|| Failure::new(404, "E-UNKNOWN", "/id", "no message of this party with that id"))
+        let sources = source.map_or_else(|| self.sources(party).collect(), |source| vec![source]);
+        for source in sources {
+            let found = self.reader.find(&source, &id).map_err(|_| archive_unreadable())?;
+            if let Some(record) = found.filter(|record| record.party == *party) {
+                return Ok(record);
+            }
+        }
+        Err(Failure::new(404, "E-UNKNOWN", "/id", "no message of this party with that id"))
     }
 
     /// Every `source` that a party may write.
@@ -220,6 +227,10 @@ impl Services {
             .map_err(|refused| Failure::of(400, &refused))?;
         Ok(self.list(party))
     }
+}
+
+fn archive_unreadable() -> Failure {
+    Failure::new(503, "E-STORE", "", "the archive could not be read: try again")
 }
 
 fn body(payload: &Bytes) -> Result<Value, Failure> {
