@@ -123,7 +123,7 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Self, Error> {
         let rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let parties: Vec<PartyId> = rules.registry.parties().map(|party| party.id.clone()).collect();
-        let (archive, recovery) = Archive::open(&config.archive.directory, &archive::Options::default())?;
+        let (archive, recovery) = Archive::open(&config.archive.directory)?;
         tracing::info!(records = recovery.records, cut_bytes = recovery.cut_bytes, rebuilt = recovery.rebuilt,
             took = ?recovery.took, why = ?recovery.why, "archive open");
         let connections = Connections::open(&config).await?;

@@ -20,6 +20,7 @@ use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::{Frame, Position, Raw};
 use crate::message::time;
+use crate::rules::audience::Routing;
 use crate::rules::subscriptions::{Subscription, Subscriptions};
 use crate::rules::{Rules, verdict};
 use crate::wire::connect::Client;
@@ -79,7 +80,7 @@ impl Services {
             return Err(Failure::new(403, "E-PARTY", "", "this party is not taking part"));
         }
         match *verb {
-            "validate" => Ok(self.validate(&rules, party, &request.payload)),
+            "validate" => self.validate(&rules, party, &request.payload),
             "explain" => self.explain(party, &request.payload),
             "status" => self.status(party, &request.payload).await,
             "ledger" => self.ledger(party, &request.payload),
@@ -99,7 +100,7 @@ impl Services {
     }
 
     /// The dry run: the same judgement and routing as the daemon's, nothing stored.
-    fn validate(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Value {
+    fn validate(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Answer {
         let now = time::now();
         let raw = Raw {
             party: party.clone(),
@@ -112,18 +113,23 @@ impl Services {
             frame: Frame::Whole,
         };
         let routes = self.shared.routes.read();
+        let reader = &self.shared.reader;
+        let mut unreadable = false;
         let judged = verdict::of(rules, raw, now, |rules, permitted| {
             let envelope = permitted.envelope();
-            if let Some(earlier) = self.shared.reader.find(&envelope.source_text, &envelope.id)
-                && earlier.digest != Digest::of(payload)
-            {
+            let earlier = reader.find(&envelope.source_text, &envelope.id);
+            let known = super::keeper::recall(reader, permitted);
+            let (Ok(earlier), Ok(known)) = (earlier, known) else {
+                unreadable = true;
+                return Ok(Routing::default());
+            };
+            if earlier.is_some_and(|earlier| earlier.digest != Digest::of(payload)) {
                 let words = "this source has already used this id for other bytes";
                 return Err(Refused::new(Code::Dup, "/id", words));
             }
-            let known = super::keeper::recall(&self.shared.reader, permitted);
             routes.route(rules, permitted, &known)
         });
-        judged.to_json()
+        if unreadable { Err(archive_unreadable()) } else { Ok(judged.to_json()) }
     }
 
     /// The record that the request names, if `party` may know of it.
@@ -131,17 +137,14 @@ impl Services {
         let id = text(body, "id").and_then(|id| MessageId::parse(id).ok());
         let Some(id) = id else { return Err(Failure::new(400, "E-REQUEST", "/id", "must be a message id")) };
         let source = text(body, "source").map(str::to_owned);
-        let candidates = match source {
-            Some(source) => self.shared.reader.find(&source, &id).into_iter().collect(),
-            None => self
-                .sources(party)
-                .filter_map(|source| self.shared.reader.find(&source, &id))
-                .collect::<Vec<_>>(),
-        };
-        candidates
-            .into_iter()
-            .find(|record| record.party == *party)
-            .ok_or_else(|| Failure::new(404, "E-UNKNOWN", "/id", "no message of this party with that id"))
+        let sources = source.map_or_else(|| self.sources(party).collect(), |source| vec![source]);
+        for source in sources {
+            let found = self.shared.reader.find(&source, &id).map_err(|_| archive_unreadable())?;
+            if let Some(record) = found.filter(|record| record.party == *party) {
+                return Ok(record);
+            }
+        }
+        Err(Failure::new(404, "E-UNKNOWN", "/id", "no message of this party with that id"))
     }
 
     /// Every `source` that a party may write.
@@ -274,6 +277,10 @@ fn schema(rules: &Rules, payload: &Bytes) -> Answer {
         split_type(kind).map_or_else(|| (kind.to_owned(), 1), |(kind, major)| (kind.to_string(), major));
     let found = rules.schemas.text(&kind, major).and_then(|text| serde_json::from_str::<Value>(text).ok());
     found.ok_or_else(|| Failure::new(404, "E-TYPE", "/type", "no such type in force"))
+}
+
+fn archive_unreadable() -> Failure {
+    Failure::new(503, "E-STORE", "", "the archive could not be read: try again")
 }
 
 fn body(payload: &Bytes) -> Result<Value, Failure> {
