@@ -158,6 +158,8 @@ impl Keeper {
                 done.receipts.push(duplicate(archived.record(), &origin));
             }
         }
+        // In the order of each intake stream: the last receipt on a subject answers the last publication.
+        done.receipts.sort_by(|a, b| (&a.party, a.position.sequence).cmp(&(&b.party, b.position.sequence)));
         self.count(&done.receipts);
         Ok(done)
     }
@@ -216,7 +218,10 @@ impl Keeper {
             let refused_as = Refused::new(Code::Rate, "", words);
             return Ok(Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new()))));
         }
-        Ok(match self.route(rules, reader, &origin, &permitted)? {
+        let known = recall_with(reader, &permitted, |source, id| {
+            fresh.get(&(source.to_owned(), id.clone())).and_then(|at| known_of_draft(&drafts[*at]))
+        })?;
+        Ok(match self.route(rules, &known, &origin, &permitted) {
             Ok(draft) => {
                 fresh.insert(key, drafts.len());
                 Step::Keep(draft)
@@ -255,19 +260,15 @@ impl Keeper {
     fn route(
         &self,
         rules: &Rules,
-        reader: &Reader,
+        known: &[Option<settle::Known>],
         origin: &Origin,
         permitted: &Permitted,
-    ) -> Result<Result<Box<Draft>, Refused>, Error> {
-        let known = recall(reader, permitted)?;
-        let routing = match self.routes.read().route(rules, permitted, &known) {
-            Ok(routing) => routing,
-            Err(refused_as) => return Ok(Err(refused_as)),
-        };
+    ) -> Result<Box<Draft>, Refused> {
+        let routing = self.routes.read().route(rules, permitted, known)?;
         if deployments::KINDS.contains(&permitted.envelope().kind.as_str()) {
             self.routes.write().learn(permitted);
         }
-        Ok(Ok(Box::new(Draft {
+        Ok(Box::new(Draft {
             outcome: Outcome::Accepted,
             party: origin.party.clone(),
             position: origin.position,
@@ -282,7 +283,7 @@ impl Keeper {
             withheld: routing.withheld.iter().map(|w| entry(&w.party, not(w.reason))).collect(),
             target: None,
             late: permitted.is_late(),
-        })))
+        }))
     }
 }
 
@@ -338,20 +339,39 @@ fn summary(permitted: &Permitted) -> Summary {
 /// # Errors
 /// The archive cannot be read, which is not "unknown".
 pub fn recall(reader: &Reader, permitted: &Permitted) -> Result<Vec<Option<settle::Known>>, Error> {
+    recall_with(reader, permitted, |_, _| None)
+}
+
+/// The same; `waiting` knows what is decided and not yet in the archive, so that a message finds one that its publisher
+/// sent just before it, whether or not a commit lies between them.
+fn recall_with(
+    reader: &Reader,
+    permitted: &Permitted,
+    waiting: impl Fn(&str, &MessageId) -> Option<settle::Known>,
+) -> Result<Vec<Option<settle::Known>>, Error> {
     settle::needs(permitted.envelope().kind.as_str(), permitted.data())
         .iter()
-        .map(|need| Ok(reader.find(&need.source, &need.id)?.and_then(|record| known(&record))))
+        .map(|need| {
+            if let Some(known) = waiting(&need.source, &need.id) {
+                return Ok(Some(known));
+            }
+            let record = reader.find(&need.source, &need.id)?;
+            Ok(record.and_then(|record| known(record.outcome, record.summary.as_ref()?, &record.recipients)))
+        })
         .collect()
 }
 
+fn known_of_draft(draft: &Draft) -> Option<settle::Known> {
+    known(draft.outcome, draft.summary.as_ref()?, &draft.recipients)
+}
+
 /// What the rules need to know of an earlier message.
-fn known(record: &Record) -> Option<settle::Known> {
-    let summary = record.summary.as_ref()?;
-    (record.outcome == Outcome::Accepted).then(|| settle::Known {
+fn known(outcome: Outcome, summary: &Summary, recipients: &[Entry]) -> Option<settle::Known> {
+    (outcome == Outcome::Accepted).then(|| settle::Known {
         originator: summary.originator.clone(),
         kind: summary.kind.clone(),
         major: summary.major,
-        recipients: record.recipients.iter().map(|entry| entry.party.clone()).collect(),
+        recipients: recipients.iter().map(|entry| entry.party.clone()).collect(),
         audience: summary.audience.clone(),
     })
 }

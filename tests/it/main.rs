@@ -1,9 +1,13 @@
 //! The integration tests: one binary, so that one link serves all.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
+mod duplicates;
+mod examples;
 mod harness;
 mod judged;
 mod laws;
+mod mail;
+mod oracle;
 mod references;
 mod refusals;
 mod rules;
