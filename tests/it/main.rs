@@ -1,6 +1,10 @@
 //! The integration tests: one binary, so that one link serves all.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
+mod auditor;
+mod crash;
 mod harness;
+mod load;
+mod processes;
 mod tidy;
 mod way;

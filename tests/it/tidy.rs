@@ -59,7 +59,8 @@ fn imports_go_downwards_only() {
         let own = rank(room).unwrap_or_else(|| panic!("{room} has no rank"));
         assert!(!source.contains("use crate::{"), "{name}: one `use` a room, so that this test can read it");
         for other in rooms_named(source).filter(|other| *other != room) {
-            let other_rank = rank(other).unwrap_or_else(|| panic!("{name} names crate::{other}, which is no room"));
+            let other_rank =
+                rank(other).unwrap_or_else(|| panic!("{name} names crate::{other}, which is no room"));
             assert!(other_rank < own, "{name} (rank {own}) must not import {other} (rank {other_rank})");
         }
     });
@@ -87,7 +88,8 @@ fn files_are_small_and_say_why_they_exist() {
 
 #[test]
 fn rules_are_pure() {
-    let forbidden = ["async ", "std::fs", "tracing::", "time::now", "stopwatch", "std::env", "SystemTime", "Instant"];
+    let forbidden =
+        ["async ", "std::fs", "tracing::", "time::now", "stopwatch", "std::env", "SystemTime", "Instant"];
     each_source(|name, source| {
         if name.starts_with("rules/") {
             let body = source.split("#[cfg(test)]").next().unwrap_or_default();
