@@ -1,13 +1,17 @@
 //! The integration tests: one binary, so that one link serves all.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
+mod auditor;
+mod crash;
 mod duplicates;
 mod examples;
 mod harness;
 mod judged;
 mod laws;
+mod load;
 mod mail;
 mod oracle;
+mod processes;
 mod references;
 mod refusals;
 mod rules;
