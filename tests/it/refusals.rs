@@ -123,6 +123,7 @@ fn bad_attributes_are_refused_by_the_envelope() {
         ("/correlationid", json!("a\u{7f}b"), Code::Envelope),
         ("/correlationid", json!("a\nb"), Code::Envelope),
         ("/handlingnote", json!("a\u{fdd0}b"), Code::Envelope),
+        ("/handlingnote", json!("a\u{1fffe}b"), Code::Envelope),
         ("/time", json!("2026-02-30T08:15:00Z"), Code::Envelope),
         ("/time", json!("2026-03-01T25:00:00Z"), Code::Envelope),
         ("/time", json!("2026-03-01t08:15:00z"), Code::Envelope),
