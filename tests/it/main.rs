@@ -11,6 +11,7 @@ mod laws;
 mod load;
 mod mail;
 mod oracle;
+mod poison;
 mod processes;
 mod references;
 mod refusals;
