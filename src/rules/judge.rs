@@ -19,7 +19,7 @@ use crate::message::json;
 use crate::message::names::{MessageId, PartyId, PostId, token};
 use crate::message::outcome::{Code, Fault, Refused};
 use crate::message::raw::{Frame, Raw};
-use crate::message::subject::Publish;
+use crate::message::subject::{self, Publish};
 use crate::message::time::Timestamp;
 
 /// More than any plane takes (S-2): not even read.
@@ -136,10 +136,11 @@ impl Target {
         Self { source: envelope.source_text.clone(), id: Some(envelope.id.clone()), post: post.to_owned() }
     }
 
-    /// Before anything of the payload was read. The post is the subject's only where the subject is the party's.
+    /// Before anything of the payload was read. The post is the subject's, also where the rest of the subject is wrong:
+    /// who published there must be able to read the receipt.
     fn unread(raw: &Raw) -> Self {
-        let subject = Publish::parse(&raw.subject).filter(|subject| subject.party == raw.party.as_str());
-        let post = subject.map(|subject| subject.post).filter(|post| PostId::parse(post).is_ok());
+        let publisher = subject::publisher(&raw.subject).filter(|(party, _)| *party == raw.party.as_str());
+        let post = publisher.map(|(_, post)| post).filter(|post| PostId::parse(post).is_ok());
         Self { source: String::new(), id: None, post: post.unwrap_or("system").to_owned() }
     }
 

@@ -3,12 +3,13 @@
 //! The half of the harness that needs no running broker of its own: everything goes through a client at hand.
 
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, HeaderMap};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerError};
 use serde_json::Value;
 
-use super::harness::{PATIENCE, sha256};
+use super::harness::{Exchange, PATIENCE, sha256, until};
 
 /// The same with headers.
 pub async fn queue_with(client: &Client, subject: &str, headers: HeaderMap, payload: Vec<u8>) -> u64 {
@@ -88,4 +89,42 @@ pub fn run(command: &mut Command, input: &[u8]) -> std::process::Output {
     // Dropped after writing: the end of the input. A program that does not read it may have ended already.
     drop(child.stdin.take().expect("a pipe").write_all(input));
     child.wait_with_output().expect("ends")
+}
+
+/// A connection that keeps what the server refuses it.
+pub struct Watched {
+    pub client: Client,
+    fence: String,
+    refused: Arc<Mutex<Vec<String>>>,
+}
+
+impl Watched {
+    /// Connects as a user of a party.
+    pub async fn connect(exchange: &Exchange, party: &str, user: &str) -> Self {
+        let seed = std::fs::read_to_string(exchange.key(party, user)).expect("a key file");
+        let refused: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&refused);
+        let options = ConnectOptions::with_nkey(seed.trim().to_owned())
+            .custom_inbox_prefix(format!("_INBOX_{party}-{user}"))
+            .event_callback(move |event| {
+                if let Event::ServerError(ServerError::Other(words)) = event {
+                    heard.lock().expect("not poisoned").push(words);
+                }
+                std::future::ready(())
+            });
+        let client = options.connect(&exchange.nats).await.expect("connects");
+        let fence = format!("$JS.API.DIRECT.GET.RCPT.ilo.rcpt.{party}.{user}.none");
+        Self { client, fence, refused }
+    }
+
+    /// Waits until the server has dealt with everything sent so far; what it refused, which must be this many acts.
+    pub async fn refused(&self, count: usize) -> Vec<String> {
+        // A connection's commands are served in order: when this is answered, all before it are done.
+        self.client.request(self.fence.clone(), "".into()).await.expect("an answer");
+        let heard = || self.refused.lock().expect("not poisoned").clone();
+        let all = until("the refusals", async || Some(heard()).filter(|all| all.len() >= count)).await;
+        assert_eq!(all.len(), count, "{all:#?}");
+        assert!(all.iter().all(|words| words.to_lowercase().contains("permissions violation")), "{all:#?}");
+        std::mem::take(&mut *self.refused.lock().expect("not poisoned"))
+    }
 }
