@@ -3,8 +3,11 @@
 
 mod auditor;
 mod crash;
+mod drain;
 mod harness;
 mod load;
+mod mailboxes;
 mod processes;
+mod recovery;
 mod tidy;
 mod way;
