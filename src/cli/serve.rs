@@ -89,7 +89,9 @@ pub async fn watch(
                 Signal::Stop => break None,
                 Signal::Reload => {
                     tell(&reloading());
-                    told(reload(&mut broker).await);
+                    let reloaded = reload(&mut broker).await;
+                    broker.note_reload(reloaded.is_ok());
+                    told(reloaded);
                     tell(&[sd_notify::NotifyState::Ready]);
                 }
             },
