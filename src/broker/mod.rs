@@ -226,9 +226,14 @@ impl Broker {
 
     /// Resolves when a stage ended by itself: the caller must stop the process.
     pub async fn failed(&mut self) -> Error {
-        match self.failed.wait_for(Option::is_some).await {
-            Ok(stage) => Error::Stage(stage.unwrap_or("a stage")),
-            Err(_) => Error::Stage("a stage"),
+        tokio::select! {
+            stage = self.failed.wait_for(Option::is_some) => match stage {
+                Ok(stage) => Error::Stage(stage.unwrap_or("a stage")),
+                Err(_) => Error::Stage("a stage"),
+            },
+            // None of these ends before it is told to, but by a panic.
+            _ = &mut self.outgoing => Error::Stage("the sender of receipts"),
+            Some(_) = self.tasks.join_next() => Error::Stage("a task"),
         }
     }
 
