@@ -39,14 +39,24 @@ pub struct CheckArgs {
 pub fn failure(error: &Error) -> Failure {
     let exit = match error {
         Error::Configuration(_) => Exit::Configuration,
-        Error::Wire(crate::wire::Error::Denied(_)) => Exit::NotPermitted,
-        Error::Wire(crate::wire::Error::Drift(_) | crate::wire::Error::TooOld(_)) => Exit::Configuration,
-        Error::Wire(_) | Error::Nats(_) => Exit::Unreachable,
+        Error::Wire(error) => wire_exit(error),
+        Error::Nats(_) => Exit::Unreachable,
         Error::Archive(archive::Error::Locked(_)) => Exit::Failure,
         Error::Archive(_) | Error::Thread(..) => Exit::Io,
         Error::Stage(_) | Error::Drain(_) => Exit::Failure,
     };
     Failure::new(exit, error.to_string())
+}
+
+/// How an error of the road ends a command.
+#[must_use]
+pub fn wire_exit(error: &crate::wire::Error) -> Exit {
+    use crate::wire::Error as Wire;
+    match error {
+        Wire::Denied(_) | Wire::Key { .. } => Exit::NotPermitted,
+        Wire::Drift(_) | Wire::TooOld(_) => Exit::Configuration,
+        Wire::Unreachable(_) | Wire::Server(_) | Wire::Api { .. } => Exit::Unreachable,
+    }
 }
 
 /// Reads the configuration file with the flags over it.
