@@ -73,9 +73,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
+    let signals = Signals::new()?;
     tracing::info!(%address, "ready");
     let file = args.config;
-    watch(broker, listener, async |broker: &mut Broker| {
+    watch(broker, listener, signals, async |broker: &mut Broker| {
         let config = configuration(&file, args.enable_case_plane).map_err(|fault| vec![fault.to_string()])?;
         broker.reload(config).await
     })
@@ -86,12 +87,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 pub async fn watch(
     mut broker: Broker,
     listener: tokio::net::TcpListener,
+    mut signals: Signals,
     mut reload: impl AsyncFnMut(&mut Broker) -> Result<(), Vec<String>>,
 ) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     let window = tokio::spawn(console::serve(listener, broker.view(), stop.clone()));
     tell(&[sd_notify::NotifyState::Ready]);
-    let mut signals = Signals::new()?;
     let failed = loop {
         tokio::select! {
             error = broker.failed() => break Some(error),
@@ -151,14 +152,17 @@ enum Signal {
     Reload,
 }
 
-struct Signals {
+/// The signals that we listen to. Made before anybody is told that we are ready: until then a signal just ends us, and
+/// who has read that we are ready may send one at once.
+pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    /// Begins to listen.
+    pub fn new() -> Result<Self, Failure> {
         let take = |kind| signal(kind).map_err(|error| Failure::new(Exit::Io, format!("signals: {error}")));
         Ok(Self {
             terminate: take(SignalKind::terminate())?,

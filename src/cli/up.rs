@@ -100,9 +100,10 @@ async fn serve(args: &Args, config_file: &Path, config: Config, server: &Server)
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
+    let signals = Signals::new()?;
     announce(args, &config, address)?;
     let posts = args.demo.then(|| tokio::spawn(demo::run(config.nats.url.clone(), config.nats.keys.clone())));
-    let ended = watch(broker, listener, async |broker: &mut Broker| {
+    let ended = watch(broker, listener, signals, async |broker: &mut Broker| {
         reload(args, config_file, server, broker).await.map_err(|fault| vec![fault.to_string()])
     })
     .await;
