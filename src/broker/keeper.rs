@@ -233,7 +233,8 @@ impl Keeper {
         })
     }
 
-    /// A refusal. A quarantined message that comes again unchanged is answered as it was; under its id nothing else is
+    /// A refusal. A message that this party sent before is answered as it was then, though it would be refused today:
+    /// the publisher sends again because it has not seen that answer. Under the id of a quarantined one nothing else is
     /// taken.
     fn refuse(
         &self,
@@ -243,13 +244,22 @@ impl Keeper {
         payload: Vec<u8>,
     ) -> Result<Step, Error> {
         let Refusal { refused: reason, target } = refusal;
-        if reason.outcome() == Outcome::Quarantined
-            && let Some(id) = &target.id
-            && let Some(record) = reader.find(&target.source, id)?
+        // Then it is not the message that is refused, but the place where it was put.
+        let misplaced = matches!(reason.code, Code::Origin | Code::Subject);
+        let before = match &target.id {
+            Some(id) => reader.find(&target.source, id)?,
+            None => None,
+        };
+        let before = before.filter(|record| record.party == origin.party && !misplaced);
+        if let Some(record) = &before
+            && record.digest == origin.digest
         {
-            if record.digest == origin.digest {
-                return Ok(Step::Answer(Box::new(receipt_of(&record, record.outcome, origin.position))));
-            }
+            return Ok(Step::Answer(Box::new(match record.outcome {
+                Outcome::Accepted => duplicate(record, &origin),
+                outcome => receipt_of(record, outcome, origin.position),
+            })));
+        }
+        if before.is_some() && reason.outcome() == Outcome::Quarantined {
             let words = "this source has already used this id for other bytes";
             let reason = Refused::new(Code::Dup, "/id", words);
             return Ok(Step::Keep(Box::new(refused(origin, reason, target, Vec::new()))));

@@ -229,9 +229,14 @@ impl Broker {
 
     /// Resolves when a stage ended by itself: the caller must stop the process.
     pub async fn failed(&mut self) -> Error {
-        match self.failed.wait_for(Option::is_some).await {
-            Ok(stage) => Error::Stage(stage.unwrap_or("a stage")),
-            Err(_) => Error::Stage("a stage"),
+        tokio::select! {
+            stage = self.failed.wait_for(Option::is_some) => match stage {
+                Ok(stage) => Error::Stage(stage.unwrap_or("a stage")),
+                Err(_) => Error::Stage("a stage"),
+            },
+            // None of these ends before it is told to, but by a panic.
+            _ = &mut self.outgoing => Error::Stage("the sender of receipts"),
+            Some(_) = self.tasks.join_next() => Error::Stage("a task"),
         }
     }
 
@@ -240,13 +245,12 @@ impl Broker {
     ///
     /// # Errors
     /// All faults found; nothing changed then.
-    pub async fn reload(&mut self, config: Config) -> Result<(), Vec<String>> {
-        let loaded = self.take_over(config).await;
-        self.shared.metrics.reload_successful.set(i64::from(loaded.is_ok()));
-        loaded
+    /// Counts how a reload ended, whoever found its faults.
+    pub fn note_reload(&self, taken: bool) {
+        self.shared.metrics.reload_successful.set(i64::from(taken));
     }
 
-    async fn take_over(&mut self, config: Config) -> Result<(), Vec<String>> {
+    pub async fn reload(&mut self, config: Config) -> Result<(), Vec<String>> {
         let rules = rulebook::load(&config)?;
         let new: Vec<PartyId> = rules
             .registry

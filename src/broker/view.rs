@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::RwLock;
+
 use super::Shared;
 use super::connections::Connections;
+use super::couriers::Couriers;
 use super::metrics::Metrics;
 use crate::archive::Reader;
 use crate::wire::connect::Watch;
@@ -25,6 +28,7 @@ pub struct Check {
 pub struct View {
     metrics: Arc<Metrics>,
     reader: Reader,
+    couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
     connections: [(&'static str, Watch); 2],
 }
@@ -34,6 +38,7 @@ impl View {
         Self {
             metrics: Arc::clone(&shared.metrics),
             reader: shared.reader.clone(),
+            couriers: Arc::clone(&shared.couriers),
             ready,
             connections: [
                 ("egress", Watch::new(connections.egress.clone())),
@@ -60,7 +65,11 @@ impl View {
         let taking = self.ready.load(Ordering::Relaxed);
         let interrupted = self.metrics.intakes_interrupted.get();
         let intake = if taking { "taking messages" } else { "not taking messages" };
-        let stalled = self.metrics.mailboxes_stalled.get();
+        let stalled: Vec<String> = self.couriers.read().stalled().iter().map(ToString::to_string).collect();
+        let mailboxes = match stalled.as_slice() {
+            [] => "all take deliveries".to_owned(),
+            some => format!("{} take no deliveries: {}", some.len(), some.join(", ")),
+        };
         vec![
             Check { name: "nats", ok: away.is_empty(), words: nats },
             Check { name: "archive", ok: true, words: format!("last sequence {}", self.reader.head_seq()) },
@@ -69,7 +78,7 @@ impl View {
                 ok: taking,
                 words: format!("{intake}; {interrupted} parties' intake interrupted"),
             },
-            Check { name: "mailboxes", ok: true, words: format!("{stalled} do not take deliveries") },
+            Check { name: "mailboxes", ok: true, words: mailboxes },
         ]
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::serve::{configuration, failure, watch};
+use super::serve::{Signals, configuration, failure, watch, wire_exit};
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{Broker, rulebook};
@@ -100,9 +100,10 @@ async fn serve(args: &Args, config_file: &Path, config: Config, server: &Server)
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
+    let signals = Signals::new()?;
     announce(args, &config, address)?;
     let posts = args.demo.then(|| tokio::spawn(demo::run(config.nats.url.clone(), config.nats.keys.clone())));
-    let ended = watch(broker, listener, async |broker: &mut Broker| {
+    let ended = watch(broker, listener, signals, async |broker: &mut Broker| {
         reload(args, config_file, server, broker).await.map_err(|fault| vec![fault.to_string()])
     })
     .await;
@@ -194,7 +195,8 @@ fn members(registry: &Registry) -> Vec<Member> {
 
 async fn start_server(args: &Args, registry: &Registry, lock: &File) -> Result<Server, Failure> {
     let unreachable = |error: crate::wire::Error| Failure::new(Exit::Unreachable, error.to_string());
-    let program = server::find(args.nats_server.as_deref()).map_err(unreachable)?;
+    let program = server::find(args.nats_server.as_deref())
+        .map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
     let text = server_text(args, registry)?;
     Server::start(&program, &args.data.join("nats"), &text, lock).await.map_err(unreachable)
 }
@@ -203,7 +205,7 @@ async fn start_server(args: &Args, registry: &Registry, lock: &File) -> Result<S
 fn server_text(args: &Args, registry: &Registry) -> Result<String, Failure> {
     let members = members(registry);
     let keys = keys::ensure(&args.data.join("keys"), &members)
-        .map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+        .map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
     let store = std::path::absolute(args.data.join("nats").join("store"))
         .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     let options = accounts::Options {
@@ -242,8 +244,8 @@ fn say(words: &str) {
 pub fn nats_config(args: &NatsConfigArgs) -> Result<Exit, Failure> {
     let registry = read_registry(args.registry.as_deref())?;
     let members = members(&registry);
-    let keys =
-        keys::ensure(&args.keys, &members).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+    let keys = keys::ensure(&args.keys, &members)
+        .map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
     let options = accounts::Options {
         listen: args.listen.clone(),
         store: args.store.clone(),

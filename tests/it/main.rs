@@ -3,6 +3,7 @@
 
 mod auditor;
 mod crash;
+mod drain;
 mod duplicates;
 mod examples;
 mod harness;
@@ -11,9 +12,11 @@ mod judged;
 mod laws;
 mod load;
 mod mail;
+mod mailboxes;
 mod oracle;
 mod poison;
 mod processes;
+mod recovery;
 mod references;
 mod refusals;
 mod rules;
