@@ -35,9 +35,9 @@ const WINDOW: usize = 256;
 const READ_BYTES: usize = 4 << 20;
 /// Pause between two sweepings of a mailbox.
 const SWEEP: Duration = Duration::from_secs(30);
-/// Pauses after a mailbox did not take a delivery.
+/// Pauses after a mailbox did not take a delivery. Trying again is cheap: one letter, until it is taken.
 const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// One courier.
 pub struct Courier {
@@ -90,26 +90,44 @@ impl Courier {
             let Err(reason) = self.carry().await else { return };
             let label = Delivered { authority: self.party.to_string(), outcome: "refused" };
             self.metrics.deliveries.get_or_create(&label).inc();
-            tracing::warn!(party = %self.party, %reason, "mailbox does not take deliveries; trying again");
+            self.stall(Some(&reason));
             if self.progress.last_stored() > before {
                 pause = PAUSE;
             }
-            self.metrics.mailboxes_stalled.inc();
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => {}
             }
-            self.metrics.mailboxes_stalled.dec();
             pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Notes that the mailbox takes nothing, and why, or that it takes deliveries again. Logged once a change.
+    fn stall(&self, reason: Option<&str>) {
+        if self.progress.stall(reason.is_some()) == reason.is_some() {
+            return;
+        }
+        match reason {
+            Some(reason) => {
+                self.metrics.mailboxes_stalled.inc();
+                tracing::warn!(party = %self.party, %reason, "mailbox does not take deliveries; trying again");
+            }
+            None => {
+                self.metrics.mailboxes_stalled.dec();
+                tracing::info!(party = %self.party, "mailbox takes deliveries again");
+            }
         }
     }
 
     async fn carry(&mut self) -> Result<(), String> {
         let mut round = Round { sent: self.delivered().await?, ..Round::default() };
         let mut flying = FuturesOrdered::new();
-        let mut sweep = tokio::time::interval(SWEEP);
+        // Before the first letter: a mailbox that was full may have room by now.
+        self.sweep(&mut round).await;
+        let mut sweep = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP, SWEEP);
         loop {
-            while flying.len() < WINDOW {
+            let window = if self.progress.is_stalled() { 1 } else { WINDOW };
+            while flying.len() < window {
                 let Some(item) = self.next(&mut round)? else { break };
                 let (subject, headers, id) = self.letter(&item, round.last_id.as_deref());
                 let body = Bytes::from_owner(AsPayload(item.record));
@@ -118,7 +136,7 @@ impl Courier {
                 flying.push_back(async move { answer.await.map(|at| (feed_seq, at)) });
                 (round.sent, round.last_id) = (feed_seq, Some(id));
             }
-            let room = flying.len() < WINDOW;
+            let room = flying.len() < window;
             tokio::select! {
                 Some(answer) = flying.next(), if !flying.is_empty() => self.stored(answer)?,
                 changed = self.skipped.changed(), if room => {
@@ -138,6 +156,7 @@ impl Courier {
     fn stored(&self, answer: Result<(u64, u64), crate::wire::egress::SendError>) -> Result<(), String> {
         let (feed_seq, at) = answer.map_err(|error| error.to_string())?;
         self.progress.stored(feed_seq, at);
+        self.stall(None);
         let label = Delivered { authority: self.party.to_string(), outcome: "stored" };
         self.metrics.deliveries.get_or_create(&label).inc();
         Ok(())
@@ -206,11 +225,11 @@ impl Courier {
         let stream = mailbox_stream(&self.party);
         let standing = match self.inspector.standing(&stream).await {
             Ok(standing) => standing,
-            Err(error) => {
-                tracing::debug!(party = %self.party, %error, "the mailbox cannot be asked");
-                return;
-            }
+            Err(error) => return self.stall(Some(&error.to_string())),
         };
+        if self.progress.last_stored() == self.reader.feed_head(&self.party) {
+            self.stall(None); // nothing is owed, and the mailbox answers
+        }
         let label = Authority { authority: self.party.to_string() };
         self.metrics.mailbox_waiting.get_or_create(&label).set(standing.waiting.cast_signed());
         if standing.acknowledged <= round.swept.max(1) {
@@ -224,9 +243,10 @@ impl Courier {
 
     fn letter(&self, item: &FeedItem, previous: Option<&str>) -> (String, Headers, String) {
         let record = &item.record;
-        let (plane, kind, country) = record.summary.as_ref().map_or(("ctl", "msg.receipt", None), |summary| {
-            (summary.plane.as_str(), summary.kind.as_str(), summary.country.as_deref())
-        });
+        let (plane, kind, country) =
+            record.summary.as_ref().map_or(("ctl", "msg.receipt", None), |summary| {
+                (summary.plane.as_str(), summary.kind.as_str(), summary.country.as_deref())
+            });
         let to = subject::delivery_text(&self.party, plane, kind, country);
         let id = format!("{}-{}", record.seq, self.party);
         let archived = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();

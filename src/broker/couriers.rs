@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use crate::wire::inspect::Inspector;
 pub struct Progress {
     stored: AtomicU64,
     ahead: AtomicI64,
+    stalled: AtomicBool,
 }
 
 impl Progress {
@@ -28,6 +29,17 @@ impl Progress {
     pub fn stored(&self, feed_seq: u64, stream_sequence: u64) {
         self.ahead.store(feed_seq.cast_signed() - stream_sequence.cast_signed(), Ordering::Relaxed);
         self.stored.fetch_max(feed_seq, Ordering::Relaxed);
+    }
+
+    /// Notes whether the mailbox takes nothing at the moment; gives what was known before.
+    pub fn stall(&self, stalled: bool) -> bool {
+        self.stalled.swap(stalled, Ordering::Relaxed)
+    }
+
+    /// True while the mailbox takes nothing.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
     }
 
     /// The last feed sequence that the mailbox has taken.
@@ -69,6 +81,15 @@ impl Couriers {
     #[must_use]
     pub fn progress(&self, party: &PartyId) -> Option<Arc<Progress>> {
         self.desks.get(party).map(|desk| Arc::clone(&desk.progress))
+    }
+
+    /// The parties whose mailboxes take nothing at the moment, in order.
+    #[must_use]
+    pub fn stalled(&self) -> Vec<PartyId> {
+        let stalled = self.desks.iter().filter(|(_, desk)| desk.progress.is_stalled());
+        let mut parties: Vec<PartyId> = stalled.map(|(party, _)| party.clone()).collect();
+        parties.sort();
+        parties
     }
 
     /// Hands over what was archived. Takes only [`Archived`]: nothing that was not kept can be delivered.

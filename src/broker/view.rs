@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::RwLock;
+
 use super::Shared;
 use super::connections::Connections;
+use super::couriers::Couriers;
 use super::metrics::Metrics;
 use crate::archive::Reader;
 use crate::wire::connect::Watch;
@@ -25,8 +28,9 @@ pub struct Check {
 pub struct View {
     metrics: Arc<Metrics>,
     reader: Reader,
+    couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
-    connections: [(&'static str, Watch); 3],
+    connections: [(&'static str, Watch); 2],
 }
 
 impl View {
@@ -34,9 +38,9 @@ impl View {
         Self {
             metrics: Arc::clone(&shared.metrics),
             reader: shared.reader.clone(),
+            couriers: Arc::clone(&shared.couriers),
             ready,
             connections: [
-                ("intake", Watch::new(connections.intake.clone())),
                 ("egress", Watch::new(connections.egress.clone())),
                 ("control", Watch::new(connections.control.clone())),
             ],
@@ -46,21 +50,35 @@ impl View {
     /// The checks of `/readyz`. A full mailbox is told but does not make the broker unready: it stalls nobody else.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        let away: Vec<&str> =
-            self.connections.iter().filter(|(_, watch)| !watch.is_connected()).map(|(name, _)| *name).collect();
+        let away: Vec<&str> = self
+            .connections
+            .iter()
+            .filter(|(_, watch)| !watch.is_connected())
+            .map(|(name, _)| *name)
+            .collect();
         self.metrics.nats_connected.set(i64::from(away.is_empty()));
-        let nats = if away.is_empty() { "connected".to_owned() } else { format!("not connected: {}", away.join(", ")) };
+        let nats = if away.is_empty() {
+            "connected".to_owned()
+        } else {
+            format!("not connected: {}", away.join(", "))
+        };
         let taking = self.ready.load(Ordering::Relaxed);
-        let stalled = self.metrics.mailboxes_stalled.get();
+        let interrupted = self.metrics.intakes_interrupted.get();
+        let intake = if taking { "taking messages" } else { "not taking messages" };
+        let stalled: Vec<String> = self.couriers.read().stalled().iter().map(ToString::to_string).collect();
+        let mailboxes = match stalled.as_slice() {
+            [] => "all take deliveries".to_owned(),
+            some => format!("{} take no deliveries: {}", some.len(), some.join(", ")),
+        };
         vec![
             Check { name: "nats", ok: away.is_empty(), words: nats },
             Check { name: "archive", ok: true, words: format!("last sequence {}", self.reader.head_seq()) },
             Check {
                 name: "intake",
                 ok: taking,
-                words: if taking { "taking messages" } else { "not taking messages" }.to_owned(),
+                words: format!("{intake}; {interrupted} parties' intake interrupted"),
             },
-            Check { name: "mailboxes", ok: true, words: format!("{stalled} do not take deliveries") },
+            Check { name: "mailboxes", ok: true, words: mailboxes },
         ]
     }
 

@@ -39,14 +39,24 @@ pub struct CheckArgs {
 pub fn failure(error: &Error) -> Failure {
     let exit = match error {
         Error::Configuration(_) => Exit::Configuration,
-        Error::Wire(crate::wire::Error::Denied(_)) => Exit::NotPermitted,
-        Error::Wire(crate::wire::Error::Drift(_) | crate::wire::Error::TooOld(_)) => Exit::Configuration,
-        Error::Wire(_) | Error::Nats(_) => Exit::Unreachable,
+        Error::Wire(error) => wire_exit(error),
+        Error::Nats(_) => Exit::Unreachable,
         Error::Archive(archive::Error::Locked(_)) => Exit::Failure,
         Error::Archive(_) | Error::Thread(..) => Exit::Io,
         Error::Stage(_) | Error::Drain(_) => Exit::Failure,
     };
     Failure::new(exit, error.to_string())
+}
+
+/// How an error of the road ends a command.
+#[must_use]
+pub fn wire_exit(error: &crate::wire::Error) -> Exit {
+    use crate::wire::Error as Wire;
+    match error {
+        Wire::Denied(_) | Wire::Key { .. } => Exit::NotPermitted,
+        Wire::Drift(_) | Wire::TooOld(_) => Exit::Configuration,
+        Wire::Unreachable(_) | Wire::Server(_) | Wire::Api { .. } => Exit::Unreachable,
+    }
 }
 
 /// Reads the configuration file with the flags over it.
@@ -63,9 +73,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
+    let signals = Signals::new()?;
     tracing::info!(%address, "ready");
     let file = args.config;
-    watch(broker, listener, async |broker: &mut Broker| {
+    watch(broker, listener, signals, async |broker: &mut Broker| {
         let config = configuration(&file, args.enable_case_plane).map_err(|fault| vec![fault.to_string()])?;
         broker.reload(config).await
     })
@@ -76,12 +87,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 pub async fn watch(
     mut broker: Broker,
     listener: tokio::net::TcpListener,
+    mut signals: Signals,
     mut reload: impl AsyncFnMut(&mut Broker) -> Result<(), Vec<String>>,
 ) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     let window = tokio::spawn(console::serve(listener, broker.view(), stop.clone()));
     tell(&[sd_notify::NotifyState::Ready]);
-    let mut signals = Signals::new()?;
     let failed = loop {
         tokio::select! {
             error = broker.failed() => break Some(error),
@@ -89,7 +100,9 @@ pub async fn watch(
                 Signal::Stop => break None,
                 Signal::Reload => {
                     tell(&reloading());
-                    told(reload(&mut broker).await);
+                    let reloaded = reload(&mut broker).await;
+                    broker.note_reload(reloaded.is_ok());
+                    told(reloaded);
                     tell(&[sd_notify::NotifyState::Ready]);
                 }
             },
@@ -129,7 +142,9 @@ fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
 fn told(reloaded: Result<(), Vec<String>>) {
     match reloaded {
         Ok(()) => tracing::info!("reloaded"),
-        Err(faults) => tracing::error!(faults = %faults.join("; "), "not reloaded; the old configuration stays in force"),
+        Err(faults) => {
+            tracing::error!(faults = %faults.join("; "), "not reloaded; the old configuration stays in force")
+        }
     }
 }
 
@@ -139,14 +154,17 @@ enum Signal {
     Reload,
 }
 
-struct Signals {
+/// The signals that we listen to. Made before anybody is told that we are ready: until then a signal just ends us, and
+/// who has read that we are ready may send one at once.
+pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    /// Begins to listen.
+    pub fn new() -> Result<Self, Failure> {
         let take = |kind| signal(kind).map_err(|error| Failure::new(Exit::Io, format!("signals: {error}")));
         Ok(Self {
             terminate: take(SignalKind::terminate())?,
@@ -180,7 +198,8 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
         faults.extend(found);
     }
     if config.archive.directory.join("journal").is_dir()
-        && let Err(error) = archive::Archive::read_only(&config.archive.directory).and_then(|archive| archive.stats())
+        && let Err(error) =
+            archive::Archive::read_only(&config.archive.directory).and_then(|archive| archive.stats())
     {
         faults.push(format!("archive: {error}"));
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::serve::{configuration, failure, watch};
+use super::serve::{Signals, configuration, failure, watch, wire_exit};
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{Broker, rulebook};
@@ -100,9 +100,10 @@ async fn serve(args: &Args, config_file: &Path, config: Config, server: &Server)
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
+    let signals = Signals::new()?;
     announce(args, &config, address)?;
     let posts = args.demo.then(|| tokio::spawn(demo::run(config.nats.url.clone(), config.nats.keys.clone())));
-    let ended = watch(broker, listener, async |broker: &mut Broker| {
+    let ended = watch(broker, listener, signals, async |broker: &mut Broker| {
         reload(args, config_file, server, broker).await.map_err(|fault| vec![fault.to_string()])
     })
     .await;
@@ -142,9 +143,12 @@ fn lock(data: &Path) -> Result<File, Failure> {
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if time::stopwatch() < until => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) if time::stopwatch() < until => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
             Err(TryLockError::WouldBlock) => {
-                let words = format!("{} is in use by another liaison; only one may run on it", data.display());
+                let words =
+                    format!("{} is in use by another liaison; only one may run on it", data.display());
                 return Err(Failure::new(Exit::Failure, words));
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
@@ -154,12 +158,15 @@ fn lock(data: &Path) -> Result<File, Failure> {
 
 /// Writes what is absent.
 fn prepare(data: &Path) -> Result<PathBuf, Failure> {
-    let io = |path: &Path, error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", path.display()));
+    let io =
+        |path: &Path, error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", path.display()));
     std::fs::create_dir_all(data).map_err(|error| io(data, error))?;
     for (name, text) in [("network.toml", registry::DEMO), ("liaison.toml", CONFIG)] {
         let file = data.join(name);
         match std::fs::OpenOptions::new().write(true).create_new(true).open(&file) {
-            Ok(mut new) => std::io::Write::write_all(&mut new, text.as_bytes()).map_err(|error| io(&file, error))?,
+            Ok(mut new) => {
+                std::io::Write::write_all(&mut new, text.as_bytes()).map_err(|error| io(&file, error))?
+            }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io(&file, error)),
         }
@@ -188,7 +195,8 @@ fn members(registry: &Registry) -> Vec<Member> {
 
 async fn start_server(args: &Args, registry: &Registry, lock: &File) -> Result<Server, Failure> {
     let unreachable = |error: crate::wire::Error| Failure::new(Exit::Unreachable, error.to_string());
-    let program = server::find(args.nats_server.as_deref()).map_err(unreachable)?;
+    let program = server::find(args.nats_server.as_deref())
+        .map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
     let text = server_text(args, registry)?;
     Server::start(&program, &args.data.join("nats"), &text, lock).await.map_err(unreachable)
 }
@@ -197,7 +205,7 @@ async fn start_server(args: &Args, registry: &Registry, lock: &File) -> Result<S
 fn server_text(args: &Args, registry: &Registry) -> Result<String, Failure> {
     let members = members(registry);
     let keys = keys::ensure(&args.data.join("keys"), &members)
-        .map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+        .map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
     let store = std::path::absolute(args.data.join("nats").join("store"))
         .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     let options = accounts::Options {
@@ -211,7 +219,8 @@ fn server_text(args: &Args, registry: &Registry) -> Result<String, Failure> {
 /// Writes endpoints.json, atomically, as the last thing before messages are taken from outside; says what to copy.
 fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<(), Failure> {
     let file = args.data.join("endpoints.json");
-    let value = json!({ "nats": config.nats.url, "http": format!("http://{http}"), "pid": std::process::id() });
+    let value =
+        json!({ "nats": config.nats.url, "http": format!("http://{http}"), "pid": std::process::id() });
     let fresh = args.data.join("endpoints.json.new");
     std::fs::write(&fresh, format!("{value}\n"))
         .and_then(|()| std::fs::rename(&fresh, &file))
@@ -235,9 +244,12 @@ fn say(words: &str) {
 pub fn nats_config(args: &NatsConfigArgs) -> Result<Exit, Failure> {
     let registry = read_registry(args.registry.as_deref())?;
     let members = members(&registry);
-    let keys = keys::ensure(&args.keys, &members).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
-    let options =
-        accounts::Options { listen: args.listen.clone(), store: args.store.clone(), ..accounts::Options::default() };
+    let keys = keys::ensure(&args.keys, &members)
+        .map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
+    let options = accounts::Options {
+        listen: args.listen.clone(),
+        store: args.store.clone(),
+        ..accounts::Options::default()
+    };
     super::exit::print(accounts::configuration(&members, &keys, &options).as_bytes())
 }
-

@@ -126,7 +126,13 @@ mod tests {
         for subject in ["ilo.in.it-moi.tn-01.net.flow.*.>", "ilo.in.it-moi.tn-01.x", "ilo.in.it-moi.tn-01."] {
             assert_eq!(publisher(subject), Some(("it-moi", "tn-01")), "{subject}");
         }
-        for bad in ["ilo.in.it-moi.tn-01", "ilo.in.it-moi.*.net", "ilo.in.it-moi..net", "ilo.out.it-moi.tn-01.net", ""] {
+        for bad in [
+            "ilo.in.it-moi.tn-01",
+            "ilo.in.it-moi.*.net",
+            "ilo.in.it-moi..net",
+            "ilo.out.it-moi.tn-01.net",
+            "",
+        ] {
             assert_eq!(publisher(bad), None, "{bad}");
         }
     }

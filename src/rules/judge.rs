@@ -18,8 +18,8 @@ use crate::message::envelope::{Envelope, Source, split_type};
 use crate::message::json;
 use crate::message::names::{MessageId, PartyId, PostId, token};
 use crate::message::outcome::{Code, Fault, Refused};
-use crate::message::raw::Raw;
-use crate::message::subject;
+use crate::message::raw::{Frame, Raw};
+use crate::message::subject::{self, Publish};
 use crate::message::time::Timestamp;
 
 /// More than any plane takes (S-2): not even read.
@@ -183,10 +183,15 @@ struct Seen {
 
 /// The fixed order of the rule table.
 fn look(rules: &Rules, raw: &Raw, now: Timestamp, target: &mut Target) -> Result<Seen, Refused> {
+    whole(raw)?;
+    // Read before anything is refused: whoever waits for a receipt waits for it under the id.
+    let event = json::read(&raw.payload);
+    if let Ok(event) = &event {
+        target.read(event);
+    }
     takes_part(rules, raw)?;
     size(raw, LARGEST)?;
-    let event = json::read(&raw.payload)?;
-    target.read(&event);
+    let event = event?;
     let kind = event.get("type").and_then(Value::as_str);
     let entry = kind.map(|kind| entry(rules, kind)).transpose()?;
     if let Some(entry) = entry {
@@ -228,6 +233,20 @@ fn look(rules: &Rules, raw: &Raw, now: Timestamp, target: &mut Target) -> Result
     let facets = Facets::of(envelope.country.as_deref(), &envelope.priority, data);
     let remarks = times::late(&envelope, data, now);
     Ok(Seen { plane: entry.plane, facets, remarks, envelope, event })
+}
+
+/// A subject or header block that no client library can read was sent to break something. It is put aside with its
+/// bytes; nothing in it is interpreted.
+fn whole(raw: &Raw) -> Result<(), Refused> {
+    match raw.frame {
+        Frame::Whole => Ok(()),
+        Frame::Broken if Publish::parse(&raw.subject).is_none() => {
+            Err(Refused::new(Code::Subject, "", "came on a subject that cannot be one").put_aside())
+        }
+        Frame::Broken => {
+            Err(Refused::new(Code::Envelope, "", "came with headers that cannot be read").put_aside())
+        }
+    }
 }
 
 /// S-21, first part: who published is registered and not suspended.

@@ -49,8 +49,8 @@ const OF_A_PERSON: [&str; 31] = [
 /// Member names of contact data: personal too, and declared for `deployment.notice` alone.
 const OF_CONTACT: [&str; 7] = ["contact", "contacts", "email", "mobile", "phone", "telephone", "whatsapp"];
 
-/// Members whose form the schema fixes and whose digits mean nobody.
-const FIXED: [&str; 2] = ["id", "sha256"];
+/// Members whose form the schema or S-15 fixes and whose digits mean nobody.
+const FIXED: [&str; 3] = ["id", "sha256", "newAudience"];
 /// Members that name a thing elsewhere: their digits are the sender's, an address in them is a person's.
 const REFERENCES: [&str; 3] = ["source", "ref", "correlationid"];
 

@@ -6,9 +6,11 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-use async_nats::connection::State;
 pub use async_nats::Client;
+use async_nats::connection::State;
 use async_nats::{ConnectErrorKind, ConnectOptions, Event};
+
+use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::message::names::{PartyId, PostId};
@@ -60,7 +62,21 @@ impl Role {
 /// [`Error::Unreachable`], [`Error::Denied`].
 pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str())).await
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), None).await
+}
+
+/// Connects as a user of the broker; `broken` is cancelled when the connection breaks for the first time.
+///
+/// # Errors
+/// [`Error::Unreachable`], [`Error::Denied`].
+pub async fn connect_watched(
+    url: &str,
+    seed: &str,
+    role: Role,
+    broken: &CancellationToken,
+) -> Result<Client, Error> {
+    let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Some(broken.clone())).await
 }
 
 /// Connects as a user of a party: one of its posts, or its system user.
@@ -74,10 +90,16 @@ pub async fn connect_party(
     post: Option<&PostId>,
 ) -> Result<Client, Error> {
     let user = post.map_or("system", PostId::as_str);
-    open(url, seed, &format!("{party} {user}"), &format!("_INBOX_{party}-{user}")).await
+    open(url, seed, &format!("{party} {user}"), &format!("_INBOX_{party}-{user}"), None).await
 }
 
-async fn open(url: &str, seed: &str, name: &str, inbox: &str) -> Result<Client, Error> {
+async fn open(
+    url: &str,
+    seed: &str,
+    name: &str,
+    inbox: &str,
+    broken: Option<CancellationToken>,
+) -> Result<Client, Error> {
     let options = ConnectOptions::with_nkey(seed.to_owned())
         .name(name)
         .custom_inbox_prefix(inbox)
@@ -88,6 +110,9 @@ async fn open(url: &str, seed: &str, name: &str, inbox: &str) -> Result<Client, 
         .event_callback({
             let name = name.to_owned();
             move |event| {
+                if let (Event::Disconnected | Event::Closed, Some(broken)) = (&event, &broken) {
+                    broken.cancel();
+                }
                 tell(&name, &event);
                 async {}
             }
@@ -103,7 +128,9 @@ async fn open(url: &str, seed: &str, name: &str, inbox: &str) -> Result<Client, 
 /// Permission errors come to nobody else: the request that caused one only times out.
 fn tell(name: &str, event: &Event) {
     match event {
-        Event::Connected | Event::Draining | Event::Closed => tracing::debug!(connection = name, %event, "connection"),
+        Event::Connected | Event::Draining | Event::Closed => {
+            tracing::debug!(connection = name, %event, "connection")
+        }
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
             tracing::warn!(connection = name, %event, "connection");
         }

@@ -212,7 +212,8 @@ fn supervise(program: &Path, directory: &Path, shared: &Shared, lock: &File) {
                 shared.pid.store(child.id(), Ordering::SeqCst);
                 let ended = child.wait();
                 shared.pid.store(0, Ordering::SeqCst);
-                if port == 0 || shared.stop.load(Ordering::SeqCst) {
+                // Read anew: the port became known after this child had been started.
+                if shared.port.load(Ordering::SeqCst) == 0 || shared.stop.load(Ordering::SeqCst) {
                     return; // it never listened, or it was asked to end
                 }
                 tracing::error!(?ended, "nats-server ended; it is started again on the same port");

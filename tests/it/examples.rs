@@ -153,7 +153,7 @@ impl Scene {
         }
         let operator = self.exchange.operator().await;
         for party in ["LI_LP", "EU_EDPS"] {
-            let info = super::harness::stream(&operator, &format!("MBOX_{party}")).await;
+            let info = super::harness::stream_info(&operator, &format!("MBOX_{party}")).await;
             assert_eq!(info["state"]["last_seq"], 0, "{party} must get nothing");
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions, HeaderMap};
@@ -15,34 +15,17 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use super::mail::*;
 
-/// How long a test waits for something that must come. Never slept through: every wait ends when it has come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The binary under test.
-pub fn liaison() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_liaison"));
-    command.stdin(Stdio::null());
-    // What a developer has set must not change a test.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIAISON_")) {
-        if name != "LIAISON_NATS_SERVER" {
-            command.env_remove(name);
-        }
-    }
-    command
-}
+pub use super::processes::*;
 
 /// Exchanges that run at once. One starts three processes' worth of work; more of them on a small machine only make
 /// every wait longer. A test must hold one at a time: two that each wait for a second one would wait for ever.
 static ROOM: Semaphore = Semaphore::const_new(2);
 
-/// A temp folder that stays where it is when the test fails, so that logs can be read.
-pub fn folder() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("liaison-it-").tempdir().expect("a temp folder")
-}
-
-/// A running `liaison up`.
+/// A running broker: `liaison up`, or `liaison serve` beside a nats-server of its own.
 pub struct Exchange {
     child: Child,
+    /// The nats-server, where it is not the broker's child.
+    server: Option<Child>,
     pub data: PathBuf,
     pub nats: String,
     pub http: String,
@@ -55,6 +38,15 @@ impl Exchange {
     /// Starts one in a folder of its own, with the case plane on.
     pub async fn start() -> Self {
         Self::with(&["--enable-case-plane"], |_| {}).await
+    }
+
+    /// Starts one with few parties and this `liaison.toml`: it is ready sooner.
+    pub async fn small(config: &str) -> Self {
+        Self::with(&[], |data| {
+            std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+            std::fs::write(data.join("liaison.toml"), config).expect("a configuration");
+        })
+        .await
     }
 
     /// Starts one with these arguments, after `prepare` has seen the (empty) data directory.
@@ -70,10 +62,27 @@ impl Exchange {
 
     /// Starts one on this data directory.
     pub async fn at(data: &Path, args: &[&str]) -> Self {
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let given = args.iter().map(|arg| (*arg).to_owned());
+        let args: Vec<String> =
+            ["up", "--data"].map(str::to_owned).into_iter().chain([text(data)]).chain(given).collect();
         let room = ROOM.acquire().await.expect("never closed");
         let (child, nats, http) = launch(data, &args).await;
-        Self { child, data: data.to_owned(), nats, http, args, _folder: None, _room: room }
+        Self { child, server: None, data: data.to_owned(), nats, http, args, _folder: None, _room: room }
+    }
+
+    /// Starts `liaison serve` beside a nats-server that outlives it, with few parties and this in `liaison.toml`.
+    pub async fn apart(config: &str) -> Self {
+        let room = ROOM.acquire().await.expect("never closed");
+        let folder = folder();
+        let data = folder.path().join("data");
+        std::fs::create_dir_all(&data).expect("a data directory");
+        std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+        let (server, url) = server_apart(&data).await;
+        let config = format!("{config}\n[nats]\nurl = \"{url}\"\n");
+        std::fs::write(data.join("liaison.toml"), config).expect("a configuration");
+        let args = vec!["serve".to_owned(), "--config".to_owned(), text(&data.join("liaison.toml"))];
+        let (child, _, http) = launch(&data, &args).await;
+        Self { child, server: Some(server), data, nats: url, http, args, _folder: Some(folder), _room: room }
     }
 
     /// Kills the broker as a power cut of the process would; its nats-server goes with it.
@@ -86,14 +95,58 @@ impl Exchange {
     pub async fn again(&mut self) -> Duration {
         let started = Instant::now();
         let (child, nats, http) = launch(&self.data, &self.args).await;
-        (self.child, self.nats, self.http) = (child, nats, http);
+        (self.child, self.http) = (child, http);
+        if self.server.is_none() {
+            self.nats = nats;
+        }
         started.elapsed()
+    }
+
+    /// Starts again and kills it before it can be ready, after this long.
+    pub async fn stumble(&mut self, after: Duration) {
+        self.child = spawn(&self.data, &self.args);
+        tokio::time::sleep(after).await;
+        self.kill();
+    }
+
+    /// The process id of the broker.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process id of the nats-server that is the broker's child.
+    pub fn nats_pid(&self) -> Option<u32> {
+        children(self.pid()).into_iter().find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.trim() == "nats-server")
+        })
+    }
+
+    /// Runs a client command of ours on this exchange's data directory.
+    pub fn run(&self, args: &[&str]) -> Output {
+        let mut command = liaison();
+        command.args(args).env("LIAISON_DATA", &self.data);
+        command.output().expect("runs")
+    }
+
+    /// Connects as the broker's administrator: the one who may change streams.
+    pub async fn admin(&self) -> Client {
+        self.connect_with(&self.key("broker", "admin"), "_INBOX_admin").await
+    }
+
+    /// Sends SIGHUP and waits for the verdict: true if the new configuration was taken.
+    pub async fn reload(&self) -> bool {
+        let told = |log: &str| (log.matches(" reloaded").count(), log.matches("not reloaded").count());
+        let before = told(&self.log());
+        self.signal("HUP");
+        let after =
+            until("the reload", async || Some(told(&self.log())).filter(|after| *after != before)).await;
+        after.1 == before.1
     }
 
     /// Sends a signal (`TERM`, `HUP`, …).
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(status.expect("kill runs").success());
+        signal(self.child.id(), name);
     }
 
     /// Waits for the end; the exit code, or none if a signal ended it.
@@ -105,7 +158,7 @@ impl Exchange {
 
     /// What it has written to stderr so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.data.join("stderr.log")).unwrap_or_default()
+        log_of(&self.data)
     }
 
     /// The key file of a user.
@@ -236,42 +289,10 @@ impl Drop for Exchange {
         if std::thread::panicking() {
             eprintln!("--- {} ---\n{}", self.data.display(), self.log());
         }
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-async fn launch(data: &Path, args: &[String]) -> (Child, String, String) {
-    let log =
-        std::fs::OpenOptions::new().create(true).append(true).open(data.join("stderr.log")).expect("a log");
-    drop(std::fs::remove_file(data.join("endpoints.json")));
-    let mut child = liaison()
-        .arg("up")
-        .arg("--data")
-        .arg(data)
-        .args(args)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("starts");
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Ok(text) = std::fs::read_to_string(data.join("endpoints.json")) {
-            let value: Value = serde_json::from_str(&text).expect("endpoints.json is JSON");
-            assert_eq!(
-                value["pid"].as_u64(),
-                Some(u64::from(child.id())),
-                "endpoints.json is of this process"
-            );
-            let text = |name: &str| value[name].as_str().expect("an address").to_owned();
-            return (child, text("nats"), text("http"));
+        for child in std::iter::once(&mut self.child).chain(self.server.as_mut()) {
+            drop(child.kill());
+            drop(child.wait());
         }
-        let log = || std::fs::read_to_string(data.join("stderr.log")).unwrap_or_default();
-        if let Some(status) = child.try_wait().expect("waits") {
-            panic!("liaison up ended with {status}:\n{}", log());
-        }
-        assert!(Instant::now() < until, "liaison up is not ready:\n{}", log());
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -294,6 +315,18 @@ pub struct Letter {
 }
 
 impl Letter {
+    /// What came over the wire.
+    pub fn of(message: &async_nats::Message) -> Self {
+        let headers = message.headers.iter().flat_map(|headers| headers.iter());
+        let pairs = headers
+            .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())));
+        Self {
+            subject: message.subject.to_string(),
+            headers: pairs.collect(),
+            payload: message.payload.to_vec(),
+        }
+    }
+
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map_or_else(|| panic!("no header {name}"), |(_, value)| value.as_str())
@@ -314,7 +347,7 @@ impl Letter {
 
 /// Pulls and acknowledges one letter; none if nothing comes within `wait`.
 pub async fn next_letter(client: &Client, party: &str, wait: Duration) -> Option<Letter> {
-    let stream = format!("MBOX_{}", party.to_uppercase().replace('-', "_"));
+    let stream = stream("MBOX", party);
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.expect("subscribes");
     let pull = json!({ "batch": 1, "expires": u64::try_from(wait.as_nanos()).expect("short") }).to_string();
@@ -329,14 +362,7 @@ pub async fn next_letter(client: &Client, party: &str, wait: Duration) -> Option
     }
     let reply = message.reply.clone().expect("a reply subject");
     client.request(reply, "+ACK".into()).await.expect("acknowledged");
-    let headers = message.headers.iter().flat_map(|headers| headers.iter());
-    Some(Letter {
-        subject: message.subject.to_string(),
-        headers: headers
-            .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
-            .collect(),
-        payload: message.payload.to_vec(),
-    })
+    Some(Letter::of(&message))
 }
 
 /// Lower-case hexadecimal SHA-256.

@@ -9,14 +9,14 @@ use async_nats::Subscriber;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 
-use super::harness::{Exchange, REPORT_SUBJECT, Watched, fresh_id, report, stream, streams, until};
+use super::harness::{Exchange, REPORT_SUBJECT, Watched, fresh_id, report, stream_info, streams, until};
 
 /// Sequences, contents and consumers of all streams, once every intake stream has its reader.
 async fn state(operator: &async_nats::Client) -> BTreeMap<String, (u64, u64, u64)> {
     until("the readers of all intake streams", async || {
         let mut all = BTreeMap::new();
         for name in streams(operator).await {
-            let info = stream(operator, &name).await;
+            let info = stream_info(operator, &name).await;
             let number = |field: &str| info["state"][field].as_u64().expect("a number");
             // The bucket of subscriptions is followed by a consumer that comes and goes.
             let consumers = if name == "KV_SUBS" { 0 } else { number("consumer_count") };
@@ -141,7 +141,8 @@ async fn the_server_stops_what_a_party_may_not_do() {
     let receipt = heard.next().await.expect("its own receipt");
     let id = message["id"].as_str().expect("an id");
     let operator = exchange.operator().await;
-    let arrived = async || (stream(&operator, "MBOX_DE_BPOL").await["state"]["last_seq"] == 1).then_some(());
+    let arrived =
+        async || (stream_info(&operator, "MBOX_DE_BPOL").await["state"]["last_seq"] == 1).then_some(());
     until("the delivery", arrived).await;
 
     for (user, more, more_to_hear) in

@@ -65,7 +65,7 @@ pub async fn stored_receipt(client: &Client, published: &str, token: &str) -> Op
 }
 
 /// What the server says of a stream, asked as the operator.
-pub async fn stream(operator: &Client, name: &str) -> Value {
+pub async fn stream_info(operator: &Client, name: &str) -> Value {
     let answer = operator.request(format!("$JS.API.STREAM.INFO.{name}"), "".into()).await.expect("an answer");
     let info: Value = serde_json::from_slice(&answer.payload).expect("JSON");
     assert!(info["error"].is_null(), "{name}: {info}");

@@ -1,0 +1,198 @@
+//! The auditor: compares what was attempted, receipted, archived and delivered after something went wrong.
+//!
+//! It shares no code with the broker: archive by `liaison archive show`, mailboxes and streams by plain NATS, and an
+//! oracle of its own for the recipients, digests and feeds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use async_nats::Client;
+use base64::Engine as _;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::harness::{Exchange, FEW, Letter, PATIENCE, api, audit_feed, sha256, stream};
+
+/// Something that was published, and what must become of it.
+pub struct Attempt {
+    pub bytes: Vec<u8>,
+    pub valid: bool,
+    pub recipients: BTreeSet<&'static str>,
+}
+
+/// What the publishers and listeners saw.
+#[derive(Default)]
+pub struct Books {
+    /// By message id.
+    pub attempts: BTreeMap<String, Attempt>,
+    /// The receipt that ended the waiting, by message id.
+    pub receipts: BTreeMap<String, Value>,
+    /// Live receipts by `Nats-Msg-Id`: one a publication and outcome.
+    pub heard: BTreeMap<String, Vec<u8>>,
+    /// Live receipts that came again with other bytes.
+    pub changed: Vec<String>,
+}
+
+impl Books {
+    /// A live receipt: the same publication must always be answered with the same bytes.
+    pub fn hear(&mut self, id: &str, body: &[u8]) {
+        if self.heard.entry(id.to_owned()).or_insert_with(|| body.to_vec()) != body {
+            self.changed.push(id.to_owned());
+        }
+    }
+}
+
+/// Whom an audience means, by the few parties of the tests.
+pub fn oracle(audience: &str, originator: &str) -> BTreeSet<&'static str> {
+    let meant = |party: &str, token: &str| match token {
+        "@ms" => ["de-bpol", "fr-dnpaf", "it-moi", "es-pn", "nl-dtv", "gr-hp"].contains(&party),
+        "@sac" => party == "no-pu",
+        "@agencies" => party.starts_with("eu-"),
+        named => named == party,
+    };
+    FEW.into_iter()
+        .filter(|party| *party != originator && audience.split(',').any(|token| meant(party, token)))
+        .collect()
+}
+
+/// Everything that must hold when the dust has settled. Reads every mailbox empty.
+pub async fn audit(exchange: &Exchange, books: &Books) {
+    let records = archived(exchange);
+    receipts_hold(books, &records);
+    for party in FEW {
+        delivered(exchange, books, &records, party).await;
+        every_publication_has_one_outcome(exchange, &records, party).await;
+    }
+    heard_once(books);
+    let accepted = books.attempts.values().filter(|attempt| attempt.valid).count();
+    println!(
+        "audited: {} attempts, {accepted} of them valid, {} records",
+        books.attempts.len(),
+        records.len()
+    );
+}
+
+/// The whole archive, read beside the broker or after it.
+pub fn archived(exchange: &Exchange) -> Vec<Value> {
+    let shown = exchange.run(&["archive", "show", "--limit", "100000000", "--content"]);
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    let lines = shown.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).expect("NDJSON")).collect()
+}
+
+/// Nothing receipted is missing from the archive, nothing is in twice, nothing is there that nobody sent.
+fn receipts_hold(books: &Books, records: &[Value]) {
+    for (at, record) in (1_u64..).zip(records) {
+        assert_eq!(record["seq"], at, "the archive is dense");
+    }
+    let mut accepted: HashMap<&str, &Value> = HashMap::new();
+    for record in records.iter().filter(|record| record["outcome"] == "accepted") {
+        let id = record["id"].as_str().expect("an accepted message has an id");
+        assert!(accepted.insert(id, record).is_none(), "{id} is in the archive twice");
+    }
+    for (id, attempt) in &books.attempts {
+        let receipt = books.receipts.get(id).unwrap_or_else(|| panic!("{id} has no receipt"));
+        let outcome = receipt["data"]["outcome"].as_str().expect("an outcome");
+        let Some(record) = accepted.remove(id.as_str()) else {
+            assert!(!attempt.valid, "{id} was receipted as {outcome} and is not in the archive");
+            assert_eq!(outcome, "rejected");
+            continue;
+        };
+        assert!(attempt.valid && ["accepted", "duplicate"].contains(&outcome), "{id}: {receipt}");
+        assert_eq!(receipt["data"]["seq"], record["seq"], "{id}");
+        assert_eq!(record["sha256"], sha256(&attempt.bytes), "{id}");
+        assert_eq!(record["event"], serde_json::from_slice::<Value>(&attempt.bytes).expect("JSON"));
+        let ledger = record["recipients"].as_array().expect("a ledger").iter();
+        let ledger: BTreeSet<&str> = ledger.map(|entry| entry["party"].as_str().expect("a party")).collect();
+        assert_eq!(ledger, attempt.recipients, "{id}");
+    }
+    assert!(accepted.is_empty(), "archived, but never sent: {:?}", accepted.keys());
+}
+
+/// A mailbox holds exactly what the archive owes it, in the archive's order, once, untouched.
+async fn delivered(exchange: &Exchange, books: &Books, records: &[Value], party: &str) {
+    let owed: Vec<&str> = records
+        .iter()
+        .filter(|record| {
+            let mut ledger = record["recipients"].as_array().expect("a ledger").iter();
+            ledger.any(|entry| entry["party"] == party)
+        })
+        .map(|record| record["id"].as_str().expect("an id"))
+        .collect();
+    let letters = mailbox(exchange, party, owed.len()).await;
+    audit_feed(&letters);
+    let got: Vec<String> = letters.iter().map(Letter::id).collect();
+    assert_eq!(got, owed, "{party}");
+    for letter in letters {
+        let attempt = &books.attempts[&letter.id()];
+        assert!(attempt.bytes == letter.payload, "the bytes were touched");
+        assert_eq!(letter.subject, format!("ilo.out.{party}.net.flow.observation.tn"));
+    }
+}
+
+/// Pulls and acknowledges until `count` letters are there; then shows that there is none more.
+pub async fn mailbox(exchange: &Exchange, party: &str, count: usize) -> Vec<Letter> {
+    let client = exchange.connect(party, "system").await;
+    let mut letters = Vec::new();
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while letters.len() < count {
+        assert!(tokio::time::Instant::now() < end, "{party} has {} letters of {count}", letters.len());
+        letters.extend(pull(&client, party, json!({ "batch": 256, "expires": 1_000_000_000 })).await);
+    }
+    letters.extend(pull(&client, party, json!({ "batch": 256, "no_wait": true })).await);
+    letters
+}
+
+async fn pull(client: &Client, party: &str, ask: Value) -> Vec<Letter> {
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.expect("subscribes");
+    let next = format!("$JS.API.CONSUMER.MSG.NEXT.{}.main", stream("MBOX", party));
+    client.publish_with_reply(next, inbox, ask.to_string().into()).await.expect("asks");
+    let mut letters = Vec::new();
+    while letters.len() < 256 {
+        let message = tokio::time::timeout(PATIENCE, answers.next()).await.expect("an answer").expect("open");
+        if message.status.is_some() {
+            break;
+        }
+        letters.push(Letter::of(&message));
+        let reply = message.reply.expect("a reply subject");
+        client.publish(reply, "+ACK".into()).await.expect("acknowledged");
+    }
+    client.flush().await.expect("flushes");
+    letters
+}
+
+/// Every stream sequence of an intake stream ends in exactly one outcome: a record of its own, or, for the same bytes
+/// again, the record of the first.
+async fn every_publication_has_one_outcome(exchange: &Exchange, records: &[Value], party: &str) {
+    let admin = exchange.admin().await;
+    let name = stream("IN", party);
+    let info = api(&admin, &format!("STREAM.INFO.{name}"), &json!({})).await;
+    let last = info["state"]["last_seq"].as_u64().expect("a sequence");
+    let mut decided = BTreeSet::new();
+    let mut known: HashMap<&str, u64> = HashMap::new();
+    for record in records.iter().filter(|record| record["party"] == party) {
+        let sequence = record["stream_sequence"].as_u64().expect("a sequence");
+        assert!(decided.insert(sequence), "{name} {sequence} was decided twice");
+        if record["outcome"] == "accepted" {
+            known.insert(record["sha256"].as_str().expect("a digest"), sequence);
+        }
+    }
+    for sequence in (1..=last).filter(|sequence| !decided.contains(sequence)) {
+        let call = format!("STREAM.MSG.GET.{name}");
+        let found = api(&admin, &call, &json!({ "seq": sequence })).await;
+        let text = found["message"]["data"].as_str().unwrap_or_else(|| panic!("{name} {sequence}: {found}"));
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
+        let first = known.get(sha256(&bytes).as_str());
+        assert!(first.is_some_and(|first| *first < sequence), "{name} {sequence} has no outcome");
+    }
+}
+
+/// Whoever listened heard one outcome a publication, and the same bytes each time.
+fn heard_once(books: &Books) {
+    assert!(books.changed.is_empty(), "receipts that changed: {:?}", books.changed);
+    let mut publications = HashSet::new();
+    for id in books.heard.keys() {
+        let (publication, outcome) = id.rsplit_once('-').expect("an outcome");
+        assert!(publications.insert(publication), "{publication} has a second outcome, {outcome}");
+    }
+}

@@ -1,0 +1,82 @@
+//! Kills at random moments under load: what was receipted is archived and delivered, once, whatever was killed.
+//!
+//! `LIAISON_KILLS` says how many kills a test makes, `LIAISON_SEED` repeats a run.
+
+use std::time::{Duration, Instant};
+
+use super::auditor::audit;
+use super::harness::{Dice, Exchange, few_parties, setting, signal, until};
+use super::load::Load;
+
+/// So many messages a second that no publisher is ever refused for its rate.
+const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
+
+/// A port that is free now, so that clients find the exchange again after its restart.
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port().to_string()
+}
+
+/// Kills and starts again at random moments, some of them in the middle of a start.
+async fn kills(exchange: &mut Exchange, load: &Load, dice: &mut Dice) {
+    let mut ready = Vec::new();
+    for _ in 0..setting("LIAISON_KILLS", 8) {
+        // The moment of the kill is what is thrown; nothing is waited for.
+        tokio::time::sleep(Duration::from_millis(dice.below(800))).await;
+        exchange.kill();
+        while dice.below(4) == 0 {
+            exchange.stumble(Duration::from_millis(dice.below(500))).await;
+        }
+        ready.push(exchange.again().await);
+    }
+    ready.sort();
+    let (middle, last) = (ready[ready.len() / 2], ready[ready.len() - 1]);
+    println!("{} kills; from start to ready: median {middle:?}, longest {last:?}", ready.len());
+    load.more(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_everything_loses_and_doubles_nothing() {
+    let mut dice = Dice::new("killing everything");
+    let port = free_port();
+    let prepare = |data: &std::path::Path| {
+        std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+        std::fs::write(data.join("liaison.toml"), FAST).expect("a configuration");
+    };
+    let mut exchange = Exchange::with(&["--nats-port", &port], prepare).await;
+    let load = Load::begin(&exchange).await;
+    kills(&mut exchange, &load, &mut dice).await;
+    let books = load.end().await;
+    audit(&exchange, &books).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_the_broker_beside_a_living_nats_loses_and_doubles_nothing() {
+    let mut dice = Dice::new("killing the broker");
+    let mut exchange = Exchange::apart(FAST).await;
+    let load = Load::begin(&exchange).await;
+    kills(&mut exchange, &load, &mut dice).await;
+    let books = load.end().await;
+    audit(&exchange, &books).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_nats_alone_needs_no_restart_of_the_broker() {
+    let exchange = Exchange::small(FAST).await;
+    let load = Load::begin(&exchange).await;
+    let broker = exchange.pid();
+    for _ in 0..setting("LIAISON_KILLS", 8).div_ceil(3) {
+        load.more(20).await;
+        let killed = exchange.nats_pid().expect("a nats-server");
+        signal(killed, "KILL");
+        let at = Instant::now();
+        until("another nats-server", async || exchange.nats_pid().filter(|pid| *pid != killed)).await;
+        load.more(20).await;
+        println!("receipts again {:?} after the kill", at.elapsed());
+    }
+    let books = load.end().await;
+    assert_eq!(exchange.pid(), broker);
+    let (status, words) = exchange.get("/readyz").await;
+    assert_eq!(status, 200, "{words}");
+    audit(&exchange, &books).await;
+}

@@ -1,0 +1,104 @@
+//! A mailbox that is full or gone keeps nobody waiting but its own party, and that party misses nothing.
+
+use serde_json::{Value, json};
+
+use super::auditor::mailbox;
+use super::harness::{Exchange, Letter, REPORT_SUBJECT, api, audit_feed, stream, until};
+use super::load::message;
+
+async fn send(exchange: &Exchange, audience: &str) -> String {
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let message = message("it-moi", "tn-01", audience, true);
+    let receipt = exchange.publish(&post, REPORT_SUBJECT, message.to_string().into_bytes()).await;
+    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    message["id"].as_str().expect("an id").to_owned()
+}
+
+/// The line of `/readyz` on mailboxes, once it names this party or no longer does.
+async fn readyz_names(exchange: &Exchange, party: &str, named: bool) {
+    until("the word of /readyz on mailboxes", async || {
+        let (status, body) = exchange.get("/readyz").await;
+        assert_eq!(status, 200, "one mailbox does not make the broker unready");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let line = body["checks"].as_array()?.iter().find(|check| check["check"] == "mailboxes")?.clone();
+        (line["detail"].as_str()?.contains(party) == named).then_some(())
+    })
+    .await;
+}
+
+fn ids(letters: &[Letter]) -> Vec<String> {
+    letters.iter().map(Letter::id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_mailbox_waits_alone_and_gets_everything_in_order() {
+    let exchange = Exchange::small("[nats]\nmailbox_bytes = 20000\n").await;
+    let mut sent = Vec::new();
+    for _ in 0..16 {
+        sent.push(send(&exchange, "fr-dnpaf").await);
+    }
+    readyz_names(&exchange, "fr-dnpaf", true).await;
+    let other = send(&exchange, "de-bpol").await;
+    assert_eq!(ids(&mailbox(&exchange, "de-bpol", 1).await), [other], "others go on at once");
+    let (_, metrics) = exchange.get("/metrics").await;
+    assert!(metrics.contains("liaison_mailboxes_stalled 1\n"), "{metrics}");
+    // Reading makes room: sweeping waits for no clock but that of the courier's next attempt.
+    let letters = mailbox(&exchange, "fr-dnpaf", sent.len()).await;
+    audit_feed(&letters);
+    assert_eq!(ids(&letters), sent);
+    readyz_names(&exchange, "fr-dnpaf", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_mailbox_is_told_and_filled_anew_by_the_next_start() {
+    let mut exchange = Exchange::small("").await;
+    let mut sent = vec![send(&exchange, "de-bpol,fr-dnpaf").await];
+    assert_eq!(ids(&mailbox(&exchange, "fr-dnpaf", 1).await), sent);
+    let call = format!("STREAM.DELETE.{}", stream("MBOX", "fr-dnpaf"));
+    let deleted = api(&exchange.admin().await, &call, &json!({})).await;
+    assert_eq!(deleted["success"], true, "{deleted}");
+    sent.push(send(&exchange, "de-bpol,fr-dnpaf").await);
+    assert_eq!(ids(&mailbox(&exchange, "de-bpol", 2).await), sent, "others go on");
+    readyz_names(&exchange, "fr-dnpaf", true).await;
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0), "a missing mailbox does not hold up the end");
+    exchange.again().await;
+    sent.push(send(&exchange, "fr-dnpaf").await);
+    // Only the mailbox knew what the party had taken: all of its feed is delivered again, with the same digests.
+    let letters = mailbox(&exchange, "fr-dnpaf", sent.len()).await;
+    audit_feed(&letters);
+    assert_eq!(ids(&letters), sent);
+    readyz_names(&exchange, "fr-dnpaf", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purged_mailbox_goes_on_where_it_was() {
+    let mut exchange = Exchange::small("").await;
+    send(&exchange, "fr-dnpaf").await;
+    assert_eq!(mailbox(&exchange, "fr-dnpaf", 1).await.len(), 1);
+    let call = format!("STREAM.PURGE.{}", stream("MBOX", "fr-dnpaf"));
+    let purged = api(&exchange.admin().await, &call, &json!({})).await;
+    assert_eq!(purged["success"], true, "{purged}");
+    exchange.kill();
+    exchange.again().await;
+    let second = send(&exchange, "fr-dnpaf").await;
+    let letters = mailbox(&exchange, "fr-dnpaf", 1).await;
+    assert_eq!(ids(&letters), [second], "what was read and swept does not come again");
+    assert_eq!(letters[0].feed_seq(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intake_stream_made_anew_begins_an_epoch_of_its_own() {
+    let mut exchange = Exchange::small("").await;
+    let first = send(&exchange, "fr-dnpaf").await;
+    let call = format!("STREAM.DELETE.{}", stream("IN", "it-moi"));
+    let deleted = api(&exchange.admin().await, &call, &json!({})).await;
+    assert_eq!(deleted["success"], true, "{deleted}");
+    exchange.kill();
+    exchange.again().await;
+    // The same stream sequence as the first, but another publication.
+    let second = send(&exchange, "fr-dnpaf").await;
+    let letters = mailbox(&exchange, "fr-dnpaf", 2).await;
+    audit_feed(&letters);
+    assert_eq!(ids(&letters), [first, second]);
+}
