@@ -9,5 +9,7 @@ mod load;
 mod mailboxes;
 mod processes;
 mod recovery;
+mod reload;
+mod start;
 mod tidy;
 mod way;
