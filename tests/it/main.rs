@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
 mod auditor;
+mod cli;
+mod console;
 mod crash;
 mod drain;
 mod harness;
@@ -12,4 +14,5 @@ mod recovery;
 mod reload;
 mod start;
 mod tidy;
+mod tour;
 mod way;
