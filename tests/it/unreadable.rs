@@ -7,7 +7,7 @@ use async_nats::{Client, HeaderMap};
 use serde_json::{Value, json};
 
 use super::harness::{
-    Exchange, REPORT_SUBJECT, example, queue_with, receipt_after, report, shifted, stored_receipt, stream,
+    Exchange, REPORT_SUBJECT, example, queue_with, receipt_after, report, shifted, stored_receipt, stream_info,
     streams,
 };
 
@@ -215,10 +215,10 @@ async fn audit(exchange: &Exchange, published: u64) {
     let operator = exchange.operator().await;
     let mut taken = 0;
     for name in streams(&operator).await.iter().filter(|name| name.starts_with("IN_")) {
-        taken += stream(&operator, name).await["state"]["last_seq"].as_u64().expect("a number");
+        taken += stream_info(&operator, name).await["state"]["last_seq"].as_u64().expect("a number");
     }
     assert_eq!(taken, published);
     assert_eq!(exchange.stats()["records"], published);
-    let receipts = stream(&operator, "RCPT").await;
+    let receipts = stream_info(&operator, "RCPT").await;
     assert_eq!(receipts["state"]["messages"], published, "each on its own subject");
 }
