@@ -240,16 +240,16 @@ impl Broker {
         }
     }
 
-    /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
-    /// their values until the next start.
-    ///
-    /// # Errors
-    /// All faults found; nothing changed then.
     /// Counts how a reload ended, whoever found its faults.
     pub fn note_reload(&self, taken: bool) {
         self.shared.metrics.reload_successful.set(i64::from(taken));
     }
 
+    /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
+    /// their values until the next start.
+    ///
+    /// # Errors
+    /// All faults found; nothing changed then.
     pub async fn reload(&mut self, config: Config) -> Result<(), Vec<String>> {
         let rules = rulebook::load(&config)?;
         let new: Vec<PartyId> = rules

@@ -75,18 +75,18 @@ pub fn code(ended: Result<Exit, Failure>) -> ExitCode {
 
 /// Writes to stdout and flushes. A reader that went away is no failure.
 pub fn print(bytes: &[u8]) -> Result<Exit, Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => Ok(Exit::Ok),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        Err(error) => Err(Failure::new(Exit::Io, format!("stdout: {error}"))),
-    }
+    put(bytes).map(|_| Exit::Ok)
 }
 
 /// One JSON line on stdout; false if nobody reads any more.
 pub fn line(value: &serde_json::Value) -> Result<bool, Failure> {
+    put(format!("{value}\n").as_bytes())
+}
+
+/// Writes to stdout and flushes; false if nobody reads any more.
+pub fn put(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{value}").and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(Exit::Io, format!("stdout: {error}"))),

@@ -190,10 +190,13 @@ impl Signals {
 /// Checks everything and tells all faults.
 pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
     let mut faults = Vec::new();
-    let config = match Config::read(&args.config) {
-        Ok(config) => config,
-        Err(fault) => return Err(Failure::new(Exit::Configuration, fault)),
-    };
+    let mut config = Config::read(&args.config).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
+    // Beside the file of a running `liaison up` stands where its NATS is.
+    let endpoints = std::fs::read_to_string(args.config.with_file_name("endpoints.json")).unwrap_or_default();
+    let endpoints: serde_json::Value = serde_json::from_str(&endpoints).unwrap_or_default();
+    if let Some(url) = endpoints["nats"].as_str() {
+        url.clone_into(&mut config.nats.url);
+    }
     if let Err(found) = rulebook::load(&config) {
         faults.extend(found);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::data::Where;
-use super::exit::print;
+use super::exit::put;
 use super::publish::unreachable;
 use super::{Exit, Failure};
 use crate::client::{Delivered, Subscriber};
@@ -59,7 +59,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             break;
         }
         for delivered in subscriber.next(left, wait).await.map_err(unreachable)? {
-            show(&delivered)?;
+            if !show(&delivered)? {
+                // Nobody has read it: it stays in the mailbox and comes again.
+                subscriber.flush().await.map_err(unreachable)?;
+                return Ok(Exit::Ok);
+            }
             subscriber.acknowledge(&delivered).await.map_err(unreachable)?;
             left -= 1;
         }
@@ -68,8 +72,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Prints and flushes; only then may the message be acknowledged.
-fn show(delivered: &Delivered) -> Result<(), Failure> {
+/// Prints and flushes; only then may the message be acknowledged. False if nobody reads any more.
+fn show(delivered: &Delivered) -> Result<bool, Failure> {
     let event: &RawValue = serde_json::from_slice(&delivered.payload)
         .map_err(|_| Failure::new(Exit::DataInvalid, "a delivery that is no JSON"))?;
     let line = Line {
@@ -81,5 +85,5 @@ fn show(delivered: &Delivered) -> Result<(), Failure> {
     let text =
         serde_json::to_string(&line).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     // NDJSON: a payload may hold line breaks between members; inside strings JSON escapes them.
-    print(format!("{}\n", text.replace(['\n', '\r'], " ")).as_bytes()).map(|_| ())
+    put(format!("{}\n", text.replace(['\n', '\r'], " ")).as_bytes())
 }

@@ -163,12 +163,12 @@ fn prepare(data: &Path) -> Result<PathBuf, Failure> {
     std::fs::create_dir_all(data).map_err(|error| io(data, error))?;
     for (name, text) in [("network.toml", registry::DEMO), ("liaison.toml", CONFIG)] {
         let file = data.join(name);
-        match std::fs::OpenOptions::new().write(true).create_new(true).open(&file) {
-            Ok(mut new) => {
-                std::io::Write::write_all(&mut new, text.as_bytes()).map_err(|error| io(&file, error))?
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(io(&file, error)),
+        if !file.try_exists().map_err(|error| io(&file, error))? {
+            // Half a registry under the final name would be one with fewer parties.
+            let fresh = data.join(format!("{name}.new"));
+            std::fs::write(&fresh, text)
+                .and_then(|()| std::fs::rename(&fresh, &file))
+                .map_err(|error| io(&file, error))?;
         }
     }
     // A stale file would send clients to a port that somebody else has by now.

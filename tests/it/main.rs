@@ -1,8 +1,13 @@
 //! The integration tests: one binary, so that one link serves all.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
-#![allow(clippy::disallowed_methods, reason = "tests stand outside: they have a clock and an environment of their own")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests stand outside: they have a clock and an environment of their own"
+)]
 
 mod auditor;
+mod cli;
+mod console;
 mod crash;
 mod drain;
 mod duplicates;
@@ -23,10 +28,13 @@ mod receipts;
 mod recovery;
 mod references;
 mod refusals;
+mod reload;
 mod rules;
 mod services;
+mod start;
 mod subscriptions;
 mod syntax;
 mod tidy;
+mod tour;
 mod unreadable;
 mod way;

@@ -1,0 +1,212 @@
+//! What keeps the house closed: each refusal to start has one clear reason, its exit code, and changes nothing.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::harness::{Dice, Exchange, api, ends, few_parties, folder, liaison, setting, stream};
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// A directory with few parties and this configuration.
+fn prepared(config: &str) -> tempfile::TempDir {
+    let folder = folder();
+    std::fs::write(folder.path().join("network.toml"), few_parties()).expect("a registry");
+    std::fs::write(folder.path().join("liaison.toml"), config).expect("a configuration");
+    folder
+}
+
+/// What `liaison` itself says, without the log.
+fn said(words: &str) -> Vec<&str> {
+    words.lines().filter(|line| line.starts_with("liaison: ")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_one_on_the_same_data_is_refused_in_one_line() {
+    let exchange = Exchange::small("").await;
+    let (code, words) = ends(&["up", "--data", text(&exchange.data)]).await;
+    assert_eq!(code, Some(1), "{words}");
+    assert_eq!(words.lines().count(), 1, "{words}");
+    assert!(words.contains("is in use by another liaison"), "{words}");
+    let endpoints = std::fs::read_to_string(exchange.data.join("endpoints.json")).expect("still there");
+    assert!(endpoints.contains(&exchange.nats), "the first is left alone");
+    let (status, words) = exchange.get("/readyz").await;
+    assert_eq!(status, 200, "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_daemon_on_the_same_archive_is_refused() {
+    let exchange = Exchange::apart("").await;
+    let (code, words) = ends(&["serve", "--config", text(&exchange.data.join("liaison.toml"))]).await;
+    assert_eq!(code, Some(1), "{words}");
+    assert!(said(&words)[0].contains("is in use by another liaison"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_faults_of_a_registry_are_told_at_once() {
+    let place = prepared("");
+    let registry = few_parties()
+        .replace("participation = \"commission\"", "participation = \"observer\"")
+        .replace("id = \"gr-hp\"", "id = \"it-moi\"")
+        .replace("\"ne-02\"", "\"ne-02\", \"ne-02\"");
+    let three = registry
+        + "\n[[party]]\nid = \"de-bpol\"\nname = \"x\"\ncountry = \"Germany\"\nparticipation = \"agency\"\n";
+    std::fs::write(place.path().join("network.toml"), three).expect("written");
+    let (code, words) = ends(&["up", "--data", text(place.path())]).await;
+    assert_eq!(code, Some(78), "{words}");
+    for part in ["it-moi: given twice", "de-bpol: country must be", "fr-dnpaf: a post is given twice"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    assert!(words.lines().count() >= 3, "{words}");
+    assert!(!place.path().join("keys").exists(), "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_were_changed_are_refused_by_name_and_setting() {
+    let mut exchange = Exchange::small("").await;
+    let admin = exchange.admin().await;
+    let (mailbox, intake) = (stream("MBOX", "fr-dnpaf"), stream("IN", "it-moi"));
+    for (name, setting, value) in
+        [(&mailbox, "max_age", json!(3_600_000_000_000_u64)), (&intake, "allow_rollup_hdrs", json!(true))]
+    {
+        let info = api(&admin, &format!("STREAM.INFO.{name}"), &json!({})).await;
+        let mut config = info["config"].clone();
+        config[setting] = value;
+        let updated = api(&admin, &format!("STREAM.UPDATE.{name}"), &config).await;
+        assert!(updated["error"].is_null(), "{updated}");
+    }
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    let (code, words) = ends(&["up", "--data", text(&exchange.data)]).await;
+    assert_eq!(code, Some(78), "{words}");
+    assert!(words.contains(&format!("{mailbox}: max_age is 3600s, must be 0ns")), "{words}");
+    assert!(words.contains(&format!("{intake}: allow_rollup_hdrs is true, must be false")), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_or_missing_nats_server_is_refused() {
+    let place = prepared("");
+    let program = place.path().join("old-nats-server");
+    std::fs::write(&program, "#!/bin/sh\necho nats-server: v2.9.10\n").expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let (code, words) = ends(&["up", "--data", text(place.path()), "--nats-server", text(&program)]).await;
+    assert_eq!(code, Some(78), "{words}");
+    assert!(words.contains("is 2.9.10") && words.contains("2.12.7"), "{words}");
+    let (code, words) =
+        ends(&["up", "--data", text(place.path()), "--nats-server", "/nowhere/nats-server"]).await;
+    assert_eq!(code, Some(78), "{words}");
+    assert!(words.contains("/nowhere/nats-server does not run"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_others_may_read_is_refused() {
+    let mut exchange = Exchange::apart("").await;
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    let key = exchange.key("broker", "egress");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("chmod");
+    let config = exchange.data.join("liaison.toml");
+    for args in [vec!["serve", "--config", text(&config)], vec!["up", "--data", text(&exchange.data)]] {
+        let (code, words) = ends(&args).await;
+        assert_eq!(code, Some(77), "{args:?}: {words}");
+        assert!(words.contains("egress.nk: others may read it"), "{words}");
+    }
+    let (code, words) = ends(&["check", "--config", text(&config)]).await;
+    assert_eq!(code, Some(78), "{words}");
+    assert!(words.contains("egress.nk: others may read it"), "{words}");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    exchange.again().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_finds_nothing_where_nothing_is_wrong() {
+    for exchange in [Exchange::apart("").await, Exchange::small("").await] {
+        let config = exchange.data.join("liaison.toml");
+        let checked = exchange.run(&["check", "--config", text(&config)]);
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+        assert!(checked.stdout.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_tells_all_faults_at_once() {
+    let place = prepared(
+        "[nats]\nurl = \"nats://127.0.0.1:9\"\n[schemas]\ndirectory = \"types\"\n[policy]\nceiling = \"SECRET-ISH\"\n",
+    );
+    std::fs::create_dir_all(place.path().join("types")).expect("a directory");
+    std::fs::write(place.path().join("types/bad.json"), "[]").expect("written");
+    std::fs::create_dir_all(place.path().join("archive/journal")).expect("a directory");
+    let segment = place.path().join("archive/journal/seg-00000000000000000001.liaj");
+    std::fs::create_dir(&segment).expect("a directory where a file must be");
+    let registry = few_parties().replace("id = \"gr-hp\"", "id = \"it-moi\"");
+    std::fs::write(place.path().join("network.toml"), registry).expect("written");
+    let config = place.path().join("liaison.toml");
+    let (code, words) = ends(&["check", "--config", text(&config)]).await;
+    assert_eq!(code, Some(78), "{words}");
+    for part in ["it-moi", "bad.json", "policy.ceiling", "archive: ", "(admin)"] {
+        assert!(words.contains(part), "{part} is missing in: {words}");
+    }
+    assert!(said(&words).len() >= 5, "a line a fault: {words}");
+    let (code, words) = ends(&["check", "--no-environment", "--config", text(&config)]).await;
+    assert_eq!(code, Some(78), "{words}");
+    assert!(!words.contains("(admin)"), "{words}");
+    std::fs::write(&config, "[planes]\ncases = true\n").expect("written");
+    let (code, words) = ends(&["check", "--config", text(&config)]).await;
+    assert_eq!(code, Some(78), "{words}");
+    assert!(words.contains("cases"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_that_cannot_be_read_is_an_io_fault() {
+    let place = prepared("");
+    std::fs::write(place.path().join("archive"), "a file where a directory must be").expect("written");
+    let (code, words) = ends(&["up", "--data", text(place.path())]).await;
+    assert_eq!(code, Some(74), "{words}");
+    assert!(said(&words)[0].contains("archive"), "{words}");
+    assert!(!place.path().join("endpoints.json").exists());
+}
+
+/// A first start that was cut short while it wrote its files is made good by the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_first_start_left_is_no_obstacle() {
+    let place = prepared("");
+    let keys = place.path().join("keys/broker");
+    std::fs::create_dir_all(&keys).expect("a directory");
+    std::fs::write(keys.join("admin.new"), "SUA").expect("half a key");
+    std::fs::set_permissions(keys.join("admin.new"), std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    for name in ["endpoints.json.new", "network.toml.new", "liaison.toml.new", "endpoints.json"] {
+        std::fs::write(place.path().join(name), "{").expect("half a file");
+    }
+    let exchange = Exchange::at(place.path(), &[]).await;
+    let (status, words) = exchange.get("/readyz").await;
+    assert_eq!(status, 200, "{words}");
+}
+
+/// Killed at many moments of its very first start, it always comes up whole at the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_may_be_killed_at_any_moment() {
+    let mut dice = Dice::new("first starts");
+    for _ in 0..setting("LIAISON_KILLS", 8) {
+        let place = folder();
+        let mut command = liaison();
+        command.args(["up", "--data", text(place.path())]).stderr(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.spawn().expect("starts");
+        // The moment of the kill is what is thrown.
+        tokio::time::sleep(Duration::from_millis(dice.below(120))).await;
+        child.kill().expect("kills");
+        child.wait().expect("waits");
+        let (code, words) =
+            ends(&["check", "--no-environment", "--config", text(&place.path().join("liaison.toml"))]).await;
+        let begun = place.path().join("liaison.toml").exists();
+        assert!(!begun || code == Some(0), "{words}");
+        if begun {
+            let registry = std::fs::read_to_string(place.path().join("network.toml")).expect("written first");
+            assert!(registry.matches("[[party]]").count() > 50, "a whole registry");
+        }
+    }
+}
