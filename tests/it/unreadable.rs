@@ -7,8 +7,8 @@ use async_nats::{Client, HeaderMap};
 use serde_json::{Value, json};
 
 use super::harness::{
-    Exchange, REPORT_SUBJECT, example, queue_with, receipt_after, report, shifted, stored_receipt, stream_info,
-    streams,
+    Exchange, REPORT_SUBJECT, example, queue_with, receipt_after, report, shifted, stored_receipt,
+    stream_info, streams,
 };
 
 /// Where the receipt must be.
