@@ -313,7 +313,7 @@ fn attributes(rules: &Rules, event: &Value) -> Result<Envelope, Refused> {
         return Err(Refused::many(meaning(event, &faults), faults));
     }
     let members = event.as_object().into_iter().flatten();
-    let unfit = members.filter(|(_, value)| value.as_str().is_some_and(|text| text.chars().any(is_unfit)));
+    let unfit = members.filter(|(_, value)| value.as_str().is_some_and(is_unfit));
     let faults: Vec<Fault> = unfit
         .map(|(name, _)| Fault { path: format!("/{name}"), message: "holds a control character".to_owned() })
         .collect();
@@ -325,10 +325,14 @@ fn attributes(rules: &Rules, event: &Value) -> Result<Envelope, Refused> {
     })
 }
 
-/// Characters that CloudEvents attributes must not hold: controls and noncharacters.
-fn is_unfit(character: char) -> bool {
-    let code = u32::from(character);
-    character.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+/// True if a text holds what CloudEvents attributes must not: controls and noncharacters.
+fn is_unfit(text: &str) -> bool {
+    let printable = |byte: u8| (0x20..0x7f).contains(&byte);
+    !text.bytes().all(printable)
+        && text.chars().any(|character| {
+            let code = u32::from(character);
+            character.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+        })
 }
 
 /// Two conditions of the envelope's schema are law of their own: personal data without an erasure date (Art. 10(2),
