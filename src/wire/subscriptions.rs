@@ -40,6 +40,14 @@ impl Bucket {
         self.store.update(party.as_str(), body, revision).await.map_err(|error| error.to_string())
     }
 
+    /// Asks the server anything: when it has answered, it has dealt with all that this connection said before.
+    ///
+    /// # Errors
+    /// The text of what NATS answered.
+    pub async fn touch(&self) -> Result<(), String> {
+        self.store.status().await.map(drop).map_err(|error| error.to_string())
+    }
+
     /// All lists as they are now, then every change.
     ///
     /// # Errors
