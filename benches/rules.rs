@@ -1,6 +1,7 @@
 //! What the judgement costs alone, by example, and what routing costs with many subscriptions: `cargo bench --bench rules`.
 //!
 //! Each figure is the median of several rounds in microseconds; one thread, no I/O.
+#![allow(clippy::disallowed_methods, reason = "a measurement stands outside: it has a clock of its own")]
 
 use std::hint::black_box;
 use std::time::Instant;
