@@ -1,6 +1,6 @@
 //! SIGHUP: what is changed holds for the next message, a bad change changes nothing, and nobody is cut off.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::auditor::mailbox;
 use super::harness::{Exchange, REPORT_SUBJECT, example, fresh_id, queue, receipt, shifted, until};
@@ -55,10 +55,14 @@ async fn a_party_is_suspended_and_comes_back() {
     assert_eq!(published.status.code(), Some(65), "{published:?}");
     let receipt: Value = serde_json::from_slice(&published.stdout).expect("a receipt");
     assert_eq!(receipt["data"]["code"], "E-PARTY", "{receipt}");
+    let system = exchange.connect("es-pn", "system").await;
+    let asked = exchange.ask(&system, "es-pn", "sub.list", &json!({})).await;
+    assert_eq!(asked.expect_err("no service either").0, "403");
     assert_eq!(send(&exchange, "it-moi", "tn-01", "@ms").await["outcome"], "accepted");
     assert_eq!(mailbox(&exchange, "fr-dnpaf", 2).await.len(), 2);
     edit(&exchange, "network.toml", |text| takes_part(&text, "member-state"));
     assert!(exchange.reload().await);
+    assert!(exchange.ask(&system, "es-pn", "sub.list", &json!({})).await.is_ok());
     assert_eq!(send(&exchange, "es-pn", "sn-02", "fr-dnpaf").await["outcome"], "accepted");
     let after = send(&exchange, "it-moi", "tn-01", "@ms").await;
     assert_eq!(after["outcome"], "accepted");
