@@ -4,17 +4,21 @@
 //! each other's answers.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
 pub use async_nats::Client;
 use async_nats::{ConnectErrorKind, ConnectOptions, Event};
+use tokio::sync::Notify;
 
 use super::Error;
 use crate::message::names::{PartyId, PostId};
 
 /// How long a connection attempt may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long the server's "no" to a first subscription, which is on the way when it answers, may take to reach us.
+const PROBE: Duration = Duration::from_millis(50);
 /// Longest pause between two attempts to reconnect.
 const PAUSE_MAX: Duration = Duration::from_secs(4);
 
@@ -60,13 +64,13 @@ impl Role {
 /// [`Error::Unreachable`], [`Error::Denied`].
 pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str())).await
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Arc::default()).await
 }
 
 /// Connects as a user of a party: one of its posts, or its system user.
 ///
 /// # Errors
-/// [`Error::Unreachable`], [`Error::Denied`].
+/// [`Error::Unreachable`], [`Error::Denied`], also if the key is that of another user.
 pub async fn connect_party(
     url: &str,
     seed: &str,
@@ -74,10 +78,21 @@ pub async fn connect_party(
     post: Option<&PostId>,
 ) -> Result<Client, Error> {
     let user = post.map_or("system", PostId::as_str);
-    open(url, seed, &format!("{party} {user}"), &format!("_INBOX_{party}-{user}")).await
+    let (inbox, denied) = (format!("_INBOX_{party}-{user}"), Arc::<Notify>::default());
+    let client = open(url, seed, &format!("{party} {user}"), &inbox, Arc::clone(&denied)).await?;
+    // Only the right user may listen there; without this look, another's key shows as answers that never come.
+    let away = |words: String| Error::Unreachable(format!("{url}: {words}"));
+    let probe = client.subscribe(format!("{inbox}.whose")).await.map_err(|error| away(error.to_string()))?;
+    client.flush().await.map_err(|error| away(error.to_string()))?;
+    let refused = tokio::time::timeout(PROBE, denied.notified()).await.is_ok();
+    drop(probe);
+    if refused {
+        return Err(Error::Denied(format!("this is not the key of {party} {user}")));
+    }
+    Ok(client)
 }
 
-async fn open(url: &str, seed: &str, name: &str, inbox: &str) -> Result<Client, Error> {
+async fn open(url: &str, seed: &str, name: &str, inbox: &str, denied: Arc<Notify>) -> Result<Client, Error> {
     let options = ConnectOptions::with_nkey(seed.to_owned())
         .name(name)
         .custom_inbox_prefix(inbox)
@@ -89,6 +104,9 @@ async fn open(url: &str, seed: &str, name: &str, inbox: &str) -> Result<Client, 
             let name = name.to_owned();
             move |event| {
                 tell(&name, &event);
+                if matches!(&event, Event::ServerError(error) if error.to_string().contains("Permissions Violation")) {
+                    denied.notify_one();
+                }
                 async {}
             }
         });
