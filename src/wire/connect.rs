@@ -4,12 +4,13 @@
 //! each other's answers.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use async_nats::Client;
 use async_nats::connection::State;
 use async_nats::{ConnectErrorKind, ConnectOptions, Event};
-
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
@@ -17,6 +18,8 @@ use crate::message::names::{PartyId, PostId};
 
 /// How long a connection attempt may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long the server's "no" to a first subscription, which is on the way when it answers, may take to reach us.
+const PROBE: Duration = Duration::from_millis(50);
 /// Longest pause between two attempts to reconnect.
 const PAUSE_MAX: Duration = Duration::from_secs(4);
 
@@ -62,7 +65,7 @@ impl Role {
 /// [`Error::Unreachable`], [`Error::Denied`].
 pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), None).await
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Heard::default()).await
 }
 
 /// Connects as a user of the broker; `broken` is cancelled when the connection breaks for the first time.
@@ -76,13 +79,14 @@ pub async fn connect_watched(
     broken: &CancellationToken,
 ) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Some(broken.clone())).await
+    let heard = Heard { broken: broken.clone(), ..Heard::default() };
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), heard).await
 }
 
 /// Connects as a user of a party: one of its posts, or its system user.
 ///
 /// # Errors
-/// [`Error::Unreachable`], [`Error::Denied`].
+/// [`Error::Unreachable`], [`Error::Denied`], also if the key is that of another user.
 pub async fn connect_party(
     url: &str,
     seed: &str,
@@ -90,16 +94,30 @@ pub async fn connect_party(
     post: Option<&PostId>,
 ) -> Result<Client, Error> {
     let user = post.map_or("system", PostId::as_str);
-    open(url, seed, &format!("{party} {user}"), &format!("_INBOX_{party}-{user}"), None).await
+    let (inbox, heard) = (format!("_INBOX_{party}-{user}"), Heard::default());
+    let client = open(url, seed, &format!("{party} {user}"), &inbox, heard.clone()).await?;
+    // Only the right user may listen there; without this look, another's key shows as answers that never come.
+    let away = |words: String| Error::Unreachable(format!("{url}: {words}"));
+    let probe = client.subscribe(format!("{inbox}.whose")).await.map_err(|error| away(error.to_string()))?;
+    client.flush().await.map_err(|error| away(error.to_string()))?;
+    let refused = tokio::time::timeout(PROBE, heard.denied.notified()).await.is_ok();
+    drop(probe);
+    if refused {
+        return Err(Error::Denied(format!("this is not the key of {party} {user}")));
+    }
+    Ok(client)
 }
 
-async fn open(
-    url: &str,
-    seed: &str,
-    name: &str,
-    inbox: &str,
-    broken: Option<CancellationToken>,
-) -> Result<Client, Error> {
+/// What a connection tells of itself.
+#[derive(Debug, Clone, Default)]
+struct Heard {
+    /// It broke, whatever the library makes of it.
+    broken: CancellationToken,
+    /// The server refused something.
+    denied: Arc<Notify>,
+}
+
+async fn open(url: &str, seed: &str, name: &str, inbox: &str, heard: Heard) -> Result<Client, Error> {
     let options = ConnectOptions::with_nkey(seed.to_owned())
         .name(name)
         .custom_inbox_prefix(inbox)
@@ -110,10 +128,13 @@ async fn open(
         .event_callback({
             let name = name.to_owned();
             move |event| {
-                if let (Event::Disconnected | Event::Closed, Some(broken)) = (&event, &broken) {
-                    broken.cancel();
+                if matches!(event, Event::Disconnected | Event::Closed) {
+                    heard.broken.cancel();
                 }
                 tell(&name, &event);
+                if matches!(&event, Event::ServerError(error) if error.to_string().contains("Permissions Violation")) {
+                    heard.denied.notify_one();
+                }
                 async {}
             }
         });

@@ -254,6 +254,11 @@ async fn clients_say_why_they_cannot() {
         assert_eq!(code(&stranger), 0, "{stranger:?}");
         let output = with(&["--key", &format!("{missing}/other/keys/it-moi/system.nk")]);
         assert_eq!(code(&output), 77, "an unknown key: {output:?}");
+        let other = exchange.key("de-bpol", "system");
+        let output = with(&["--key", other.to_str().expect("UTF-8")]);
+        assert_eq!(code(&output), 77, "another's key: {output:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(words.contains("this is not the key of it-moi system"), "{words}");
         assert!(output.stdout.is_empty());
     }
 }

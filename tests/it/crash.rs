@@ -4,9 +4,11 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+
 use super::auditor::audit;
-use super::harness::{Dice, Exchange, few_parties, setting, signal, until};
-use super::load::Load;
+use super::harness::{Dice, Exchange, REPORT_SUBJECT, few_parties, fresh_id, queue, setting, signal, until};
+use super::load::{Load, message};
 
 /// So many messages a second that no publisher is ever refused for its rate.
 const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
@@ -79,4 +81,39 @@ async fn killing_nats_alone_needs_no_restart_of_the_broker() {
     let (status, words) = exchange.get("/readyz").await;
     assert_eq!(status, 200, "{words}");
     audit(&exchange, &books).await;
+}
+
+/// `LIAISON_ARCHIVED` says how many messages are in the archive; 200000 is the figure of the design.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_exchange_is_soon_ready_again() {
+    let many = setting("LIAISON_ARCHIVED", 1_000);
+    let mut exchange = Exchange::apart(FAST).await;
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let template = message("it-moi", "tn-01", "de-bpol", true);
+    let publishing = futures_util::stream::iter(0..many).for_each_concurrent(256, |_| {
+        let (post, mut message) = (post.clone(), template.clone());
+        message["id"] = fresh_id().into();
+        async move {
+            queue(&post, REPORT_SUBJECT, message.to_string().into_bytes()).await;
+        }
+    });
+    publishing.await;
+    let sequence = async || {
+        let (_, metrics) = exchange.get("/metrics").await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("liaison_archive_last_sequence "));
+        line.and_then(|count| count.parse::<u64>().ok()).expect("a count")
+    };
+    let mut archived = 0;
+    while archived < many {
+        // However many there are: the archive must go on.
+        archived = until("progress", async || Some(sequence().await).filter(|now| *now > archived)).await;
+    }
+    let mut ready = Vec::new();
+    for _ in 0..5 {
+        exchange.kill();
+        ready.push(exchange.again().await);
+    }
+    ready.sort();
+    println!("{many} archived; from start to ready: median {:?}, longest {:?}", ready[2], ready[4]);
+    assert!(ready[2] < Duration::from_secs(20), "{ready:?}");
 }

@@ -123,6 +123,20 @@ impl Exchange {
         })
     }
 
+    /// Writes the configuration of the nats-server beside the broker anew and lets it reload, twice as it must be.
+    pub async fn reload_server(&self) {
+        let server = self.server.as_ref().expect("a nats-server apart").id();
+        write_nats_config(&self.data);
+        let log = || std::fs::read_to_string(self.data.join("nats/nats-server.log")).unwrap_or_default();
+        for _ in 0..2 {
+            let before = log().matches("Reloaded server configuration").count();
+            signal(server, "HUP");
+            let more =
+                async || (log().matches("Reloaded server configuration").count() > before).then_some(());
+            until("the reload of nats-server", more).await;
+        }
+    }
+
     /// Runs a client command of ours on this exchange's data directory.
     pub fn run(&self, args: &[&str]) -> Output {
         let mut command = liaison();

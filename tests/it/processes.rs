@@ -1,6 +1,6 @@
 //! The processes of the tests: the binary under test, a nats-server beside it, what they were asked and how they end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -99,25 +99,32 @@ pub async fn launch(data: &Path, args: &[String]) -> (Child, String, String) {
     }
 }
 
-/// A nats-server with the configuration that `liaison nats-config` writes; the process and its address.
-pub async fn server_apart(data: &Path) -> (Child, String) {
-    let place = data.join("nats");
-    std::fs::create_dir_all(&place).expect("a directory");
+/// Writes what `liaison nats-config` says for the registry of a data directory; where to.
+pub fn write_nats_config(data: &Path) -> PathBuf {
     let written = liaison()
         .args(["nats-config", "--listen", "127.0.0.1:-1", "--registry"])
         .arg(data.join("network.toml"))
         .arg("--keys")
         .arg(data.join("keys"))
         .arg("--store")
-        .arg(place.join("store"))
+        .arg(data.join("nats/store"))
         .output()
         .expect("runs");
     assert!(written.status.success(), "{written:?}");
-    std::fs::write(place.join("nats-server.conf"), written.stdout).expect("a configuration");
+    let file = data.join("nats/nats-server.conf");
+    std::fs::write(&file, written.stdout).expect("a configuration");
+    file
+}
+
+/// A nats-server with that configuration; the process and its address.
+pub async fn server_apart(data: &Path) -> (Child, String) {
+    let place = data.join("nats");
+    std::fs::create_dir_all(&place).expect("a directory");
+    let config = write_nats_config(data);
     let program = word("LIAISON_NATS_SERVER").unwrap_or_else(|| "target/tools/nats-server".to_owned());
     let child = Command::new(program)
         .arg("-c")
-        .arg(place.join("nats-server.conf"))
+        .arg(config)
         .arg("--ports_file_dir")
         .arg(&place)
         .arg("-l")

@@ -1,6 +1,6 @@
 //! SIGHUP: what is changed holds for the next message, a bad change changes nothing, and nobody is cut off.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::auditor::mailbox;
 use super::harness::{Exchange, REPORT_SUBJECT, example, fresh_id, queue, receipt, shifted, until};
@@ -55,10 +55,14 @@ async fn a_party_is_suspended_and_comes_back() {
     assert_eq!(published.status.code(), Some(65), "{published:?}");
     let receipt: Value = serde_json::from_slice(&published.stdout).expect("a receipt");
     assert_eq!(receipt["data"]["code"], "E-PARTY", "{receipt}");
+    let system = exchange.connect("es-pn", "system").await;
+    let asked = exchange.ask(&system, "es-pn", "sub.list", &json!({})).await;
+    assert_eq!(asked.expect_err("no service either").0, "403");
     assert_eq!(send(&exchange, "it-moi", "tn-01", "@ms").await["outcome"], "accepted");
     assert_eq!(mailbox(&exchange, "fr-dnpaf", 2).await.len(), 2);
     edit(&exchange, "network.toml", |text| takes_part(&text, "member-state"));
     assert!(exchange.reload().await);
+    assert!(exchange.ask(&system, "es-pn", "sub.list", &json!({})).await.is_ok());
     assert_eq!(send(&exchange, "es-pn", "sn-02", "fr-dnpaf").await["outcome"], "accepted");
     let after = send(&exchange, "it-moi", "tn-01", "@ms").await;
     assert_eq!(after["outcome"], "accepted");
@@ -67,23 +71,45 @@ async fn a_party_is_suspended_and_comes_back() {
     assert_eq!(letters[0].id(), after["target"]["id"]);
 }
 
+const NEW_PARTY: &str = "
+[[party]]
+id = \"pl-new\"
+name = \"New\"
+country = \"PL\"
+participation = \"member-state\"
+roles = [\"deployer\", \"lea\"]
+posts = [\"tn-09\"]
+";
+
+/// The new party publishes and receives; `other` was connected before and still is.
+async fn takes_part_at_once(exchange: &Exchange, other: &async_nats::Client) {
+    let receipt = send(exchange, "pl-new", "tn-09", "de-bpol").await;
+    assert_eq!(receipt["outcome"], "accepted", "{receipt}");
+    let bytes = message("it-moi", "tn-01", "pl-new", true).to_string().into_bytes();
+    let receipt = exchange.publish(other, REPORT_SUBJECT, bytes).await;
+    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    assert_eq!(mailbox(exchange, "pl-new", 1).await.len(), 1);
+    let connects = other.statistics().connects.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(connects, 1, "other connections live on");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_party_takes_part_and_nobody_is_cut_off() {
     let exchange = Exchange::small("").await;
     let other = exchange.connect("it-moi", "tn-01").await;
-    edit(&exchange, "network.toml", |text| {
-        text + "\n[[party]]\nid = \"pl-new\"\nname = \"New\"\ncountry = \"PL\"\nparticipation = \"member-state\"\n\
-            roles = [\"deployer\", \"lea\"]\nposts = [\"tn-09\"]\n"
-    });
+    edit(&exchange, "network.toml", |text| text + NEW_PARTY);
     assert!(exchange.reload().await);
-    let receipt = send(&exchange, "pl-new", "tn-09", "de-bpol").await;
-    assert_eq!(receipt["outcome"], "accepted", "{receipt}");
-    let bytes = message("it-moi", "tn-01", "pl-new", true).to_string().into_bytes();
-    let receipt = exchange.publish(&other, REPORT_SUBJECT, bytes).await;
-    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
-    assert_eq!(mailbox(&exchange, "pl-new", 1).await.len(), 1);
-    let connects = other.statistics().connects.load(std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(connects, 1, "other connections live on");
+    takes_part_at_once(&exchange, &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_party_takes_part_beside_a_nats_of_its_own_too() {
+    let exchange = Exchange::apart("").await;
+    let other = exchange.connect("it-moi", "tn-01").await;
+    edit(&exchange, "network.toml", |text| text + NEW_PARTY);
+    exchange.reload_server().await;
+    assert!(exchange.reload().await, "{}", exchange.log());
+    takes_part_at_once(&exchange, &other).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
