@@ -24,12 +24,15 @@ impl Feeds {
     pub fn push(&mut self, party: &PartyId, message: Digest) -> (u64, Digest) {
         let (seq, digest) = self.head(party);
         let head = (seq + 1, digest.feed(message));
-        self.heads.insert(party.clone(), head);
+        self.set(party, head);
         head
     }
 
     /// Sets a head that was computed elsewhere.
-    pub(super) fn set(&mut self, party: PartyId, head: (u64, Digest)) {
-        self.heads.insert(party, head);
+    pub(super) fn set(&mut self, party: &PartyId, head: (u64, Digest)) {
+        match self.heads.get_mut(party) {
+            Some(known) => *known = head,
+            None => drop(self.heads.insert(party.clone(), head)),
+        }
     }
 }

@@ -15,14 +15,15 @@ use crate::message::digest::Digest;
 pub const VERSION: u16 = 1;
 /// Bytes before the payload.
 pub const HEADER: usize = 4 + 2 + 2 + 8 + 4 + 4 + 4 + 8 + 32 + 32 + 4;
-const MAGIC: &[u8; 4] = b"LIAF";
+/// The first bytes of every frame.
+pub const MAGIC: &[u8; 4] = b"LIAF";
 /// No commit is larger: 512 messages of 256 KiB and their ledgers.
 const MOST: u32 = 256 << 20;
 
 /// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Shard of the broker.
+    /// Shard of the broker; 0 as long as one instance owns all parties.
     pub shard: u16,
     /// Sequence of the first record.
     pub first: u64,
@@ -102,74 +103,102 @@ impl Header {
     }
 }
 
-/// Puts records together, each with its length.
-///
-/// # Errors
-/// [`Error::Corrupt`] if a record cannot be written, which postcard's rules exclude for this type.
-pub fn pack(records: &[impl AsRef<Record>]) -> Result<Vec<u8>, Error> {
-    let mut raw = Vec::with_capacity(records.len() * 1_500);
-    for record in records {
-        let at = raw.len();
-        raw.extend_from_slice(&[0; 4]);
-        raw = postcard::to_extend(record.as_ref(), raw)
-            .map_err(|_| corrupt("a record that cannot be written"))?;
-        let len = u32::try_from(raw.len() - at - 4).map_err(|_| corrupt("a record beyond 4 GiB"))?;
-        raw[at..at + 4].copy_from_slice(&len.to_le_bytes());
-    }
-    Ok(raw)
+/// Records put together, each with its length before it: what a payload holds when it is unpacked.
+#[derive(Debug, Default)]
+pub struct Pack {
+    raw: Vec<u8>,
+    /// Where each record ends in `raw`.
+    ends: Vec<usize>,
 }
 
-/// The byte strings of the records, as [`pack`] put them together.
-///
-/// # Errors
-/// [`Error::Corrupt`] if lengths do not fit.
-pub fn split(raw: &[u8]) -> Result<Vec<&[u8]>, Error> {
-    let mut rest = raw;
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let (len, behind) =
-            rest.split_first_chunk::<4>().ok_or_else(|| corrupt("a record's length is cut"))?;
-        let len = u32::from_le_bytes(*len) as usize;
-        if behind.len() < len {
-            return Err(corrupt("a record is cut"));
+impl Pack {
+    /// Writes records out, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a record cannot be written, which postcard's rules exclude for this type.
+    pub fn of(records: &[impl AsRef<Record>]) -> Result<Self, Error> {
+        let mut raw = Vec::with_capacity(records.len() * 2_048);
+        let mut ends = Vec::with_capacity(records.len());
+        for record in records {
+            let at = raw.len();
+            raw.extend_from_slice(&[0; 4]);
+            raw = postcard::to_extend(record.as_ref(), raw)
+                .map_err(|_| corrupt("a record that cannot be written"))?;
+            let len = u32::try_from(raw.len() - at - 4).map_err(|_| corrupt("a record beyond 4 GiB"))?;
+            raw[at..at + 4].copy_from_slice(&len.to_le_bytes());
+            ends.push(raw.len());
         }
-        let (record, behind) = behind.split_at(len);
-        found.push(record);
-        rest = behind;
+        Ok(Self { raw, ends })
     }
-    Ok(found)
-}
 
-/// Reads the records of a pack.
-///
-/// # Errors
-/// [`Error::Corrupt`] if one cannot be read.
-pub fn unpack(raw: &[u8]) -> Result<Vec<Record>, Error> {
-    split(raw)?
-        .into_iter()
-        .map(|bytes| postcard::from_bytes(bytes).map_err(|_| corrupt("a record that cannot be read")))
-        .collect()
+    /// Finds the records in bytes that were written by [`Pack::of`].
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if lengths do not fit.
+    pub fn parse(raw: Vec<u8>) -> Result<Self, Error> {
+        let mut ends = Vec::new();
+        let mut at = 0;
+        while let Some(rest) = raw.get(at..).filter(|rest| !rest.is_empty()) {
+            let (len, behind) =
+                rest.split_first_chunk::<4>().ok_or_else(|| corrupt("a record's length is cut"))?;
+            let len = u32::from_le_bytes(*len) as usize;
+            if behind.len() < len {
+                return Err(corrupt("a record is cut"));
+            }
+            at += 4 + len;
+            ends.push(at);
+        }
+        Ok(Self { raw, ends })
+    }
+
+    /// One record with its length before it, ready to be copied into another pack.
+    #[must_use]
+    pub fn record(&self, at: usize) -> &[u8] {
+        let from = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.raw[from..self.ends[at]]
+    }
+
+    /// The bytes of each record: the leaves of the Merkle tree.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<&[u8]> {
+        (0..self.ends.len()).map(|at| &self.record(at)[4..]).collect()
+    }
+
+    /// Reads the records.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if one cannot be read.
+    pub fn records(&self) -> Result<Vec<Record>, Error> {
+        let read = |bytes| postcard::from_bytes(bytes).map_err(|_| corrupt("a record that cannot be read"));
+        self.leaves().into_iter().map(read).collect()
+    }
 }
 
 /// Makes a frame: header with checksum, then payload. Also gives the header for the chain.
 ///
 /// # Errors
-/// [`Error::Corrupt`] or [`Error::Io`] from packing.
+/// [`Error::Corrupt`] or [`Error::Io`] from packing; a frame that no reader would accept is refused here, before it is
+/// written: once receipted it would be taken for a torn tail at the next start.
 pub fn encode(
-    shard: u16,
+    zstd: &mut Zstd,
     prev: Digest,
     committed_ms: i64,
-    raw: &[u8],
+    pack: &Pack,
     first: u64,
 ) -> Result<(Header, Vec<u8>), Error> {
-    let leaves = split(raw)?;
-    let payload = compress(raw)?;
-    let size = |len: usize| u32::try_from(len).map_err(|_| corrupt("a frame beyond 4 GiB"));
+    let leaves = pack.leaves();
+    let payload = zstd.compress(&pack.raw)?;
+    let size = |len: usize| {
+        u32::try_from(len)
+            .ok()
+            .filter(|len| (1..=MOST).contains(len))
+            .ok_or_else(|| corrupt("a frame too large"))
+    };
     let mut header = Header {
-        shard,
+        shard: 0,
         first,
         count: size(leaves.len())?,
-        raw: size(raw.len())?,
+        raw: size(pack.raw.len())?,
         len: size(payload.len())?,
         committed_ms,
         prev,
@@ -181,6 +210,7 @@ pub fn encode(
     crc.update(&bytes);
     crc.update(&payload);
     header.crc = crc.finalize();
+    bytes.reserve_exact(4 + payload.len());
     bytes.extend_from_slice(&header.crc.to_le_bytes());
     bytes.extend_from_slice(&payload);
     Ok((header, bytes))
@@ -190,18 +220,33 @@ pub fn encode(
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the content is not what the header says.
-pub fn decode(header: &Header, payload: &[u8]) -> Result<Vec<Record>, Error> {
-    let raw = decompress(payload, header.raw as usize)?;
-    let leaves = split(&raw)?;
+pub fn decode(header: &Header, payload: &[u8]) -> Result<Pack, Error> {
+    let pack = Pack::parse(decompress(payload, header.raw as usize)?)?;
+    let leaves = pack.leaves();
     if leaves.len() != header.count as usize || merkle_root(&leaves) != header.root {
         return Err(corrupt("the records are not those that the header commits to"));
     }
-    unpack(&raw)
+    Ok(pack)
 }
 
-/// zstd level 1.
-pub(super) fn compress(raw: &[u8]) -> Result<Vec<u8>, Error> {
-    zstd::bulk::compress(raw, 1).map_err(|error| Error::Io(Fault::new("compressing", error)))
+/// zstd level 1, with the working memory kept: making it anew costs a small commit more than the packing.
+pub(super) struct Zstd(zstd::bulk::Compressor<'static>);
+
+impl Zstd {
+    pub(super) fn new() -> Result<Self, Error> {
+        let made = zstd::bulk::Compressor::new(1);
+        Ok(Self(made.map_err(|error| Fault::new("preparing zstd", error))?))
+    }
+
+    pub(super) fn compress(&mut self, raw: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.compress(raw).map_err(|error| Error::Io(Fault::new("compressing", error)))
+    }
+}
+
+impl std::fmt::Debug for Zstd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Zstd")
+    }
 }
 
 /// The other way round; `most` bounds what it may grow to.

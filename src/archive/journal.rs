@@ -2,20 +2,23 @@
 //!
 //! A crash in the middle of an append leaves a torn frame at the very end; it was never receipted, so it is cut and
 //! reported. A frame that is bad with a good one behind it is damage, and is never cut: the house refuses to open and
-//! names the place. After a failed write or sync nothing is written any more.
+//! names the place. After a failed write or sync nothing is written any more, and the next start writes the last frame
+//! again before it believes it: only that one can be whole in the kernel's memory and not on the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, HEADER, Header};
-use super::record::Record;
+use super::frame::{self, HEADER, Header, Pack, Zstd};
 use super::{Error, Fault};
 use crate::message::digest::Digest;
 
 /// A segment is rolled at this size.
 const SEGMENT: u64 = 64 << 20;
+
+/// Name of the file that [`Journal::close`] writes: sequence of the last record and hash of its frame.
+const HEAD: &str = "HEAD";
 
 /// Where a frame stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub struct Journal {
     size: u64,
     head: Digest,
     next: u64,
+    zstd: Zstd,
     broken: bool,
 }
 
@@ -51,6 +55,19 @@ pub struct Found {
     pub cut: u64,
 }
 
+impl Found {
+    /// Sequence of the next record.
+    fn next(&self) -> u64 {
+        self.places.last().map_or(1, |place| place.header.last() + 1)
+    }
+
+    /// Where the good frames of the last segment end.
+    fn end(&self) -> u64 {
+        let last = self.places.iter().rfind(|place| place.segment + 1 == self.segments.len());
+        last.map_or(0, |place| place.offset + HEADER as u64 + u64::from(place.header.len))
+    }
+}
+
 impl Journal {
     /// Opens or begins a journal: checks every header and the chain, every checksum of the last segment, cuts a torn
     /// tail.
@@ -58,18 +75,15 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`], or [`Error::Damaged`] with file, offset and the first sequence concerned.
     pub fn open(directory: &Path) -> Result<(Self, Found), Error> {
-        std::fs::create_dir_all(directory).map_err(|error| Error::at(directory, error))?;
+        make_directory(directory)?;
         let mut found = walk(directory)?;
-        if found.cut > 0
-            && let Some(last) = found.segments.last()
-        {
-            let file = OpenOptions::new().write(true).open(last).map_err(|error| Error::at(last, error))?;
-            let good = found.places.iter().rfind(|place| place.segment + 1 == found.segments.len());
-            let end = good.map_or(0, |place| place.offset + HEADER as u64 + u64::from(place.header.len));
-            file.set_len(end).and_then(|()| file.sync_all()).map_err(|error| Error::at(last, error))?;
+        compare_with_head(directory, &found)?;
+        if found.cut > 0 {
+            cut(directory, &found)?;
         }
+        settle(directory, &found)?;
         let head = found.places.last().map_or(Digest::default(), |place| place.header.hash());
-        let next = found.places.last().map_or(1, |place| place.header.last() + 1);
+        let next = found.next();
         if found.segments.is_empty() {
             found.segments.push(begin(directory, next)?);
         }
@@ -83,6 +97,7 @@ impl Journal {
             size,
             head,
             next,
+            zstd: Zstd::new()?,
             broken: false,
         };
         Ok((journal, found))
@@ -99,11 +114,11 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`] once, [`Error::Poisoned`] ever after: the kernel may have dropped the pages, and trying again would
     /// be believing.
-    pub fn append(&mut self, raw: &[u8], committed_ms: i64) -> Result<Place, Error> {
+    pub fn append(&mut self, pack: &Pack, committed_ms: i64) -> Result<Place, Error> {
         if self.broken {
             return Err(Error::Poisoned);
         }
-        let (header, bytes) = frame::encode(0, self.head, committed_ms, raw, self.next)?;
+        let (header, bytes) = frame::encode(&mut self.zstd, self.head, committed_ms, pack, self.next)?;
         self.broken = true;
         if self.size >= SEGMENT {
             self.roll()?;
@@ -117,6 +132,36 @@ impl Journal {
         self.head = header.hash();
         self.next = header.last() + 1;
         Ok(place)
+    }
+
+    /// Notes the last frame beside the segments, so that the next start knows damage at the end from a torn tail.
+    ///
+    /// # Errors
+    /// [`Error::Io`]. The journal is whole all the same.
+    pub fn close(&mut self) -> Result<(), Error> {
+        if self.broken || self.next == 1 {
+            return Ok(());
+        }
+        let (path, fresh) = (self.directory.join(HEAD), self.directory.join("HEAD.new"));
+        let note = || {
+            let mut file = File::create(&fresh)?;
+            writeln!(file, "{} {}", self.next - 1, self.head)?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, &path)
+        };
+        note().map_err(|error| Error::at(&path, error))?;
+        sync_directory(&self.directory)
+    }
+
+    /// Ends the writing for good: what stands behind the journal has failed.
+    pub fn poison(&mut self) {
+        self.broken = true;
+    }
+
+    /// Lets a test put a file in the place of the current segment that cannot be written or synced.
+    #[cfg(test)]
+    pub(super) fn write_to(&mut self, path: &Path) {
+        self.file = OpenOptions::new().write(true).open(path).expect("the test's file opens");
     }
 
     /// The segment files, in order.
@@ -134,19 +179,86 @@ impl Journal {
     }
 }
 
+/// Makes a directory and syncs the one it stands in, up to the first that was there before.
+pub(super) fn make_directory(directory: &Path) -> Result<(), Error> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    make_directory(parent)?;
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::at(directory, error)),
+        _ => sync_directory(parent),
+    }
+}
+
+fn sync_directory(directory: &Path) -> Result<(), Error> {
+    File::open(directory).and_then(|dir| dir.sync_all()).map_err(|error| Error::at(directory, error))
+}
+
+/// A frame that was there when the journal was closed must be there for ever. Later frames may stand behind it, so a note
+/// that a crash left behind is no fault; one that cannot be read says nothing.
+fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
+    let note = std::fs::read_to_string(directory.join(HEAD)).unwrap_or_default();
+    let Some((seq, hash)) = note.trim_end().split_once(' ') else { return Ok(()) };
+    let Ok(seq) = seq.parse::<u64>() else { return Ok(()) };
+    let at = found.places.partition_point(|place| place.header.last() < seq);
+    if found.places.get(at).is_some_and(|place| place.header.hash().hex() == hash) {
+        return Ok(());
+    }
+    let file = found.segments.last().map_or(directory, PathBuf::as_path);
+    Err(damaged(file, found.end(), found.next()))
+}
+
+/// Cuts a torn tail. The bytes are put aside first, as well as that goes: if they were not torn but damaged, somebody
+/// may still mend them. On a full disk they cannot be, and the cut must go on all the same, for it makes room.
+fn cut(directory: &Path, found: &Found) -> Result<(), Error> {
+    let Some(last) = found.segments.last() else { return Ok(()) };
+    let (end, next) = (found.end(), found.next());
+    let file =
+        OpenOptions::new().read(true).write(true).open(last).map_err(|error| Error::at(last, error))?;
+    let mut torn = vec![0; usize::try_from(found.cut).unwrap_or_default()];
+    let aside = directory.join(format!("cut-{next:020}.torn"));
+    if file.read_exact_at(&mut torn, end).and_then(|()| std::fs::write(&aside, &torn)).is_err() {
+        drop(std::fs::remove_file(&aside));
+    }
+    file.set_len(end).and_then(|()| file.sync_all()).map_err(|error| Error::at(last, error))
+}
+
+/// Makes sure that what is about to be believed is on the disk. A process that was killed between write and sync, or
+/// whose sync failed, leaves a frame that reads well and may exist in the kernel's memory only; its messages come again
+/// and would be receipted by their positions. So the last frame is written again, byte for byte, and synced, with the
+/// directory that names its file. Earlier frames were synced before the last one was begun.
+fn settle(directory: &Path, found: &Found) -> Result<(), Error> {
+    if let Some((place, path)) =
+        found.places.last().and_then(|place| Some((place, found.segments.get(place.segment)?)))
+    {
+        let again = || {
+            let file = OpenOptions::new().read(true).write(true).open(path)?;
+            let mut frame = vec![0; HEADER + place.header.len as usize];
+            file.read_exact_at(&mut frame, place.offset)?;
+            file.write_all_at(&frame, place.offset)?;
+            file.sync_all()
+        };
+        again().map_err(|error| Error::at(path, error))?;
+    }
+    sync_directory(directory)
+}
+
 /// Makes a segment file and syncs the directory, so that a crash cannot forget the file's name.
 fn begin(directory: &Path, first: u64) -> Result<PathBuf, Error> {
     let path = directory.join(format!("seg-{first:020}.liaj"));
     File::create_new(&path).map_err(|error| Error::at(&path, error))?;
-    File::open(directory).and_then(|dir| dir.sync_all()).map_err(|error| Error::at(directory, error))?;
+    sync_directory(directory)?;
     Ok(path)
 }
 
-/// Reads the records of a frame.
+/// Reads a frame.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Damaged`].
-pub fn read(segments: &[PathBuf], place: &Place) -> Result<Vec<Record>, Error> {
+pub fn read(segments: &[PathBuf], place: &Place) -> Result<Pack, Error> {
     let path = segments.get(place.segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
     let file = File::open(path).map_err(|error| Error::at(path, error))?;
     let mut payload = vec![0; place.header.len as usize];
@@ -209,7 +321,7 @@ fn walk_segment(path: &Path, segment: usize, last: bool, found: &mut Found) -> R
                 && (!last || covered(&file, header, offset))
         });
         let Some(header) = good else {
-            if !last || good_frame_behind(&file, path, offset + 1, size)? {
+            if !last || holds_good_frame(&file, path, offset, size)? {
                 return Err(damaged(path, offset, next));
             }
             found.cut = size - offset;
@@ -235,12 +347,13 @@ fn covered(file: &File, header: &Header, offset: u64) -> bool {
     file.read_exact_at(&mut payload, offset + HEADER as u64).is_ok() && header.covers(&payload)
 }
 
-/// Whether a whole frame stands anywhere behind: then this is damage in the middle, not a torn tail.
-fn good_frame_behind(file: &File, path: &Path, from: u64, size: u64) -> Result<bool, Error> {
+/// Whether a whole frame stands here or anywhere behind: then this is damage in the middle, not a torn tail. One that
+/// stands right here is whole but does not belong here: a segment before it is missing.
+fn holds_good_frame(file: &File, path: &Path, from: u64, size: u64) -> Result<bool, Error> {
     let len = usize::try_from(size - from).map_err(|_| Error::Corrupt("a segment beyond memory"))?;
-    let mut bytes = vec![0; len];
+    let mut bytes = vec![0; len]; // at most a segment and one frame
     file.read_exact_at(&mut bytes, from).map_err(|error| Error::at(path, error))?;
-    Ok(bytes.windows(4).enumerate().filter(|(_, window)| *window == b"LIAF").any(|(at, _)| {
+    Ok(bytes.windows(4).enumerate().filter(|(_, window)| *window == frame::MAGIC).any(|(at, _)| {
         Header::read(&bytes[at..]).is_some_and(|header| {
             bytes
                 .get(at + HEADER..at + HEADER + header.len as usize)

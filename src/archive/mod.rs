@@ -7,15 +7,20 @@
 //! anew from the journal whenever it is missing, behind or damaged. One thread writes; readers never wait for a sync.
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
+mod cache;
 mod feeds;
+mod filling;
 mod frame;
+mod index;
 mod journal;
+mod known;
 mod open;
 mod read_only;
 mod reader;
 mod record;
 mod seal;
 mod store;
+mod words;
 mod zone;
 
 #[cfg(test)]
@@ -25,19 +30,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::feeds::Feeds;
-pub use self::open::{Options, Recovery};
+pub use self::open::Recovery;
 pub use self::read_only::{ReadOnly, Stats};
 pub use self::reader::{FeedItem, Reader};
 pub use self::record::{Draft, Entry, Record, RefusedTarget, Summary};
+pub use self::words::{Plane, Why};
 
+use self::filling::{Filling, Pending};
+use self::frame::Pack;
 use self::journal::Journal;
-use self::reader::Tail;
-use self::seal::Sealer;
+use self::seal::{Full, Sealer};
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::time;
 
-/// Records in a block.
+/// Records in a block; fewer if they are large.
 pub(crate) const BLOCK: usize = 256;
 
 /// What the file system said, and where.
@@ -72,6 +79,20 @@ pub enum Error {
         offset: u64,
         /// First sequence that cannot be read.
         first: u64,
+    },
+    /// The journal lacks records that sled has. sled gets them only after the journal was synced, so they were receipted
+    /// and are gone; going on would give their sequences to others, and every feed would take another course.
+    #[error(
+        "the journal in {} ends at archive sequence {journal}, but sled holds records up to {sled}: receipted records are \
+         missing; restore the journal, or move the directory sled away to go on without them", directory.display()
+    )]
+    Behind {
+        /// Last sequence in the journal.
+        journal: u64,
+        /// Last sequence in sled.
+        sled: u64,
+        /// The archive.
+        directory: PathBuf,
     },
     /// Bytes that are not what they must be.
     #[error("{0}")]
@@ -129,7 +150,7 @@ pub struct Archive {
     reader: Reader,
     feeds: Feeds,
     sealer: Sealer,
-    unsealed: Vec<Arc<Record>>,
+    filling: Filling,
     _lock: std::fs::File,
 }
 
@@ -137,9 +158,9 @@ impl Archive {
     /// Opens or begins an archive: compares journal and sled, cuts a torn tail, rebuilds what is missing.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Damaged`], [`Error::Io`].
-    pub fn open(directory: &Path, options: &Options) -> Result<(Self, Recovery), Error> {
-        open::open(directory, options)
+    /// [`Error::Locked`], [`Error::Damaged`], [`Error::Behind`], [`Error::Io`].
+    pub fn open(directory: &Path) -> Result<(Self, Recovery), Error> {
+        open::open(directory)
     }
 
     /// A look at the journal without sled, lock or change.
@@ -159,7 +180,8 @@ impl Archive {
     /// Keeps these in one frame, in this order. When it returns they are on stable storage.
     ///
     /// # Errors
-    /// [`Error::Io`] the first time, [`Error::Poisoned`] ever after: the caller must stop giving receipts.
+    /// [`Error::Io`] or [`Error::Store`] the first time, [`Error::Poisoned`] ever after: the caller must stop giving
+    /// receipts. What was on stable storage by then is found at the next start, and receipted when it comes again.
     pub fn commit(&mut self, drafts: Vec<Draft>) -> Result<Vec<Archived>, Error> {
         if drafts.is_empty() {
             return Ok(Vec::new());
@@ -169,40 +191,45 @@ impl Archive {
             .zip(drafts)
             .map(|(seq, draft)| Arc::new(Record::from_draft(draft, seq, now)))
             .collect();
-        let place = self.journal.append(&frame::pack(&records)?, now)?;
-        let kept: Vec<Archived> = records.into_iter().map(|record| self.owe(record)).collect();
-        let tails = kept.iter().map(|kept| Tail { kept: kept.clone() });
-        self.reader.append(place, self.journal.segments(), tails, &self.feeds);
-        self.unsealed.extend(kept.iter().map(|kept| Arc::clone(&kept.record)));
-        while self.unsealed.len() >= BLOCK {
-            let block = self.unsealed.drain(..BLOCK).collect();
-            self.sealer.seal(block)?;
+        let pack = Arc::new(Pack::of(&records)?);
+        let place = self.journal.append(&pack, now)?;
+        let kept: Vec<(Archived, Option<u64>)> = records
+            .into_iter()
+            .map(|record| {
+                let print = zone::print_of(&record);
+                (owe(record, &mut self.feeds), print)
+            })
+            .collect();
+        self.reader.append(place, self.journal.segments(), &kept);
+        for (at, (kept, print)) in kept.iter().enumerate() {
+            let pending = Pending { kept: kept.clone(), print: *print, pack: Arc::clone(&pack), at };
+            if let Some(records) = self.filling.push(pending) {
+                let sealed = self.sealer.seal(Full { records, tip: place.header.hash() });
+                sealed.inspect_err(|_| self.journal.poison())?;
+            }
         }
-        Ok(kept)
-    }
-
-    fn owe(&mut self, record: Arc<Record>) -> Archived {
-        let deliveries = owed(&record, &mut self.feeds);
-        Archived { record, deliveries }
+        Ok(kept.into_iter().map(|(kept, _)| kept).collect())
     }
 
     /// Ends the writing: sealed blocks reach sled, the rest stays in the journal.
     ///
     /// # Errors
-    /// What the sealing thread failed with.
-    pub fn close(self) -> Result<(), Error> {
+    /// What the sealing thread or the file system failed with.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.journal.close()?;
         self.sealer.close()
     }
 }
 
-/// The deliveries of a record; `feeds` moves on.
-fn owed(record: &Record, feeds: &mut Feeds) -> Arc<[Delivery]> {
+/// A record with what it owes; `feeds` moves on.
+fn owe(record: Arc<Record>, feeds: &mut Feeds) -> Archived {
     let recipients = if record.is_delivered() { record.recipients.as_slice() } else { &[] };
-    recipients
+    let deliveries = recipients
         .iter()
         .map(|entry| {
             let (feed_seq, feed_digest) = feeds.push(&entry.party, record.digest);
             Delivery { party: entry.party.clone(), feed_seq, feed_digest }
         })
-        .collect()
+        .collect();
+    Archived { record, deliveries }
 }

@@ -1,22 +1,23 @@
 //! Opening: the journal first, then sled beside it, and whatever the one has and the other lacks is made good.
+//!
+//! sled may do anything when it opens a damaged store: fail, panic, lose records, and perhaps end the process or never
+//! return, which nothing here could catch. So a mark stands on disk while it opens: a start that finds one does not try
+//! again, but moves the store aside and builds a new one. Nothing that only sled knows is lost by that.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::feeds::Feeds;
+use super::filling::{Filling, Pending};
+use super::frame::Zstd;
+use super::index::Index;
 use super::journal::{self, Found, Journal, Place};
-use super::reader::{Index, Reader, Tail};
-use super::record::Record;
-use super::seal::{self, Sealer};
-use super::store::{self, Store};
-use super::zone::{Zone, unpack_ids};
-use super::{Archive, Archived, BLOCK, Error, owed};
-use crate::message::digest::Digest;
-
-/// How an archive is opened. There is nothing to choose yet but the place of a rebuild's evidence.
-#[derive(Debug, Clone, Default)]
-pub struct Options {}
+use super::reader::Reader;
+use super::seal::{self, Full, Sealer};
+use super::store::{self, Store, Unfit};
+use super::zone::{Zone, print_of, unpack_ids};
+use super::{Archive, BLOCK, Error, owe};
 
 /// What opening found and did.
 #[derive(Debug, Clone, Default)]
@@ -34,9 +35,9 @@ pub struct Recovery {
 }
 
 /// See [`Archive::open`].
-pub(super) fn open(directory: &Path, _options: &Options) -> Result<(Archive, Recovery), Error> {
+pub(super) fn open(directory: &Path) -> Result<(Archive, Recovery), Error> {
     let started = crate::message::time::stopwatch();
-    std::fs::create_dir_all(directory).map_err(|error| Error::at(directory, error))?;
+    journal::make_directory(directory)?;
     let lock = lock(directory)?;
     let mut recovery = Recovery::default();
     let (journal, found) = Journal::open(&directory.join("journal"))?;
@@ -44,24 +45,11 @@ pub(super) fn open(directory: &Path, _options: &Options) -> Result<(Archive, Rec
     if found.cut > 0 {
         recovery.why.push(format!("cut {} bytes of a torn frame that was never receipted", found.cut));
     }
-    let sled = directory.join("sled");
-    recovery.why.extend(store::heal(&sled)?);
-    let genesis = found.places.first().map_or(Digest::default(), |place| place.header.hash());
-    let records = journal.next() - 1;
-    let (store, zones, ids) = match load(&sled, genesis, records) {
-        Ok(loaded) => loaded,
-        Err(why) => {
-            recovery.why.push(format!("sled is built anew: {why}"));
-            recovery.rebuilt = true;
-            store::set_aside(&sled)?;
-            let store = Store::open(&sled).map_err(Error::Store)?;
-            (store, Vec::new(), Vec::new())
-        }
-    };
-    let (reader, sealer, unsealed, feeds) = join(store, zones, ids, found, genesis)?;
-    recovery.records = records;
+    recovery.records = journal.next() - 1;
+    let loaded = store(directory, &found.places, &mut recovery)?;
+    let (reader, sealer, filling, feeds) = join(loaded, found)?;
     recovery.took = started.elapsed();
-    Ok((Archive { journal, reader, feeds, sealer, unsealed, _lock: lock }, recovery))
+    Ok((Archive { journal, reader, feeds, sealer, filling, _lock: lock }, recovery))
 }
 
 /// One writer for a directory; the lock goes with the process, however it ends.
@@ -80,64 +68,103 @@ fn lock(directory: &Path) -> Result<std::fs::File, Error> {
     }
 }
 
-type Loaded = (Store, Vec<Zone>, Vec<(u64, u64)>);
+struct Loaded {
+    store: Store,
+    zones: Vec<Zone>,
+    ids: Vec<(u64, u64)>,
+}
 
-/// Opens sled and compares it with the journal; the words say why it is not to be used.
-fn load(path: &Path, genesis: Digest, records: u64) -> Result<Loaded, String> {
+impl Loaded {
+    fn empty(store: Store) -> Self {
+        Self { store, zones: Vec::new(), ids: Vec::new() }
+    }
+}
+
+/// The store as it stands, or a new one if that is not to be used.
+fn store(directory: &Path, places: &[Place], recovery: &mut Recovery) -> Result<Loaded, Error> {
+    let sled = directory.join("sled");
+    let mark = directory.join("sled.opening");
+    let healed = store::heal(&sled)?;
+    recovery.why.extend(healed);
+    let died = mark.exists();
+    std::fs::write(&mark, []).map_err(|error| Error::at(&mark, error))?;
+    let loaded = if died {
+        Err(Unfit::Rebuild("the last start ended while sled was opening".to_owned()))
+    } else {
+        // Agreement is looked at under the same guard: a store that opened may still panic when it is read or dropped.
+        let load = std::panic::AssertUnwindSafe(|| load(&sled, places));
+        let panicked = |_| Err(Unfit::Rebuild("sled panicked while reading".to_owned()));
+        std::panic::catch_unwind(load).unwrap_or_else(panicked)
+    };
+    let loaded = match loaded {
+        Ok(loaded) => Ok(loaded),
+        Err(Unfit::Disk(error)) => Err(Error::at(&sled, error)),
+        Err(Unfit::Ahead(sled)) => {
+            Err(Error::Behind { journal: recovery.records, sled, directory: directory.to_owned() })
+        }
+        Err(Unfit::Rebuild(why)) => {
+            recovery.why.push(format!("sled is built anew: {why}"));
+            recovery.rebuilt = true;
+            store::set_aside(&sled)?;
+            match Store::open(&sled) {
+                Ok(store) => Ok(Loaded::empty(store)),
+                Err(Unfit::Disk(error)) => Err(Error::at(&sled, error)),
+                Err(why) => Err(Error::Store(format!("a new store does not open: {why:?}"))),
+            }
+        }
+    };
+    std::fs::remove_file(&mark).map_err(|error| Error::at(&mark, error))?;
+    loaded
+}
+
+/// Opens sled and compares it with the journal.
+fn load(path: &Path, places: &[Place]) -> Result<Loaded, Unfit> {
+    let records = places.last().map_or(0, |place| place.header.last());
     let store = Store::open(path)?;
     let Some((meta, zones)) = store.read()? else {
         let whole = records < BLOCK as u64;
-        return if whole { Ok((store, Vec::new(), Vec::new())) } else { Err("it is missing".to_owned()) };
+        return if whole { Ok(Loaded::empty(store)) } else { Err("it is missing".to_owned().into()) };
     };
-    if meta.genesis != genesis {
-        return Err("it belongs to another journal".to_owned());
-    }
     if meta.sealed > records {
-        return Err("it is ahead of the journal".to_owned());
+        return Err(Unfit::Ahead(meta.sealed));
+    }
+    let tip = places.get(places.partition_point(|place| place.header.last() < meta.sealed));
+    if tip.is_none_or(|place| place.header.hash() != meta.tip) {
+        return Err("it belongs to another journal".to_owned().into());
     }
     let mut ids = Vec::new();
     for zone in &zones {
         ids.extend(unpack_ids(zone.first, &store.ids(zone.first)?));
     }
-    Ok((store, zones, ids))
+    Ok(Loaded { store, zones, ids })
 }
 
-type Joined = (Reader, Sealer, Vec<Arc<Record>>, Feeds);
+type Joined = (Reader, Sealer, Filling, Feeds);
 
 /// Seals whole blocks that sled lacks, holds the rest as tail, and computes the heads of the feeds.
-fn join(
-    store: Store,
-    zones: Vec<Zone>,
-    ids: Vec<(u64, u64)>,
-    found: Found,
-    genesis: Digest,
-) -> Result<Joined, Error> {
+fn join(loaded: Loaded, found: Found) -> Result<Joined, Error> {
+    let Loaded { store, zones, ids } = loaded;
     let sealed = zones.last().map_or(0, |zone| zone.last);
-    let behind: Vec<Place> =
-        found.places.iter().copied().filter(|place| place.header.last() > sealed).collect();
-    let segments = found.segments.clone();
-    let reader = Reader::new(store.clone(), Index::new(zones, ids, found.places, segments.clone(), genesis));
+    let from = found.places.partition_point(|place| place.header.last() <= sealed);
+    let behind: Vec<Place> = found.places[from..].to_vec();
+    let reader = Reader::new(store.clone(), Index::new(zones, ids, found.places, &found.segments));
     let mut feeds = reader.sealed_heads()?;
-    let mut pending: Vec<Arc<Record>> = Vec::with_capacity(BLOCK);
+    let mut before = feeds.clone();
+    let mut filling = Filling::default();
+    let mut zstd = Zstd::new()?;
     for place in &behind {
-        for record in journal::read(&segments, place)?.into_iter().filter(|record| record.seq > sealed) {
-            pending.push(Arc::new(record));
-            if pending.len() == BLOCK {
-                let zone = seal::seal(&pending, &store, genesis, &mut feeds)?;
-                reader.add_block(zone, &pending);
-                pending.clear();
+        let pack = Arc::new(journal::read(&found.segments, place)?);
+        for (at, record) in pack.records()?.into_iter().enumerate().filter(|(_, record)| record.seq > sealed)
+        {
+            let print = print_of(&record);
+            let kept = owe(Arc::new(record), &mut feeds);
+            reader.hold(kept.clone(), print);
+            if let Some(records) = filling.push(Pending { kept, print, pack: Arc::clone(&pack), at }) {
+                let full = Full { records, tip: place.header.hash() };
+                reader.sealed(seal::seal(&full, &store, &mut before, &mut zstd)?);
             }
         }
     }
-    let before = feeds.clone();
-    let tails: Vec<Tail> = pending
-        .iter()
-        .map(|record| {
-            let deliveries = owed(record, &mut feeds);
-            Tail { kept: Archived { record: Arc::clone(record), deliveries } }
-        })
-        .collect();
-    reader.hold(tails, &feeds);
     let sealer = Sealer::start(store, reader.clone(), before)?;
-    Ok((reader, sealer, pending, feeds))
+    Ok((reader, sealer, filling, feeds))
 }

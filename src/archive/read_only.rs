@@ -94,7 +94,7 @@ impl ReadOnly {
     pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
         let start = self.found.places.partition_point(|place| place.header.last() < from);
         self.found.places[start..].iter().flat_map(move |place| {
-            let read = journal::read(&self.found.segments, place);
+            let read = journal::read(&self.found.segments, place).and_then(|pack| pack.records());
             let (records, error) = match read {
                 Ok(records) => (records, None),
                 Err(error) => (Vec::new(), Some(Err(error))),

@@ -1,20 +1,22 @@
 //! Reading: shared by couriers, services and offline tools; never waits for a sync, never changes anything.
 //!
-//! Zones and fingerprints are in memory, and the records that are not sealed yet. Blocks are read from sled, and from
-//! the journal where sled's copy is missing or bad.
+//! Blocks are read from sled, and from the journal where sled's copy is missing or bad. What cannot be read from either
+//! is an error and never "not there": a message that is wrongly taken for unknown would be accepted a second time.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::cache::{Block, Cache};
 use super::feeds::Feeds;
+use super::index::Index;
 use super::journal::{self, Place};
 use super::record::Record;
 use super::store::Store;
 use super::zone::{Zone, fingerprint};
-use super::{Archived, Error};
+use super::{Archived, Delivery, Error};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::raw::Position;
@@ -30,186 +32,96 @@ pub struct FeedItem {
     pub record: Arc<Record>,
 }
 
-/// A kept record that is not sealed yet.
-#[derive(Debug, Clone)]
-pub(super) struct Tail {
-    pub(super) kept: Archived,
-}
-
-/// What is in memory.
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    zones: Vec<Zone>,
-    ids: HashMap<u64, u64>,
-    tail: VecDeque<Tail>,
-    heads: Feeds,
-    positions: HashMap<PartyId, Position>,
-    places: Vec<Place>,
-    segments: Vec<PathBuf>,
-    genesis: Digest,
-    head: u64,
-}
-
-impl Index {
-    pub(super) fn new(
-        zones: Vec<Zone>,
-        ids: Vec<(u64, u64)>,
-        places: Vec<Place>,
-        segments: Vec<PathBuf>,
-        genesis: Digest,
-    ) -> Self {
-        let mut positions = HashMap::new();
-        for zone in &zones {
-            for (party, (epoch, _, sequence)) in &zone.positions {
-                note(&mut positions, party, Position { epoch: *epoch, sequence: *sequence });
-            }
-        }
-        let head = zones.last().map_or(0, |zone| zone.last);
-        let ids = ids.into_iter().collect();
-        Self { zones, ids, places, segments, genesis, positions, head, ..Self::default() }
-    }
-
-    fn know(&mut self, record: &Record) {
-        if let Some((source, id)) = record.identity() {
-            self.ids.insert(fingerprint(source, id), record.seq);
-        }
-        note(&mut self.positions, &record.party, record.position);
-        self.head = self.head.max(record.seq);
-    }
-
-    /// The frames that hold these sequences.
-    fn frames(&self, first: u64, last: u64) -> (Vec<Place>, Vec<PathBuf>) {
-        let from = self.places.partition_point(|place| place.header.last() < first);
-        let places =
-            self.places[from..].iter().take_while(|place| place.header.first <= last).copied().collect();
-        (places, self.segments.clone())
-    }
-}
-
-/// Keeps the furthest position of a party; a stream made anew (later epoch) begins again.
-fn note(positions: &mut HashMap<PartyId, Position>, party: &PartyId, position: Position) {
-    match positions.get_mut(party) {
-        Some(known) if (known.epoch, known.sequence) >= (position.epoch, position.sequence) => {}
-        Some(known) => *known = position,
-        None => drop(positions.insert(party.clone(), position)),
-    }
-}
-
 /// A reader of the archive.
 #[derive(Debug, Clone)]
 pub struct Reader {
     store: Store,
     index: Arc<RwLock<Index>>,
+    cache: Arc<Cache>,
 }
 
 impl Reader {
     pub(super) fn new(store: Store, index: Index) -> Self {
-        Self { store, index: Arc::new(RwLock::new(index)) }
-    }
-
-    pub(super) fn genesis(&self) -> Digest {
-        self.index.read().genesis
+        Self { store, index: Arc::new(RwLock::new(index)), cache: Arc::default() }
     }
 
     /// A commit is on stable storage.
-    pub(super) fn append(
-        &self,
-        place: Place,
-        segments: &[PathBuf],
-        tails: impl Iterator<Item = Tail>,
-        heads: &Feeds,
-    ) {
+    pub(super) fn append(&self, place: Place, segments: &[PathBuf], kept: &[(Archived, Option<u64>)]) {
         let mut index = self.index.write();
-        if index.places.is_empty() {
-            index.genesis = place.header.hash();
-        }
         index.places.push(place);
         if index.segments.len() != segments.len() {
-            index.segments = segments.to_vec();
+            index.segments = segments.into();
         }
-        for tail in tails {
-            index.know(&tail.kept.record);
-            for delivery in tail.kept.deliveries.iter() {
-                index.heads.set(delivery.party.clone(), (delivery.feed_seq, delivery.feed_digest));
-            }
-            index.tail.push_back(tail);
+        for (kept, print) in kept {
+            index.take(kept.clone(), *print);
         }
-        debug_assert!(index.tail.back().is_none_or(|tail| tail.kept.record.seq == index.head), "{heads:?}");
+    }
+
+    /// A record of the journal that sled lacks was found while opening.
+    pub(super) fn hold(&self, kept: Archived, print: Option<u64>) {
+        self.index.write().take(kept, print);
     }
 
     /// A block is in sled; its records leave the memory.
     pub(super) fn sealed(&self, zone: Zone) {
         let mut index = self.index.write();
-        while index.tail.front().is_some_and(|tail| tail.kept.record.seq <= zone.last) {
+        while index.tail.front().is_some_and(|kept| kept.record().seq <= zone.last) {
             index.tail.pop_front();
         }
-        index.zones.push(zone);
+        index.add(zone);
     }
 
-    /// A block was sealed while opening.
-    pub(super) fn add_block(&self, zone: Zone, records: &[Arc<Record>]) {
-        let mut index = self.index.write();
-        for record in records {
-            index.know(record);
-        }
-        index.zones.push(zone);
-    }
-
-    /// The unsealed rest found while opening, and the heads of all feeds.
-    pub(super) fn hold(&self, tails: Vec<Tail>, heads: &Feeds) {
-        let mut index = self.index.write();
-        for tail in tails {
-            index.know(&tail.kept.record);
-            index.tail.push_back(tail);
-        }
-        index.heads = heads.clone();
-    }
-
-    /// The heads of all feeds after the sealed blocks: the last block of each party is read once.
+    /// The heads of all feeds after the sealed blocks, which the index learns too: the last block of each party is read
+    /// once.
     pub(super) fn sealed_heads(&self) -> Result<Feeds, Error> {
-        let mut last: BTreeMap<PartyId, usize> = BTreeMap::new();
-        for (at, zone) in self.index.read().zones.iter().enumerate() {
-            for party in zone.shares.keys() {
-                last.insert(party.clone(), at);
-            }
+        let zones = self.index.read().zones.clone();
+        let mut last: BTreeMap<&PartyId, usize> = BTreeMap::new();
+        for (at, zone) in zones.iter().enumerate() {
+            last.extend(zone.shares.keys().map(|party| (party, at)));
         }
-        let mut by_block: BTreeMap<usize, Vec<PartyId>> = BTreeMap::new();
+        let mut by_block: BTreeMap<usize, Vec<&PartyId>> = BTreeMap::new();
         for (party, at) in last {
             by_block.entry(at).or_default().push(party);
         }
         let mut feeds = Feeds::default();
         for (at, parties) in by_block {
-            let Some(zone) = self.index.read().zones.get(at).cloned() else { continue };
-            let records = self.block(&zone)?;
+            let records = self.block(&zones[at])?;
             for party in parties {
-                if let Some(item) = walk(&zone, &records, &party).last() {
-                    feeds.set(party, (item.feed_seq, item.feed_digest));
-                }
+                let end = walk(&zones[at], &records, party).last();
+                let end = end.ok_or(Error::Corrupt("a block without the deliveries of its zone"))?;
+                feeds.set(party, (end.feed_seq, end.feed_digest));
             }
         }
+        self.index.write().heads = feeds.clone();
         Ok(feeds)
     }
 
-    fn block(&self, zone: &Zone) -> Result<Vec<Arc<Record>>, Error> {
-        let whole = |records: &Vec<Record>| {
-            records.first().is_some_and(|record| record.seq == zone.first)
-                && records.last().is_some_and(|record| record.seq == zone.last)
-        };
-        if let Some(records) = self.store.block(zone.first).filter(whole) {
+    /// A block for one who will want its neighbours too.
+    fn block(&self, zone: &Zone) -> Result<Block, Error> {
+        if let Some(block) = self.cache.get(zone.first) {
+            return Ok(block);
+        }
+        let block = self.read(zone)?;
+        self.cache.put(zone.first, &block);
+        Ok(block)
+    }
+
+    /// A block for one who passes by once.
+    fn read(&self, zone: &Zone) -> Result<Block, Error> {
+        let whole = |records: &[Record]| (zone.first..=zone.last).eq(records.iter().map(|record| record.seq));
+        if let Some(records) = self.store.block(zone.first).filter(|records| whole(records)) {
             return Ok(records.into_iter().map(Arc::new).collect());
         }
         let (places, segments) = self.index.read().frames(zone.first, zone.last);
         let mut records = Vec::new();
         for place in &places {
-            let frame = journal::read(&segments, place)?;
-            records.extend(
-                frame
-                    .into_iter()
-                    .filter(|record| (zone.first..=zone.last).contains(&record.seq))
-                    .map(Arc::new),
-            );
+            let frame = journal::read(&segments, place)?.records()?;
+            records.extend(frame.into_iter().filter(|record| (zone.first..=zone.last).contains(&record.seq)));
         }
-        Ok(records)
+        if !whole(&records) {
+            return Err(Error::Corrupt("a block that the journal does not hold whole"));
+        }
+        Ok(records.into_iter().map(Arc::new).collect())
     }
 
     /// The last archive sequence; 0 if there is none.
@@ -225,28 +137,57 @@ impl Reader {
     pub fn get(&self, seq: u64) -> Result<Option<Arc<Record>>, Error> {
         let zone = {
             let index = self.index.read();
-            if let Some(first) = index.tail.front().map(|tail| tail.kept.record.seq)
-                && let Some(at) = seq.checked_sub(first)
-            {
-                let at = usize::try_from(at).unwrap_or(usize::MAX);
-                return Ok(index.tail.get(at).map(|tail| Arc::clone(&tail.kept.record)));
+            if let Some(kept) = index.in_tail(seq) {
+                return Ok(Some(Arc::clone(kept.record_arc())));
             }
-            let at = index.zones.partition_point(|zone| zone.last < seq);
-            match index.zones.get(at) {
-                Some(zone) if zone.first <= seq => zone.clone(),
-                _ => return Ok(None),
-            }
+            index.zone_of(seq)
         };
+        let Some(zone) = zone else { return Ok(None) };
         let at = usize::try_from(seq - zone.first).unwrap_or(usize::MAX);
-        Ok(self.block(&zone)?.into_iter().nth(at))
+        Ok(self.block(&zone)?.get(at).cloned())
     }
 
-    /// The message known under `source` and `id`.
-    #[must_use]
-    pub fn find(&self, source: &str, id: &MessageId) -> Option<Arc<Record>> {
-        let seq = self.index.read().ids.get(&fingerprint(source, id)).copied()?;
-        let record = self.get(seq).ok().flatten()?;
-        (record.identity() == Some((source, id))).then_some(record)
+    /// What a record owes: feed sequence and running digest of each recipient. Empty if nothing was delivered, or there
+    /// is no such record.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn deliveries(&self, seq: u64) -> Result<Vec<Delivery>, Error> {
+        let zone = {
+            let index = self.index.read();
+            if let Some(kept) = index.in_tail(seq) {
+                return Ok(kept.deliveries().to_vec());
+            }
+            index.zone_of(seq)
+        };
+        let Some(zone) = zone else { return Ok(Vec::new()) };
+        let block = self.block(&zone)?;
+        let asked = block.iter().find(|record| record.seq == seq && record.is_delivered());
+        let Some(asked) = asked else { return Ok(Vec::new()) };
+        let parties = asked.recipients.iter().map(|entry| &entry.party);
+        parties
+            .map(|party| {
+                let item = walk(&zone, &block, party).find(|item| item.record.seq == seq);
+                let item = item.ok_or(Error::Corrupt("a delivery that its zone does not know"))?;
+                let (feed_seq, feed_digest) = (item.feed_seq, item.feed_digest);
+                Ok(Delivery { party: party.clone(), feed_seq, feed_digest })
+            })
+            .collect()
+    }
+
+    /// The message known under `source` and `id`: the first that was accepted or quarantined under them.
+    ///
+    /// # Errors
+    /// The journal cannot be read. That is not "unknown": the message must not be accepted again.
+    pub fn find(&self, source: &str, id: &MessageId) -> Result<Option<Arc<Record>>, Error> {
+        let candidates = self.index.read().known.under(fingerprint(source, id));
+        for seq in candidates {
+            let record = self.get(seq)?.ok_or(Error::Corrupt("a known message without a record"))?;
+            if record.identity() == Some((source, id)) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
     /// How far the intake stream of a party was decided.
@@ -255,24 +196,28 @@ impl Reader {
         self.index.read().positions.get(party).copied()
     }
 
-    /// The record of a publication, by its place in the intake stream.
-    #[must_use]
-    pub fn at_position(&self, party: &PartyId, position: Position) -> Option<Arc<Record>> {
-        let here = |record: &Record| record.party == *party && record.position == position;
-        let zones: Vec<Zone> = {
+    /// The record of a publication, by its place in the intake stream; the latest if there are several. Only the last
+    /// life of a stream (epoch) is surely found: nothing of an earlier one can come again.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn at_position(&self, party: &PartyId, position: Position) -> Result<Option<Arc<Record>>, Error> {
+        let here = |record: &&Arc<Record>| record.party == *party && record.position == position;
+        let mut end = {
             let index = self.index.read();
-            let mut tail = index.tail.iter().rev().map(|tail| &tail.kept.record);
-            if let Some(record) = tail.find(|record| here(record)) {
-                return Some(Arc::clone(record));
+            if let Some(record) = index.tail.iter().rev().map(Archived::record_arc).find(here) {
+                return Ok(Some(Arc::clone(record)));
             }
-            let covers = |zone: &&Zone| {
-                zone.positions.get(party).is_some_and(|(epoch, from, to)| {
-                    *epoch == position.epoch && (*from..=*to).contains(&position.sequence)
-                })
-            };
-            index.zones.iter().rev().filter(covers).cloned().collect()
+            index.zones.len() // what is sealed from here on was in the tail just now
         };
-        zones.iter().find_map(|zone| self.block(zone).ok()?.into_iter().find(|record| here(record)))
+        loop {
+            let covering = self.index.read().covering(end, party, position);
+            let Some((at, zone)) = covering else { return Ok(None) };
+            if let Some(record) = self.block(&zone)?.iter().rev().find(here) {
+                return Ok(Some(Arc::clone(record)));
+            }
+            end = at;
+        }
     }
 
     /// The last feed sequence of a party.
@@ -281,8 +226,8 @@ impl Reader {
         self.index.read().heads.head(party).0
     }
 
-    /// The feed of a party behind a sequence, in order: at most `limit` messages, and not many more bytes than
-    /// `most_bytes`.
+    /// The feed of a party behind a sequence, in order and without a gap: at most `limit` messages, and not many more
+    /// bytes than `most_bytes`.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -293,96 +238,57 @@ impl Reader {
         limit: usize,
         most_bytes: usize,
     ) -> Result<Vec<FeedItem>, Error> {
-        let (zones, tail) = {
-            let index = self.index.read();
-            let from = index
-                .zones
-                .iter()
-                .rposition(|zone| {
-                    zone.shares
-                        .get(party)
-                        .is_some_and(|share| share.first + u64::from(share.count) <= after + 1)
-                })
-                .map_or(0, |at| at + 1);
-            let zones: Vec<Zone> = index.zones[from..]
-                .iter()
-                .filter(|zone| zone.shares.contains_key(party))
-                .take(limit)
-                .cloned()
-                .collect();
-            let tail: Vec<FeedItem> = index.tail.iter().filter_map(|tail| item(tail, party)).collect();
-            (zones, tail)
-        };
-        let mut found = Vec::new();
+        let (zones, fresh) = self.index.read().road(party, after, limit);
+        let mut found: Vec<FeedItem> = Vec::new();
         let mut bytes = 0;
+        // False when enough was found.
+        let mut take = |item: FeedItem| {
+            if item.feed_seq != after + 1 + found.len() as u64 {
+                return Err(Error::Corrupt("a feed with a gap"));
+            }
+            if found.len() < limit && bytes < most_bytes {
+                bytes += item.record.payload.len();
+                found.push(item);
+                return Ok(true);
+            }
+            Ok(false)
+        };
         for zone in &zones {
             let records = self.block(zone)?;
             for item in walk(zone, &records, party).filter(|item| item.feed_seq > after) {
-                bytes += item.record.payload.len();
-                found.push(item);
-                if found.len() >= limit || bytes >= most_bytes {
+                if !take(item)? {
                     return Ok(found);
                 }
             }
         }
-        for item in tail.into_iter().filter(|item| item.feed_seq > after) {
-            if found.len() >= limit || bytes >= most_bytes {
+        for item in fresh {
+            if !take(item)? {
                 break;
             }
-            // A block sealed between the look at zones and tail would leave a gap; the caller asks again.
-            if found.last().is_some_and(|last: &FeedItem| last.feed_seq + 1 != item.feed_seq) {
-                break;
-            }
-            bytes += item.record.payload.len();
-            found.push(item);
         }
         Ok(found)
     }
 
-    /// What a record owes to whom: feed sequence and running digest of each recipient.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn deliveries(&self, seq: u64) -> Result<Vec<super::Delivery>, Error> {
-        let zone = {
-            let index = self.index.read();
-            if let Some(tail) = index.tail.iter().find(|tail| tail.kept.record.seq == seq) {
-                return Ok(tail.kept.deliveries.to_vec());
-            }
-            match index.zones.iter().find(|zone| (zone.first..=zone.last).contains(&seq)) {
-                Some(zone) => zone.clone(),
-                None => return Ok(Vec::new()),
-            }
-        };
-        let records = self.block(&zone)?;
-        let here = zone.shares.keys().filter_map(|party| {
-            let item = walk(&zone, &records, party).find(|item| item.record.seq == seq)?;
-            Some(super::Delivery { party: party.clone(), feed_seq: item.feed_seq, feed_digest: item.feed_digest })
-        });
-        Ok(here.collect())
-    }
-
-    /// All accepted records of these types, in archive order; blocks without any are skipped.
+    /// All records of these types, in archive order; blocks without any are skipped.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub fn scan_kinds(&self, kinds: &[&str]) -> Result<Vec<Arc<Record>>, Error> {
-        let wanted = |record: &Record| {
+        let wanted = |record: &&Arc<Record>| {
             record.summary.as_ref().is_some_and(|summary| kinds.contains(&summary.kind.as_str()))
         };
         let (zones, tail) = {
             let index = self.index.read();
-            let with = |zone: &&Zone| kinds.iter().any(|kind| zone.kinds.contains(*kind));
-            let zones: Vec<Zone> = index.zones.iter().filter(with).cloned().collect();
-            let tail: Vec<Arc<Record>> =
-                index.tail.iter().map(|tail| Arc::clone(&tail.kept.record)).collect();
-            (zones, tail)
+            let with = |zone: &&Arc<Zone>| kinds.iter().any(|kind| zone.kinds.contains(*kind));
+            let zones: Vec<Arc<Zone>> = index.zones.iter().filter(with).cloned().collect();
+            let tail = index.tail.iter().map(Archived::record_arc).filter(wanted).cloned();
+            (zones, tail.collect::<Vec<_>>())
         };
         let mut found = Vec::new();
         for zone in &zones {
-            found.extend(self.block(zone)?.into_iter().filter(|record| wanted(record)));
+            found.extend(self.read(zone)?.iter().filter(wanted).cloned());
         }
-        found.extend(tail.into_iter().filter(|record| wanted(record)));
+        found.extend(tail);
         Ok(found)
     }
 
@@ -391,15 +297,6 @@ impl Reader {
     pub fn sled_bytes(&self) -> u64 {
         self.store.size()
     }
-}
-
-fn item(tail: &Tail, party: &PartyId) -> Option<FeedItem> {
-    let delivery = tail.kept.deliveries.iter().find(|delivery| delivery.party == *party)?;
-    Some(FeedItem {
-        feed_seq: delivery.feed_seq,
-        feed_digest: delivery.feed_digest,
-        record: Arc::clone(&tail.kept.record),
-    })
 }
 
 /// A party's deliveries in a block, with the running digest.
@@ -415,7 +312,7 @@ fn walk<'a>(
         .filter(move |record| {
             share.is_some()
                 && record.is_delivered()
-                && record.recipients.iter().any(|entry| entry.party == *party)
+                && record.recipients.binary_search_by(|entry| entry.party.cmp(party)).is_ok()
         })
         .map(move |record| {
             head = (head.0 + 1, head.1.feed(record.digest));

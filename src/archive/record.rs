@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::words::{Plane, Why};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId, TypeId};
 use crate::message::outcome::{Code, Fault, Outcome};
@@ -15,9 +16,10 @@ use crate::message::raw::Position;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The party.
+    #[serde(deserialize_with = "shared_party")]
     pub party: PartyId,
-    /// A stable word.
-    pub why: String,
+    /// Why.
+    pub why: Why,
 }
 
 /// The envelope in so far as queries and later rules need it.
@@ -33,8 +35,8 @@ pub struct Summary {
     pub major: u32,
     /// `originator`.
     pub originator: PartyId,
-    /// Plane token.
-    pub plane: String,
+    /// Its plane.
+    pub plane: Plane,
     /// `subject`.
     pub country: Option<String>,
     /// `time`, Unix milliseconds.
@@ -126,9 +128,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// A draft with its place in the archive.
+    /// A draft with its place in the archive. Recipients are sorted, each stands once: two entries of a party would be
+    /// two deliveries at the commit and one when its feed is read back.
     #[must_use]
-    pub(super) fn from_draft(draft: Draft, seq: u64, archived_ms: i64) -> Self {
+    pub(super) fn from_draft(mut draft: Draft, seq: u64, archived_ms: i64) -> Self {
+        draft.recipients.sort_by(|left, right| left.party.cmp(&right.party));
+        draft.recipients.dedup_by(|left, right| left.party == right.party);
         Self {
             seq,
             archived_ms,
@@ -167,6 +172,37 @@ impl Record {
             _ => None,
         }
     }
+}
+
+/// Reads a party of a ledger. Every ledger names the same few dozen parties: they share their names, or a block would be
+/// sixteen thousand small allocations.
+fn shared_party<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PartyId, D::Error> {
+    use serde::de::Error;
+    /// Far more than there can be authorities; beyond it names are simply not shared.
+    const MOST: usize = 1_024;
+    thread_local! {
+        static NAMES: std::cell::RefCell<std::collections::HashSet<PartyId>> = std::cell::RefCell::default();
+    }
+    struct Name;
+    impl serde::de::Visitor<'_> for Name {
+        type Value = PartyId;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a party id")
+        }
+        fn visit_str<E: Error>(self, text: &str) -> Result<PartyId, E> {
+            NAMES.with_borrow_mut(|names| {
+                if let Some(known) = names.get(text) {
+                    return Ok(known.clone());
+                }
+                let party = PartyId::parse(text).map_err(E::custom)?;
+                if names.len() < MOST {
+                    names.insert(party.clone());
+                }
+                Ok(party)
+            })
+        }
+    }
+    deserializer.deserialize_str(Name)
 }
 
 mod bytes_of {

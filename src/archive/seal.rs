@@ -3,13 +3,13 @@
 //! The writer waits for it only if several blocks queue up. If it fails, nothing receipted is lost, for the journal has
 //! everything; the writer is told at the next block and the house stops.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::feeds::Feeds;
+use super::filling::Pending;
+use super::frame::Zstd;
 use super::reader::Reader;
-use super::record::Record;
 use super::store::{self, Sealed, Store};
 use super::zone::{Zone, pack_ids};
 use super::{Error, Fault};
@@ -18,59 +18,77 @@ use crate::message::digest::Digest;
 /// Blocks that may wait.
 const WAITING: usize = 8;
 
+/// A full block on its way.
+#[derive(Debug)]
+pub(super) struct Full {
+    /// Its records.
+    pub(super) records: Vec<Pending>,
+    /// Hash of the frame that holds the last of them.
+    pub(super) tip: Digest,
+}
+
+type Thread = JoinHandle<Result<(), Error>>;
+
 /// The writer's side.
 #[derive(Debug)]
 pub(super) struct Sealer {
-    queue: SyncSender<Vec<Arc<Record>>>,
-    thread: JoinHandle<Result<(), Error>>,
+    /// `None` after it was closed or has failed.
+    running: Option<(SyncSender<Full>, Thread)>,
 }
 
 impl Sealer {
     /// Starts the thread. `feeds` are the heads before the first unsealed record.
     pub(super) fn start(store: Store, reader: Reader, feeds: Feeds) -> Result<Self, Error> {
+        let mut zstd = Zstd::new()?;
         let (queue, inbox) = sync_channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("seal".to_owned())
-            .spawn(move || run(&inbox, &store, &reader, feeds))
+            .spawn(move || run(&inbox, &store, &reader, feeds, &mut zstd))
             .map_err(|error| Fault::new("starting the sealing thread", error))?;
-        Ok(Self { queue, thread })
+        Ok(Self { running: Some((queue, thread)) })
     }
 
     /// Hands a full block over.
-    pub(super) fn seal(&self, block: Vec<Arc<Record>>) -> Result<(), Error> {
-        self.queue.send(block).map_err(|_| Error::Store("the sealing thread has ended".to_owned()))
+    ///
+    /// # Errors
+    /// What the thread failed with.
+    pub(super) fn seal(&mut self, full: Full) -> Result<(), Error> {
+        let sent = self.running.as_ref().is_some_and(|(queue, _)| queue.send(full).is_ok());
+        if sent {
+            return Ok(());
+        }
+        self.close().and(Err(Error::Store("the sealing thread has ended".to_owned())))
     }
 
     /// Waits until everything handed over is sealed.
-    pub(super) fn close(self) -> Result<(), Error> {
-        drop(self.queue);
-        self.thread.join().unwrap_or_else(|_| Err(Error::Store("the sealing thread panicked".to_owned())))
+    ///
+    /// # Errors
+    /// What the thread failed with.
+    pub(super) fn close(&mut self) -> Result<(), Error> {
+        let Some((queue, thread)) = self.running.take() else { return Ok(()) };
+        drop(queue);
+        thread.join().unwrap_or_else(|_| Err(Error::Store("the sealing thread panicked".to_owned())))
     }
 }
 
 fn run(
-    inbox: &Receiver<Vec<Arc<Record>>>,
+    inbox: &Receiver<Full>,
     store: &Store,
     reader: &Reader,
     mut feeds: Feeds,
+    zstd: &mut Zstd,
 ) -> Result<(), Error> {
-    while let Ok(block) = inbox.recv() {
-        let genesis = reader.genesis();
-        let zone = seal(&block, store, genesis, &mut feeds)?;
-        reader.sealed(zone);
+    while let Ok(full) = inbox.recv() {
+        reader.sealed(seal(&full, store, &mut feeds, zstd)?);
     }
     store.flush();
     Ok(())
 }
 
 /// Seals one block into the store.
-pub(super) fn seal(
-    block: &[Arc<Record>],
-    store: &Store,
-    genesis: Digest,
-    feeds: &mut Feeds,
-) -> Result<Zone, Error> {
-    let zone = Zone::of(block, feeds);
-    store.put(Sealed { zone: zone.clone(), ids: pack_ids(block), block: store::pack(block)? }, genesis)?;
+pub(super) fn seal(full: &Full, store: &Store, feeds: &mut Feeds, zstd: &mut Zstd) -> Result<Zone, Error> {
+    let zone = Zone::of(&full.records, feeds);
+    let block = store::pack(full.records.iter().map(|pending| pending.pack.record(pending.at)), zstd)?;
+    store.put(&Sealed { zone: &zone, ids: pack_ids(&full.records), block, tip: full.tip })?;
     Ok(zone)
 }

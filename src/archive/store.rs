@@ -5,7 +5,8 @@
 //! left-over snapshots are removed, a store that does not open or does not agree with the journal is moved aside and
 //! built anew, and every block read is checked and taken from the journal if it is bad.
 //!
-//! Keys: `b` + first sequence (big endian) -> block, `z` + same -> zone, `i` + same -> fingerprints, `m` -> meta.
+//! Keys: `b` + first sequence (big endian) -> block, `z` + same -> zone, `i` + same -> fingerprints, `m` -> meta. Every
+//! value but meta has its CRC-32 before it.
 
 use std::path::{Path, PathBuf};
 
@@ -26,8 +27,8 @@ pub struct Meta {
     version: u16,
     /// Last sealed archive sequence.
     pub sealed: u64,
-    /// Hash of the journal's first frame: which journal this belongs to.
-    pub genesis: Digest,
+    /// Hash of the journal's frame that holds it: which journal this belongs to, up to there.
+    pub tip: Digest,
 }
 
 /// An opened store.
@@ -38,13 +39,32 @@ pub struct Store {
 
 /// One sealed block on its way into the store.
 #[derive(Debug)]
-pub struct Sealed {
+pub struct Sealed<'a> {
     /// Its zone.
-    pub zone: Zone,
+    pub zone: &'a Zone,
     /// Fingerprints as [`super::zone::pack_ids`] writes them.
     pub ids: Vec<u8>,
     /// The block's bytes.
     pub block: Vec<u8>,
+    /// See [`Meta::tip`].
+    pub tip: Digest,
+}
+
+/// Why the store that stands there cannot be used.
+#[derive(Debug)]
+pub enum Unfit {
+    /// It is damaged or does not agree with the journal: it can be built anew.
+    Rebuild(String),
+    /// It knows of records that the journal lacks: these were receipted, and building anew would forget that.
+    Ahead(u64),
+    /// The disk refuses. That says nothing against the store, so it stays where it is.
+    Disk(std::io::Error),
+}
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Self {
+        Self::Rebuild(why)
+    }
 }
 
 fn key(kind: u8, first: u64) -> [u8; 9] {
@@ -57,8 +77,9 @@ impl Store {
     /// Opens the store, which must have been looked after by [`heal`] before.
     ///
     /// # Errors
-    /// What sled said, also if it panicked.
-    pub fn open(path: &Path) -> Result<Self, String> {
+    /// What sled said, also if it panicked; the message of a panic goes to standard error, as every panic's does.
+    pub fn open(path: &Path) -> Result<Self, Unfit> {
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(64 << 20)
@@ -67,8 +88,16 @@ impl Store {
         // A damaged log makes sled panic rather than fail.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => Ok(Self { db }),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("sled panicked while opening".to_owned()),
+            Ok(Err(sled::Error::Io(error)))
+                if matches!(
+                    error.kind(),
+                    StorageFull | QuotaExceeded | PermissionDenied | ReadOnlyFilesystem
+                ) =>
+            {
+                Err(Unfit::Disk(error))
+            }
+            Ok(Err(error)) => Err(Unfit::Rebuild(error.to_string())),
+            Err(_) => Err(Unfit::Rebuild("sled panicked while opening".to_owned())),
         }
     }
 
@@ -92,7 +121,8 @@ impl Store {
         let mut zones: Vec<Zone> = Vec::new();
         for item in self.db.scan_prefix(b"z") {
             let (_, value) = item.map_err(|error| error.to_string())?;
-            let zone: Zone = postcard::from_bytes(&value).map_err(|_| "unreadable zone")?;
+            let zone = unseal(&value).and_then(|bytes| postcard::from_bytes::<Zone>(bytes).ok());
+            let zone = zone.ok_or("unreadable zone")?;
             if zone.first != zones.last().map_or(1, |zone| zone.last + 1) {
                 return Err(format!("a block is missing before sequence {}", zone.first));
             }
@@ -104,31 +134,29 @@ impl Store {
         Ok(Some((meta, zones)))
     }
 
-    /// The fingerprints of a block.
+    /// The fingerprints of a block, as [`super::zone::unpack_ids`] reads them.
     ///
     /// # Errors
-    /// They are missing or sled failed.
-    pub fn ids(&self, first: u64) -> Result<sled::IVec, String> {
-        self.db
-            .get(key(b'i', first))
-            .map_err(|error| error.to_string())?
-            .ok_or_else(|| format!("no fingerprints for the block at {first}"))
+    /// They are missing or bad, or sled failed.
+    pub fn ids(&self, first: u64) -> Result<Vec<u8>, String> {
+        let value = self.db.get(key(b'i', first)).map_err(|error| error.to_string())?;
+        let bytes = value.as_deref().and_then(unseal);
+        bytes.map(<[u8]>::to_vec).ok_or_else(|| format!("no fingerprints for the block at {first}"))
     }
 
     /// Puts one block with all that belongs to it, at once or not at all.
     ///
     /// # Errors
     /// What sled said.
-    pub fn put(&self, sealed: Sealed, genesis: Digest) -> Result<(), Error> {
-        let meta = Meta { version: VERSION, sealed: sealed.zone.last, genesis };
-        let bytes = |value: Result<Vec<u8>, postcard::Error>| {
-            value.map_err(|_| Error::Corrupt("a zone that cannot be written"))
-        };
+    pub fn put(&self, sealed: &Sealed<'_>) -> Result<(), Error> {
+        let meta = Meta { version: VERSION, sealed: sealed.zone.last, tip: sealed.tip };
+        let corrupt = |_| Error::Corrupt("a zone that cannot be written");
+        let zone = postcard::to_stdvec(sealed.zone).map_err(corrupt)?;
         let mut batch = sled::Batch::default();
-        batch.insert(&key(b'b', sealed.zone.first), sealed.block);
-        batch.insert(&key(b'z', sealed.zone.first), bytes(postcard::to_stdvec(&sealed.zone))?);
-        batch.insert(&key(b'i', sealed.zone.first), sealed.ids);
-        batch.insert(b"m", bytes(postcard::to_stdvec(&meta))?);
+        batch.insert(&key(b'b', sealed.zone.first), seal(&sealed.block));
+        batch.insert(&key(b'z', sealed.zone.first), seal(&zone));
+        batch.insert(&key(b'i', sealed.zone.first), seal(&sealed.ids));
+        batch.insert(b"m", postcard::to_stdvec(&meta).map_err(corrupt)?);
         self.db.apply_batch(batch).map_err(|error| Error::Store(error.to_string()))
     }
 
@@ -137,7 +165,7 @@ impl Store {
     pub fn block(&self, first: u64) -> Option<Vec<Record>> {
         let read = std::panic::AssertUnwindSafe(|| self.db.get(key(b'b', first)).ok().flatten());
         let value = std::panic::catch_unwind(read).ok().flatten()?;
-        unpack(&value)
+        unpack(unseal(&value)?)
     }
 
     /// Gives what is buffered to the operating system.
@@ -153,29 +181,36 @@ impl Store {
     }
 }
 
-/// The bytes of a block: checksum, unpacked length, zstd.
+/// A value with its checksum before it: sled's own does not cover what it kept of an older state.
+fn seal(value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + value.len());
+    bytes.extend_from_slice(&crc32fast::hash(value).to_le_bytes());
+    bytes.extend_from_slice(value);
+    bytes
+}
+
+fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+    let (crc, value) = bytes.split_first_chunk::<4>()?;
+    (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
+}
+
+/// The bytes of a block: unpacked length, then zstd of the records as they stand in a frame.
 ///
 /// # Errors
 /// From packing.
-pub fn pack(records: &[std::sync::Arc<Record>]) -> Result<Vec<u8>, Error> {
-    let raw = frame::pack(records)?;
-    let packed = frame::compress(&raw)?;
-    let mut bytes = Vec::with_capacity(packed.len() + 8);
-    bytes.extend_from_slice(&crc32fast::hash(&packed).to_le_bytes());
+pub(super) fn pack<'a>(
+    records: impl Iterator<Item = &'a [u8]>,
+    zstd: &mut frame::Zstd,
+) -> Result<Vec<u8>, Error> {
+    let raw: Vec<u8> = records.collect::<Vec<_>>().concat();
     let len = u32::try_from(raw.len()).map_err(|_| Error::Corrupt("a block beyond 4 GiB"))?;
-    bytes.extend_from_slice(&len.to_le_bytes());
-    bytes.extend_from_slice(&packed);
-    Ok(bytes)
+    Ok([len.to_le_bytes().as_slice(), &zstd.compress(&raw)?].concat())
 }
 
 fn unpack(bytes: &[u8]) -> Option<Vec<Record>> {
-    let (crc, rest) = bytes.split_first_chunk::<4>()?;
-    let (len, packed) = rest.split_first_chunk::<4>()?;
-    if crc32fast::hash(packed) != u32::from_le_bytes(*crc) {
-        return None;
-    }
+    let (len, packed) = bytes.split_first_chunk::<4>()?;
     let raw = frame::decompress(packed, u32::from_le_bytes(*len) as usize).ok()?;
-    frame::unpack(&raw).ok()
+    frame::Pack::parse(raw).and_then(|pack| pack.records()).ok()
 }
 
 /// Removes snapshots that were cut short; each of them would keep sled from opening.

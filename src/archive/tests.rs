@@ -1,5 +1,7 @@
 //! What a crash, a cut and a flipped bit may do to the memory: everything but lose a committed record in silence.
 
+mod model;
+
 use std::path::Path;
 
 use super::*;
@@ -34,14 +36,14 @@ fn draft(n: u64) -> Draft {
             kind: TypeId::parse("flow.observation").expect("well formed"),
             major: 1,
             originator: party("de-bpol"),
-            plane: "net".into(),
+            plane: Plane::Net,
             country: Some("TN".into()),
             time_ms: 0,
             audience: vec!["@ms".into()],
         }),
         code: None,
         detail: Vec::new(),
-        recipients: recipients.map(|id| Entry { party: party(id), why: "named".into() }).collect(),
+        recipients: recipients.map(|id| Entry { party: party(id), why: Why::Named }).collect(),
         withheld: Vec::new(),
         target: None,
         late: false,
@@ -58,7 +60,7 @@ fn fill(archive: &mut Archive, from: u64, to: u64, batch: u64) {
 }
 
 fn open(directory: &Path) -> (Archive, Recovery) {
-    Archive::open(directory, &Options::default()).expect("opens")
+    Archive::open(directory).expect("opens")
 }
 
 /// Everything that was committed is there, and the feeds recompute from nothing.
@@ -66,10 +68,12 @@ fn audit(archive: &Archive, records: u64) {
     let reader = archive.reader();
     assert_eq!(reader.head_seq(), records);
     for n in 1..=records {
-        let found = reader.find("/authority/de-bpol", &id(n)).unwrap_or_else(|| panic!("record {n} is lost"));
+        let found = reader.find("/authority/de-bpol", &id(n)).expect("reads");
+        let found = found.unwrap_or_else(|| panic!("record {n} is lost"));
         assert_eq!((found.seq, &found.payload), (n, &draft(n).payload));
         let position = Position { epoch: 1, sequence: n };
-        assert_eq!(reader.at_position(&party("de-bpol"), position).map(|record| record.seq), Some(n));
+        let there = reader.at_position(&party("de-bpol"), position).expect("reads");
+        assert_eq!(there.map(|record| record.seq), Some(n));
     }
     for name in ["fr-dnpaf", "it-moi", "eu-frontex"] {
         let (mut after, mut digest) = (0, Digest::default());
@@ -92,8 +96,8 @@ fn audit(archive: &Archive, records: u64) {
 
 /// As a kill would: no close, no flush, nothing dropped in order.
 fn kill(archive: Archive) {
-    let Archive { journal, reader, feeds, sealer, unsealed, _lock } = archive;
-    drop((journal, feeds, unsealed));
+    let Archive { journal, reader, feeds, mut sealer, filling, _lock } = archive;
+    drop((journal, feeds, filling));
     sealer.close().expect("the thread ends");
     drop(reader);
 }
@@ -170,6 +174,8 @@ fn a_torn_tail_is_cut_at_every_byte_and_nothing_before_it_is_lost() {
     let whole = std::fs::read(&segment).expect("reads");
     let found = journal::walk(&directory.path().join("journal")).expect("walks");
     let last = usize::try_from(found.places.last().expect("frames").offset).expect("64 bit");
+    let frame = frame::Header::read(&whole[last..]).expect("a header");
+    assert_eq!((frame.count, frame.last()), (5, 20));
     for cut in last + 1..whole.len() {
         let torn = tempfile::tempdir().expect("temp dir");
         std::fs::create_dir_all(torn.path().join("journal")).expect("creates");
@@ -182,9 +188,15 @@ fn a_torn_tail_is_cut_at_every_byte_and_nothing_before_it_is_lost() {
         assert_eq!(std::fs::metadata(&copy).expect("stat").len(), last as u64);
     }
     std::fs::write(&segment, &whole[..whole.len() - 1]).expect("writes");
-    std::fs::remove_dir_all(directory.path().join("sled")).expect("removes");
+    match Archive::open(directory.path()) {
+        Err(Error::Damaged { first: 16, offset, .. }) => assert_eq!(offset, last as u64),
+        other => panic!("after a close this is damage, not a torn tail: {other:?}"),
+    }
+    std::fs::remove_file(directory.path().join("journal/HEAD")).expect("removes");
     let (mut archive, recovery) = open(directory.path());
     assert!(recovery.cut_bytes > 0);
+    let aside = directory.path().join("journal/cut-00000000000000000016.torn");
+    assert_eq!(std::fs::read(aside).expect("reads"), whole[last..whole.len() - 1]);
     audit(&archive, 15);
     fill(&mut archive, 16, 30, 4);
     audit(&archive, 30);
@@ -202,7 +214,7 @@ fn damage_in_the_middle_of_the_journal_is_named_and_never_cut() {
     let second = usize::try_from(found.places[1].offset).expect("64 bit");
     bytes[second + frame::HEADER + 9] ^= 4;
     std::fs::write(&segment, &bytes).expect("writes");
-    match Archive::open(directory.path(), &Options::default()) {
+    match Archive::open(directory.path()) {
         Err(Error::Damaged { first, offset, .. }) => assert_eq!((first, offset), (11, second as u64)),
         other => panic!("{other:?}"),
     }
@@ -213,7 +225,149 @@ fn damage_in_the_middle_of_the_journal_is_named_and_never_cut() {
 fn a_second_opener_is_refused_in_one_clear_line() {
     let directory = tempfile::tempdir().expect("temp dir");
     let (_archive, _) = open(directory.path());
-    let second = Archive::open(directory.path(), &Options::default());
+    let second = Archive::open(directory.path());
     let words = second.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(words.contains("in use by another liaison"), "{words}");
+}
+
+#[test]
+fn after_a_write_or_a_sync_that_failed_nothing_is_written_any_more() {
+    // A full device refuses the write; the null device takes it and cannot be synced.
+    for (device, synced) in [("/dev/full", false), ("/dev/null", true)] {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let (mut archive, _) = open(directory.path());
+        fill(&mut archive, 1, 20, 10);
+        archive.journal.write_to(Path::new(device));
+        let failed = archive.commit(vec![draft(21)]);
+        assert!(matches!(failed, Err(Error::Io(_))), "{device}, synced {synced}: {failed:?}");
+        archive.journal.write_to(&archive.journal.segments()[0].clone());
+        assert!(matches!(archive.commit(vec![draft(21)]), Err(Error::Poisoned)));
+        assert_eq!(archive.reader().head_seq(), 20, "readers never saw it");
+        kill(archive);
+        let (mut archive, _) = open(directory.path());
+        audit(&archive, 20);
+        fill(&mut archive, 21, 30, 10);
+        audit(&archive, 30);
+    }
+}
+
+#[test]
+fn a_segment_that_is_new_may_be_empty_or_torn_but_not_out_of_place() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(directory.path());
+    fill(&mut archive, 1, 20, 10);
+    kill(archive);
+    let journal = directory.path().join("journal");
+    let second = journal.join("seg-00000000000000000021.liaj");
+    for bytes in [&b""[..], b"LIAF and not much more"] {
+        std::fs::write(&second, bytes).expect("writes");
+        let (archive, recovery) = open(directory.path());
+        assert_eq!(recovery.cut_bytes, bytes.len() as u64);
+        assert_eq!(std::fs::metadata(&second).expect("stat").len(), 0);
+        audit(&archive, 20);
+        kill(archive);
+    }
+    let (mut archive, _) = open(directory.path());
+    fill(&mut archive, 21, 25, 5);
+    kill(archive);
+    let first = journal.join("seg-00000000000000000001.liaj");
+    std::fs::rename(&first, journal.join("elsewhere")).expect("renames");
+    let one_good_frame = std::fs::read(&second).expect("reads");
+    match Archive::open(directory.path()) {
+        Err(Error::Damaged { first: 1, offset: 0, .. }) => {}
+        other => panic!("a whole frame without those before it is no torn tail: {other:?}"),
+    }
+    assert_eq!(std::fs::read(&second).expect("reads"), one_good_frame);
+}
+
+#[test]
+fn a_journal_that_lost_what_sled_still_has_is_not_gone_on_with() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(directory.path());
+    fill(&mut archive, 1, 600, 100);
+    archive.close().expect("closes");
+    std::fs::remove_dir_all(directory.path().join("journal")).expect("removes");
+    match Archive::open(directory.path()) {
+        Err(Error::Behind { journal: 0, sled: 512, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(directory.path().join("sled/db").exists(), "what is left is not touched");
+}
+
+#[test]
+fn a_start_that_ended_inside_sled_is_not_tried_the_same_way_again() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(directory.path());
+    fill(&mut archive, 1, 300, 100);
+    archive.close().expect("closes");
+    std::fs::write(directory.path().join("sled.opening"), []).expect("writes");
+    let (archive, recovery) = open(directory.path());
+    assert!(recovery.rebuilt && recovery.why[0].contains("last start ended"), "{recovery:?}");
+    audit(&archive, 300);
+    assert!(directory.path().join("sled.damaged").exists());
+    archive.close().expect("closes");
+    let (_archive, recovery) = open(directory.path());
+    assert!(!recovery.rebuilt, "{recovery:?}");
+}
+
+#[test]
+fn a_block_that_sled_has_wrong_is_read_from_the_journal() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(directory.path());
+    fill(&mut archive, 1, 800, 64);
+    archive.close().expect("closes");
+    let config = sled::Config::new().segment_size(2 << 20).path(directory.path().join("sled"));
+    let db = config.open().expect("opens");
+    let keys: Vec<sled::IVec> = db.scan_prefix(b"b").keys().map(|key| key.expect("reads")).collect();
+    let other = db.get(&keys[0]).expect("reads").expect("is there");
+    db.insert(&keys[1], other).expect("writes"); // whole in itself, but another block
+    db.insert(&keys[2], b"nothing of a block").expect("writes");
+    db.remove(&keys[0]).expect("writes");
+    db.flush().expect("flushes");
+    drop(db);
+    let (archive, recovery) = open(directory.path());
+    assert!(!recovery.rebuilt, "{recovery:?}");
+    audit(&archive, 800);
+}
+
+#[test]
+fn a_quarantined_repeat_does_not_hide_the_accepted_message() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(directory.path());
+    let repeat = Draft {
+        outcome: Outcome::Quarantined,
+        position: Position { epoch: 1, sequence: 2 },
+        target: Some(RefusedTarget {
+            source: "/authority/de-bpol".into(),
+            id: Some(id(1)),
+            post: "system".into(),
+        }),
+        summary: None,
+        recipients: Vec::new(),
+        ..draft(1)
+    };
+    archive.commit(vec![draft(1)]).expect("commits");
+    archive.commit(vec![repeat]).expect("commits");
+    let found = archive.reader().find("/authority/de-bpol", &id(1)).expect("reads").expect("is known");
+    assert_eq!((found.seq, found.outcome), (1, Outcome::Accepted));
+}
+
+#[test]
+fn blocks_of_large_messages_are_sealed_before_they_are_many() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(directory.path());
+    let large = |n| {
+        let payload = vec![b'0' + u8::try_from(n % 10).expect("small"); 250 << 10];
+        Draft { digest: Digest::of(&payload), payload, ..draft(n) }
+    };
+    for n in 1..=40 {
+        archive.commit(vec![large(n)]).expect("commits");
+    }
+    archive.close().expect("closes");
+    let (archive, recovery) = open(directory.path());
+    assert!(!recovery.rebuilt, "{recovery:?}");
+    for n in 1..=40 {
+        let record = archive.reader().get(n).expect("reads").expect("is there");
+        assert_eq!(record.payload, large(n).payload);
+    }
 }

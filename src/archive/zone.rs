@@ -1,12 +1,12 @@
 //! A zone: what is known of a block without reading it, so that queries skip blocks instead of reading records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::feeds::Feeds;
+use super::filling::Pending;
 use super::record::Record;
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
@@ -48,12 +48,13 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of a block; `feeds` moves on over its records.
+    /// The zone of a block; `feeds` moves on over its records. What each delivery is was computed at the commit and is
+    /// not hashed again.
     #[must_use]
-    pub fn of(records: &[Arc<Record>], feeds: &mut Feeds) -> Self {
+    pub(super) fn of(block: &[Pending], feeds: &mut Feeds) -> Self {
         let mut zone = Self {
-            first: records.first().map_or(0, |record| record.seq),
-            last: records.last().map_or(0, |record| record.seq),
+            first: block.first().map_or(0, |pending| pending.kept.record.seq),
+            last: block.last().map_or(0, |pending| pending.kept.record.seq),
             from_ms: i64::MAX,
             to_ms: i64::MIN,
             kinds: BTreeSet::new(),
@@ -63,13 +64,18 @@ impl Zone {
             positions: BTreeMap::new(),
             outcomes: BTreeMap::new(),
         };
-        for record in records {
-            zone.take(record);
-            for entry in record.recipients.iter().filter(|_| record.is_delivered()) {
-                let (last, before) = feeds.head(&entry.party);
-                let share = zone.shares.entry(entry.party.clone());
-                share.or_insert(Share { first: last + 1, count: 0, before }).count += 1;
-                feeds.push(&entry.party, record.digest);
+        for pending in block {
+            zone.take(&pending.kept.record);
+            for delivery in pending.kept.deliveries() {
+                match zone.shares.get_mut(&delivery.party) {
+                    Some(share) => share.count += 1,
+                    None => {
+                        let (last, before) = feeds.head(&delivery.party);
+                        let share = Share { first: last + 1, count: 1, before };
+                        zone.shares.insert(delivery.party.clone(), share);
+                    }
+                }
+                feeds.set(&delivery.party, (delivery.feed_seq, delivery.feed_digest));
             }
         }
         zone
@@ -92,11 +98,13 @@ impl Zone {
             }
         }
         let (epoch, sequence) = (record.position.epoch, record.position.sequence);
-        let range = self.positions.entry(record.party.clone()).or_insert((epoch, sequence, sequence));
-        if range.0 == epoch {
-            *range = (epoch, range.1.min(sequence), range.2.max(sequence));
-        } else {
-            *range = (epoch, sequence, sequence); // the stream was made anew; only its new life can come again
+        match self.positions.get_mut(&record.party) {
+            Some(range) if range.0 == epoch => {
+                *range = (epoch, range.1.min(sequence), range.2.max(sequence));
+            }
+            // The stream was made anew: nothing of its old life can come again, so that is not looked up any more.
+            Some(range) => *range = (epoch, sequence, sequence),
+            None => drop(self.positions.insert(record.party.clone(), (epoch, sequence, sequence))),
         }
         let code = record.code.map_or("", crate::message::outcome::Code::as_str);
         *self
@@ -116,17 +124,19 @@ pub fn fingerprint(source: &str, id: &MessageId) -> u64 {
     u64::from_le_bytes(first)
 }
 
+/// [`fingerprint`] of a record's identity, if it has one.
+#[must_use]
+pub fn print_of(record: &Record) -> Option<u64> {
+    record.identity().map(|(source, id)| fingerprint(source, id))
+}
+
 /// The fingerprints of a block as stored: 8 bytes and the offset from the block's first sequence, little endian.
 #[must_use]
-pub fn pack_ids(records: &[Arc<Record>]) -> Vec<u8> {
-    let first = records.first().map_or(0, |record| record.seq);
-    let mut bytes = Vec::with_capacity(records.len() * 10);
-    for record in records {
-        if let Some((source, id)) = record.identity() {
-            bytes.extend_from_slice(&fingerprint(source, id).to_le_bytes());
-            let offset = u16::try_from(record.seq - first).unwrap_or(u16::MAX);
-            bytes.extend_from_slice(&offset.to_le_bytes());
-        }
+pub(super) fn pack_ids(block: &[Pending]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(block.len() * 10);
+    for (offset, print) in (0_u16..).zip(block).filter_map(|(at, pending)| Some((at, pending.print?))) {
+        bytes.extend_from_slice(&print.to_le_bytes());
+        bytes.extend_from_slice(&offset.to_le_bytes());
     }
     bytes
 }

@@ -140,7 +140,12 @@ impl Default for BrokerSection {
 
 impl Default for NatsSection {
     fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".to_owned(), keys: "keys".into(), intake_bytes: 1 << 30, mailbox_bytes: 1 << 30 }
+        Self {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            keys: "keys".into(),
+            intake_bytes: 1 << 30,
+            mailbox_bytes: 1 << 30,
+        }
     }
 }
 
@@ -181,7 +186,8 @@ impl Config {
     /// A text with file, line and column.
     pub fn read(file: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        let mut config: Self =
+            toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
         let base = file.parent().unwrap_or_else(|| Path::new("."));
         for path in [&mut config.nats.keys, &mut config.archive.directory, &mut config.registry.file] {
             *path = base.join(&*path);

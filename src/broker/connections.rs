@@ -1,18 +1,17 @@
 //! The broker's connections to NATS: one a role, each with the key of that role alone.
 
-use std::path::PathBuf;
-
 use super::config::Config;
 use super::{Error, rulebook};
 use crate::message::names::PartyId;
 use crate::wire::connect::{self, Client, Role};
+use crate::wire::intake::Road;
 use crate::wire::{keys, streams};
 
 /// The connections of a running broker.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
-    /// Reads intake streams.
-    pub(super) intake: Client,
+    /// How the readers of intake streams, which have a connection each, get theirs.
+    pub(super) intake: Road,
     /// Writes receipts and mailboxes.
     pub(super) egress: Client,
     /// Services and subscriptions.
@@ -22,17 +21,20 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) async fn open(config: &Config) -> Result<Self, Error> {
         Ok(Self {
-            intake: open(config, Role::Intake).await?,
+            intake: Road { url: config.nats.url.clone(), seed: seed(config, Role::Intake)? },
             egress: open(config, Role::Egress).await?,
             control: open(config, Role::Control).await?,
         })
     }
 }
 
+fn seed(config: &Config, role: Role) -> Result<String, Error> {
+    let file = config.nats.keys.join("broker").join(format!("{}.nk", role.as_str()));
+    Ok(keys::read_seed(&file)?)
+}
+
 async fn open(config: &Config, role: Role) -> Result<Client, Error> {
-    let file: PathBuf = config.nats.keys.join("broker").join(format!("{}.nk", role.as_str()));
-    let seed = keys::read_seed(&file)?;
-    Ok(connect::connect(&config.nats.url, &seed, role).await?)
+    Ok(connect::connect(&config.nats.url, &seed(config, role)?, role).await?)
 }
 
 fn options(config: &Config) -> streams::Options {

@@ -243,9 +243,10 @@ impl Courier {
 
     fn letter(&self, item: &FeedItem, previous: Option<&str>) -> (String, Headers, String) {
         let record = &item.record;
-        let (plane, kind, country) = record.summary.as_ref().map_or(("ctl", "msg.receipt", None), |summary| {
-            (summary.plane.as_str(), summary.kind.as_str(), summary.country.as_deref())
-        });
+        let (plane, kind, country) =
+            record.summary.as_ref().map_or(("ctl", "msg.receipt", None), |summary| {
+                (summary.plane.as_str(), summary.kind.as_str(), summary.country.as_deref())
+            });
         let to = subject::delivery_text(&self.party, plane, kind, country);
         let id = format!("{}-{}", record.seq, self.party);
         let archived = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();

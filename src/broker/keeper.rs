@@ -10,19 +10,21 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
+use super::Shared;
 use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::rate::{Buckets, Rate};
 use super::receipt::Receipt;
-use super::Shared;
 use super::routes::Routes;
-use crate::archive::{Archive, Archived, Draft, Entry, Error, Reader, Record, RefusedTarget, Summary};
+use crate::archive::{
+    Archive, Archived, Draft, Entry, Error, Plane, Reader, Record, RefusedTarget, Summary, Why,
+};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::Position;
 use crate::message::time::{self, Timestamp};
 use crate::rules::judge::{Permitted, Refusal, Target};
-use crate::rules::{Rules, deployments, settle};
+use crate::rules::{Rules, audience, catalogue, deployments, settle};
 
 /// Most messages in one commit.
 pub const MOST_IN_COMMIT: usize = 512;
@@ -102,7 +104,11 @@ impl Keeper {
     ///
     /// # Errors
     /// The archive could not write: no receipt is given from then on, the caller must end the process.
-    pub fn run(mut self, mut inbox: mpsc::Receiver<Vec<Judged>>, outbox: &mpsc::Sender<Done>) -> Result<(), Error> {
+    pub fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Vec<Judged>>,
+        outbox: &mpsc::Sender<Done>,
+    ) -> Result<(), Error> {
         while let Some(mut batch) = inbox.blocking_recv() {
             while batch.len() < MOST_IN_COMMIT {
                 match inbox.try_recv() {
@@ -128,7 +134,7 @@ impl Keeper {
         for judged in batch {
             let upto = done.acknowledge.entry(judged.origin.party.clone()).or_default();
             *upto = (*upto).max(judged.origin.position.sequence);
-            match self.settle(&rules, &reader, &drafts, &mut fresh, judged) {
+            match self.settle(&rules, &reader, &drafts, &mut fresh, judged)? {
                 Step::Keep(draft) => drafts.push(*draft),
                 Step::Answer(receipt) => done.receipts.push(*receipt),
                 Step::SameAs(same_as) => same.push(*same_as),
@@ -152,6 +158,8 @@ impl Keeper {
                 done.receipts.push(duplicate(archived.record(), &origin));
             }
         }
+        // In the order of each intake stream: the last receipt on a subject answers the last publication.
+        done.receipts.sort_by(|a, b| (&a.party, a.position.sequence).cmp(&(&b.party, b.position.sequence)));
         self.count(&done.receipts);
         Ok(done)
     }
@@ -173,10 +181,10 @@ impl Keeper {
         drafts: &[Draft],
         fresh: &mut HashMap<(String, MessageId), usize>,
         judged: Judged,
-    ) -> Step {
+    ) -> Result<Step, Error> {
         let Judged { origin, payload, verdict } = judged;
-        if let Some(record) = again(reader, &origin) {
-            return Step::Answer(Box::new(receipt_of(&record, record.outcome, origin.position)));
+        if let Some(record) = again(reader, &origin)? {
+            return Ok(Step::Answer(Box::new(receipt_of(&record, record.outcome, origin.position))));
         }
         let permitted = match verdict {
             Ok(permitted) => permitted,
@@ -184,28 +192,36 @@ impl Keeper {
                 self.buckets.take(*self.rate.read(), &origin.party, origin.arrived);
                 // Spillage and refused personal data are not stored; only what a supervisor is to look at.
                 let keep = refusal.refused.outcome() == Outcome::Quarantined;
-                return self.refuse(reader, origin, *refusal, if keep { payload.to_vec() } else { Vec::new() });
+                return self.refuse(
+                    reader,
+                    origin,
+                    *refusal,
+                    if keep { payload.to_vec() } else { Vec::new() },
+                );
             }
         };
         let key = (permitted.envelope().source_text.clone(), permitted.envelope().id.clone());
         if let Some(at) = fresh.get(&key).copied() {
             if drafts[at].digest == origin.digest {
-                return Step::SameAs(Box::new((origin, at)));
+                return Ok(Step::SameAs(Box::new((origin, at))));
             }
-            return Step::Keep(Box::new(reused(origin, &permitted)));
+            return Ok(Step::Keep(Box::new(reused(origin, &permitted))));
         }
-        if let Some(record) = reader.find(&key.0, &key.1) {
+        if let Some(record) = reader.find(&key.0, &key.1)? {
             if record.digest == origin.digest {
-                return Step::Answer(Box::new(duplicate(&record, &origin)));
+                return Ok(Step::Answer(Box::new(duplicate(&record, &origin))));
             }
-            return Step::Keep(Box::new(reused(origin, &permitted)));
+            return Ok(Step::Keep(Box::new(reused(origin, &permitted))));
         }
         if !self.buckets.take(*self.rate.read(), &origin.party, origin.arrived) {
             let words = "more messages than this authority may send: try again later";
             let refused_as = Refused::new(Code::Rate, "", words);
-            return Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new())));
+            return Ok(Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new()))));
         }
-        match self.route(rules, reader, &origin, &permitted) {
+        let known = recall_with(reader, &permitted, |source, id| {
+            fresh.get(&(source.to_owned(), id.clone())).and_then(|at| known_of_draft(&drafts[*at]))
+        })?;
+        Ok(match self.route(rules, &known, &origin, &permitted) {
             Ok(draft) => {
                 fresh.insert(key, drafts.len());
                 Step::Keep(draft)
@@ -214,43 +230,51 @@ impl Keeper {
                 let target = Target::of(&permitted);
                 Step::Keep(Box::new(refused(origin, refused_as, target, Vec::new())))
             }
-        }
+        })
     }
 
     /// A refusal. A message that this party sent before is answered as it was then, though it would be refused today:
     /// the publisher sends again because it has not seen that answer. Under the id of a quarantined one nothing else is
     /// taken.
-    fn refuse(&self, reader: &Reader, origin: Origin, refusal: Refusal, payload: Vec<u8>) -> Step {
+    fn refuse(
+        &self,
+        reader: &Reader,
+        origin: Origin,
+        refusal: Refusal,
+        payload: Vec<u8>,
+    ) -> Result<Step, Error> {
         let Refusal { refused: reason, target } = refusal;
         // Then it is not the message that is refused, but the place where it was put.
         let misplaced = matches!(reason.code, Code::Origin | Code::Subject);
-        let before = target.id.as_ref().and_then(|id| reader.find(&target.source, id));
+        let before = match &target.id {
+            Some(id) => reader.find(&target.source, id)?,
+            None => None,
+        };
         let before = before.filter(|record| record.party == origin.party && !misplaced);
         if let Some(record) = &before
             && record.digest == origin.digest
         {
-            return Step::Answer(Box::new(match record.outcome {
+            return Ok(Step::Answer(Box::new(match record.outcome {
                 Outcome::Accepted => duplicate(record, &origin),
                 outcome => receipt_of(record, outcome, origin.position),
-            }));
+            })));
         }
         if before.is_some() && reason.outcome() == Outcome::Quarantined {
             let words = "this source has already used this id for other bytes";
             let reason = Refused::new(Code::Dup, "/id", words);
-            return Step::Keep(Box::new(refused(origin, reason, target, Vec::new())));
+            return Ok(Step::Keep(Box::new(refused(origin, reason, target, Vec::new()))));
         }
-        Step::Keep(Box::new(refused(origin, reason, target, payload)))
+        Ok(Step::Keep(Box::new(refused(origin, reason, target, payload))))
     }
 
     fn route(
         &self,
         rules: &Rules,
-        reader: &Reader,
+        known: &[Option<settle::Known>],
         origin: &Origin,
         permitted: &Permitted,
     ) -> Result<Box<Draft>, Refused> {
-        let known = recall(reader, permitted);
-        let routing = self.routes.read().route(rules, permitted, &known)?;
+        let routing = self.routes.read().route(rules, permitted, known)?;
         if deployments::KINDS.contains(&permitted.envelope().kind.as_str()) {
             self.routes.write().learn(permitted);
         }
@@ -265,16 +289,44 @@ impl Keeper {
             summary: Some(summary(permitted)),
             code: None,
             detail: permitted.remarks(),
-            recipients: routing.recipients.iter().map(|r| entry(&r.party, r.why.as_str())).collect(),
-            withheld: routing.withheld.iter().map(|w| entry(&w.party, w.reason.as_str())).collect(),
+            recipients: routing.recipients.iter().map(|r| entry(&r.party, got(r.why))).collect(),
+            withheld: routing.withheld.iter().map(|w| entry(&w.party, not(w.reason))).collect(),
             target: None,
             late: permitted.is_late(),
         }))
     }
 }
 
-fn entry(party: &PartyId, why: &str) -> Entry {
-    Entry { party: party.clone(), why: why.to_owned() }
+fn entry(party: &PartyId, why: Why) -> Entry {
+    Entry { party: party.clone(), why }
+}
+
+/// The archive's word for the rules' one. Its numbers on disk must outlive the rules, so it has words of its own.
+fn got(why: audience::Why) -> Why {
+    match why {
+        audience::Why::Named => Why::Named,
+        audience::Why::Subscribed => Why::Subscribed,
+    }
+}
+
+fn not(reason: audience::Reason) -> Why {
+    match reason {
+        audience::Reason::Originator => Why::Originator,
+        audience::Reason::Excluded => Why::Excluded,
+        audience::Reason::Suspended => Why::Suspended,
+        audience::Reason::Role => Why::Role,
+        audience::Reason::NotSubscribed => Why::NotSubscribed,
+    }
+}
+
+fn plane(plane: catalogue::Plane) -> Plane {
+    match plane {
+        catalogue::Plane::Net => Plane::Net,
+        catalogue::Plane::Coord => Plane::Coord,
+        catalogue::Plane::Board => Plane::Board,
+        catalogue::Plane::Case => Plane::Case,
+        catalogue::Plane::Ctl => Plane::Ctl,
+    }
 }
 
 fn summary(permitted: &Permitted) -> Summary {
@@ -285,7 +337,7 @@ fn summary(permitted: &Permitted) -> Summary {
         kind: envelope.kind.clone(),
         major: envelope.major,
         originator: envelope.originator.clone(),
-        plane: permitted.plane().as_str().to_owned(),
+        plane: plane(permitted.plane()),
         country: envelope.country.clone(),
         time_ms: envelope.time.as_millisecond(),
         audience: envelope.audience.clone(),
@@ -293,33 +345,56 @@ fn summary(permitted: &Permitted) -> Summary {
 }
 
 /// What the archive knows of the messages that this one refers to, in the order of [`settle::needs`].
-#[must_use]
-pub fn recall(reader: &Reader, permitted: &Permitted) -> Vec<Option<settle::Known>> {
+///
+/// # Errors
+/// The archive cannot be read, which is not "unknown".
+pub fn recall(reader: &Reader, permitted: &Permitted) -> Result<Vec<Option<settle::Known>>, Error> {
+    recall_with(reader, permitted, |_, _| None)
+}
+
+/// The same; `waiting` knows what is decided and not yet in the archive, so that a message finds one that its publisher
+/// sent just before it, whether or not a commit lies between them.
+fn recall_with(
+    reader: &Reader,
+    permitted: &Permitted,
+    waiting: impl Fn(&str, &MessageId) -> Option<settle::Known>,
+) -> Result<Vec<Option<settle::Known>>, Error> {
     settle::needs(permitted.envelope().kind.as_str(), permitted.data())
         .iter()
-        .map(|need| reader.find(&need.source, &need.id).and_then(|record| known(&record)))
+        .map(|need| {
+            if let Some(known) = waiting(&need.source, &need.id) {
+                return Ok(Some(known));
+            }
+            let record = reader.find(&need.source, &need.id)?;
+            Ok(record.and_then(|record| known(record.outcome, record.summary.as_ref()?, &record.recipients)))
+        })
         .collect()
 }
 
+fn known_of_draft(draft: &Draft) -> Option<settle::Known> {
+    known(draft.outcome, draft.summary.as_ref()?, &draft.recipients)
+}
+
 /// What the rules need to know of an earlier message.
-fn known(record: &Record) -> Option<settle::Known> {
-    let summary = record.summary.as_ref()?;
-    (record.outcome == Outcome::Accepted).then(|| settle::Known {
+fn known(outcome: Outcome, summary: &Summary, recipients: &[Entry]) -> Option<settle::Known> {
+    (outcome == Outcome::Accepted).then(|| settle::Known {
         originator: summary.originator.clone(),
         kind: summary.kind.clone(),
         major: summary.major,
-        recipients: record.recipients.iter().map(|entry| entry.party.clone()).collect(),
+        recipients: recipients.iter().map(|entry| entry.party.clone()).collect(),
         audience: summary.audience.clone(),
     })
 }
 
-/// The record of the very same publication, if it was already decided before a crash or a lost acknowledgement.
-fn again(reader: &Reader, origin: &Origin) -> Option<Arc<Record>> {
-    let last = reader.last_position(&origin.party)?;
+/// The record of the very same publication, if it was already decided before a crash or a lost acknowledgement. The bytes
+/// must be the same too: a stream that was made anew twice in one second has the same positions with other messages.
+fn again(reader: &Reader, origin: &Origin) -> Result<Option<Arc<Record>>, Error> {
+    let Some(last) = reader.last_position(&origin.party) else { return Ok(None) };
     if last.epoch != origin.position.epoch || origin.position.sequence > last.sequence {
-        return None;
+        return Ok(None);
     }
-    reader.at_position(&origin.party, origin.position)
+    let record = reader.at_position(&origin.party, origin.position)?;
+    Ok(record.filter(|record| record.digest == origin.digest))
 }
 
 fn reused(origin: Origin, permitted: &Permitted) -> Draft {

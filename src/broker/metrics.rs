@@ -9,8 +9,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 /// Outcome and code of one judged message.
@@ -62,6 +62,8 @@ pub struct Metrics {
     pub requests: Family<Verb, Counter>,
     /// Mailboxes that do not take deliveries at the moment.
     pub mailboxes_stalled: Gauge,
+    /// Parties whose intake cannot be read at the moment.
+    pub intakes_interrupted: Gauge,
     /// Letters that a party has not acknowledged, as of the last sweeping.
     pub mailbox_waiting: Family<Authority, Gauge>,
 }
@@ -86,6 +88,7 @@ impl Default for Metrics {
         let receipts = Counter::default();
         let requests = Family::<Verb, Counter>::default();
         let mailboxes_stalled = Gauge::<i64>::default();
+        let intakes_interrupted = Gauge::<i64>::default();
         let mailbox_waiting = Family::<Authority, Gauge>::default();
         registry.register("messages", "Messages judged, by outcome and code", messages.clone());
         registry.register("deliveries", "Deliveries to mailboxes", deliveries.clone());
@@ -101,6 +104,7 @@ impl Default for Metrics {
         registry.register("receipts", "Receipts stored", receipts.clone());
         registry.register("requests", "Service requests, by verb", requests.clone());
         registry.register("mailboxes_stalled", "Mailboxes that take nothing", mailboxes_stalled.clone());
+        registry.register("intakes_interrupted", "Intakes that cannot be read", intakes_interrupted.clone());
         registry.register("mailbox_waiting", "Letters not acknowledged", mailbox_waiting.clone());
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", info);
@@ -120,6 +124,7 @@ impl Default for Metrics {
             receipts,
             requests,
             mailboxes_stalled,
+            intakes_interrupted,
             mailbox_waiting,
         }
     }

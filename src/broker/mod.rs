@@ -123,7 +123,7 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Self, Error> {
         let rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let parties: Vec<PartyId> = rules.registry.parties().map(|party| party.id.clone()).collect();
-        let (archive, recovery) = Archive::open(&config.archive.directory, &archive::Options::default())?;
+        let (archive, recovery) = Archive::open(&config.archive.directory)?;
         tracing::info!(records = recovery.records, cut_bytes = recovery.cut_bytes, rebuilt = recovery.rebuilt,
             took = ?recovery.took, why = ?recovery.why, "archive open");
         let connections = Connections::open(&config).await?;
@@ -161,7 +161,7 @@ impl Broker {
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
         let (fail, failed) = watch::channel(None);
         let publisher = Publisher::new(connections.egress.clone());
-        let acker = Acker::new(connections.intake.clone());
+        let acker = Acker::default();
         let issuer = Issuer { broker: config.broker.name.clone(), operator: config.broker.operator.clone() };
         let outgoing = Outgoing {
             publisher: publisher.clone(),
@@ -207,14 +207,17 @@ impl Broker {
     fn serve(&mut self, party: PartyId) {
         let (reader, metrics) = (self.shared.reader.clone(), Arc::clone(&self.shared.metrics));
         let inspector = Inspector::new(self.connections.egress.clone());
-        let hired = couriers::hire(&party, reader, self.publisher.clone(), inspector, metrics, &self.stop_all);
+        let hired =
+            couriers::hire(&party, reader, self.publisher.clone(), inspector, metrics, &self.stop_all);
         let (desk, courier) = hired;
         self.shared.couriers.write().add(party.clone(), desk);
         self.tasks.spawn(courier.run());
-        let archived = self.shared.reader.last_position(&party);
+        let (reader, whose) = (self.shared.reader.clone(), party.clone());
+        let archived = move || reader.last_position(&whose);
         let puller =
             Puller::new(self.connections.intake.clone(), party.clone(), self.acker.clone(), archived);
-        self.tasks.spawn(intake::run(puller, self.raw.clone(), self.stop_intake.clone()));
+        let metrics = Arc::clone(&self.shared.metrics);
+        self.tasks.spawn(intake::run(puller, self.raw.clone(), metrics, self.stop_intake.clone()));
         self.parties.insert(party);
     }
 
@@ -264,7 +267,8 @@ impl Broker {
         for party in new {
             self.serve(party);
         }
-        self.config = Config { planes: config.planes, rate: config.rate, drain: config.drain, ..self.config.clone() };
+        self.config =
+            Config { planes: config.planes, rate: config.rate, drain: config.drain, ..self.config.clone() };
         Ok(())
     }
 
@@ -273,7 +277,9 @@ impl Broker {
     /// # Errors
     /// [`Error::Drain`] if it took longer than configured, or what the archive said at closing.
     pub async fn stop(self) -> Result<(), Error> {
-        let Self { config, raw, stop_intake, stop_all, mut tasks, judge, keeper, mut outgoing, ready, .. } = self;
+        let Self {
+            config, raw, stop_intake, stop_all, mut tasks, judge, keeper, mut outgoing, ready, ..
+        } = self;
         ready.store(false, Ordering::Relaxed);
         stop_intake.cancel();
         drop(raw);

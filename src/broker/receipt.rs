@@ -61,7 +61,13 @@ impl Receipt {
     /// The same for the same publication and outcome, so that NATS drops a second sending.
     #[must_use]
     pub fn message_id(&self) -> String {
-        format!("r-{}-{}-{}-{}", self.party, self.position.epoch, self.position.sequence, self.outcome.as_str())
+        format!(
+            "r-{}-{}-{}-{}",
+            self.party,
+            self.position.epoch,
+            self.position.sequence,
+            self.outcome.as_str()
+        )
     }
 
     /// The event.

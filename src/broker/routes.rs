@@ -81,7 +81,12 @@ impl Routes {
     ///
     /// # Errors
     /// The refusal of the list; nothing changed then.
-    pub fn replace(&mut self, party: &PartyId, list: Vec<Subscription>, revision: u64) -> Result<(), Refused> {
+    pub fn replace(
+        &mut self,
+        party: &PartyId,
+        list: Vec<Subscription>,
+        revision: u64,
+    ) -> Result<(), Refused> {
         if revision > self.revision(party) {
             self.subscriptions.replace_party(party.clone(), list)?;
             self.revisions.insert(party.clone(), revision);

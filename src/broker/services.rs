@@ -18,8 +18,9 @@ use crate::message::digest::Digest;
 use crate::message::envelope::{TYPE_PREFIX, split_type};
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
-use crate::message::raw::{Position, Raw};
+use crate::message::raw::{Frame, Position, Raw};
 use crate::message::time;
+use crate::rules::audience::Routing;
 use crate::rules::subscriptions::{Subscription, Subscriptions};
 use crate::rules::{Rules, verdict};
 use crate::wire::connect::Client;
@@ -79,7 +80,7 @@ impl Services {
             return Err(Failure::new(403, "E-PARTY", "", "this party is not taking part"));
         }
         match *verb {
-            "validate" => Ok(self.validate(&rules, party, &request.payload)),
+            "validate" => self.validate(&rules, party, &request.payload),
             "explain" => self.explain(party, &request.payload),
             "status" => self.status(party, &request.payload).await,
             "ledger" => self.ledger(party, &request.payload),
@@ -99,7 +100,7 @@ impl Services {
     }
 
     /// The dry run: the same judgement and routing as the daemon's, nothing stored.
-    fn validate(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Value {
+    fn validate(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Answer {
         let now = time::now();
         let raw = Raw {
             party: party.clone(),
@@ -109,20 +110,26 @@ impl Services {
             binary_mode: false,
             arrived: now,
             position: Position::default(),
+            frame: Frame::Whole,
         };
         let routes = self.shared.routes.read();
+        let reader = &self.shared.reader;
+        let mut unreadable = false;
         let judged = verdict::of(rules, raw, now, |rules, permitted| {
             let envelope = permitted.envelope();
-            if let Some(earlier) = self.shared.reader.find(&envelope.source_text, &envelope.id)
-                && earlier.digest != Digest::of(payload)
-            {
+            let earlier = reader.find(&envelope.source_text, &envelope.id);
+            let known = super::keeper::recall(reader, permitted);
+            let (Ok(earlier), Ok(known)) = (earlier, known) else {
+                unreadable = true;
+                return Ok(Routing::default());
+            };
+            if earlier.is_some_and(|earlier| earlier.digest != Digest::of(payload)) {
                 let words = "this source has already used this id for other bytes";
                 return Err(Refused::new(Code::Dup, "/id", words));
             }
-            let known = super::keeper::recall(&self.shared.reader, permitted);
             routes.route(rules, permitted, &known)
         });
-        judged.to_json()
+        if unreadable { Err(archive_unreadable()) } else { Ok(judged.to_json()) }
     }
 
     /// The record that the request names, if `party` may know of it.
@@ -130,14 +137,14 @@ impl Services {
         let id = text(body, "id").and_then(|id| MessageId::parse(id).ok());
         let Some(id) = id else { return Err(Failure::new(400, "E-REQUEST", "/id", "must be a message id")) };
         let source = text(body, "source").map(str::to_owned);
-        let candidates = match source {
-            Some(source) => self.shared.reader.find(&source, &id).into_iter().collect(),
-            None => self.sources(party).filter_map(|source| self.shared.reader.find(&source, &id)).collect::<Vec<_>>(),
-        };
-        candidates
-            .into_iter()
-            .find(|record| record.party == *party)
-            .ok_or_else(|| Failure::new(404, "E-UNKNOWN", "/id", "no message of this party with that id"))
+        let sources = source.map_or_else(|| self.sources(party).collect(), |source| vec![source]);
+        for source in sources {
+            let found = self.shared.reader.find(&source, &id).map_err(|_| archive_unreadable())?;
+            if let Some(record) = found.filter(|record| record.party == *party) {
+                return Ok(record);
+            }
+        }
+        Err(Failure::new(404, "E-UNKNOWN", "/id", "no message of this party with that id"))
     }
 
     /// Every `source` that a party may write.
@@ -146,7 +153,9 @@ impl Services {
         let posts: Vec<String> = rules
             .registry
             .party(party.as_str())
-            .map(|party| party.posts.iter().map(|post| format!("/authority/{}/post/{post}", party.id)).collect())
+            .map(|party| {
+                party.posts.iter().map(|post| format!("/authority/{}/post/{post}", party.id)).collect()
+            })
             .unwrap_or_default();
         std::iter::once(format!("/authority/{party}")).chain(posts)
     }
@@ -157,7 +166,8 @@ impl Services {
         let record = self.own(party, &body(payload)?)?;
         let receipt = receipt_of(&record, record.outcome, record.position);
         let owed = self.shared.reader.deliveries(record.seq);
-        let owed = owed.map_err(|_| Failure::new(503, "E-ARCHIVE", "", "the archive cannot be read: try again"))?;
+        let owed =
+            owed.map_err(|_| Failure::new(503, "E-ARCHIVE", "", "the archive cannot be read: try again"))?;
         let states = owed.iter().map(|delivery| async move {
             let state = self.state(delivery).await;
             json!({ "party": delivery.party, "feed_seq": delivery.feed_seq, "state": state })
@@ -172,7 +182,9 @@ impl Services {
             return "pending";
         };
         match self.inspector.standing(&mailbox_stream(&delivery.party)).await {
-            Ok(standing) if progress.feed_seq_at(standing.acknowledged) >= delivery.feed_seq => "acknowledged",
+            Ok(standing) if progress.feed_seq_at(standing.acknowledged) >= delivery.feed_seq => {
+                "acknowledged"
+            }
             _ => "delivered",
         }
     }
@@ -193,7 +205,9 @@ impl Services {
         let body = body(payload)?;
         let record = self.own(party, &body)?;
         let asked = text(&body, "party").and_then(|id| PartyId::parse(id).ok());
-        let Some(asked) = asked else { return Err(Failure::new(400, "E-REQUEST", "/party", "must be a party id")) };
+        let Some(asked) = asked else {
+            return Err(Failure::new(400, "E-REQUEST", "/party", "must be a party id"));
+        };
         let got = record.recipients.iter().find(|entry| entry.party == asked);
         let withheld = record.withheld.iter().find(|entry| entry.party == asked);
         let (decision, why) = match (got, withheld) {
@@ -210,8 +224,8 @@ impl Services {
     }
 
     async fn put(&self, party: &PartyId, payload: &Bytes) -> Answer {
-        let subscription = Subscription::parse(&body(payload)?)
-            .map_err(|refused| Failure::of(400, &refused))?;
+        let subscription =
+            Subscription::parse(&body(payload)?).map_err(|refused| Failure::of(400, &refused))?;
         let mut all = self.shared.routes.read().subscriptions.stored(party);
         all.retain(|kept| kept.name != subscription.name);
         all.push(subscription);
@@ -238,8 +252,9 @@ impl Services {
         Subscriptions::check(&all).map_err(|refused| Failure::of(400, &refused))?;
         let revision = self.shared.routes.read().revision(party);
         let stored = self.bucket.put(party, &json!(all), revision).await;
-        let revision =
-            stored.map_err(|_| Failure::new(503, "E-STORE", "", "the subscription could not be stored: try again"))?;
+        let revision = stored.map_err(|_| {
+            Failure::new(503, "E-STORE", "", "the subscription could not be stored: try again")
+        })?;
         let taken = self.shared.routes.write().replace(party, all, revision);
         taken.map_err(|refused| Failure::of(400, &refused))?;
         Ok(self.list(party))
@@ -262,6 +277,10 @@ fn schema(rules: &Rules, payload: &Bytes) -> Answer {
         split_type(kind).map_or_else(|| (kind.to_owned(), 1), |(kind, major)| (kind.to_string(), major));
     let found = rules.schemas.text(&kind, major).and_then(|text| serde_json::from_str::<Value>(text).ok());
     found.ok_or_else(|| Failure::new(404, "E-TYPE", "/type", "no such type in force"))
+}
+
+fn archive_unreadable() -> Failure {
+    Failure::new(503, "E-STORE", "", "the archive could not be read: try again")
 }
 
 fn body(payload: &Bytes) -> Result<Value, Failure> {

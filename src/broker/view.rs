@@ -30,7 +30,7 @@ pub struct View {
     reader: Reader,
     couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
-    connections: [(&'static str, Watch); 3],
+    connections: [(&'static str, Watch); 2],
 }
 
 impl View {
@@ -41,7 +41,6 @@ impl View {
             couriers: Arc::clone(&shared.couriers),
             ready,
             connections: [
-                ("intake", Watch::new(connections.intake.clone())),
                 ("egress", Watch::new(connections.egress.clone())),
                 ("control", Watch::new(connections.control.clone())),
             ],
@@ -51,11 +50,21 @@ impl View {
     /// The checks of `/readyz`. A full mailbox is told but does not make the broker unready: it stalls nobody else.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        let away: Vec<&str> =
-            self.connections.iter().filter(|(_, watch)| !watch.is_connected()).map(|(name, _)| *name).collect();
+        let away: Vec<&str> = self
+            .connections
+            .iter()
+            .filter(|(_, watch)| !watch.is_connected())
+            .map(|(name, _)| *name)
+            .collect();
         self.metrics.nats_connected.set(i64::from(away.is_empty()));
-        let nats = if away.is_empty() { "connected".to_owned() } else { format!("not connected: {}", away.join(", ")) };
+        let nats = if away.is_empty() {
+            "connected".to_owned()
+        } else {
+            format!("not connected: {}", away.join(", "))
+        };
         let taking = self.ready.load(Ordering::Relaxed);
+        let interrupted = self.metrics.intakes_interrupted.get();
+        let intake = if taking { "taking messages" } else { "not taking messages" };
         let stalled: Vec<String> = self.couriers.read().stalled().iter().map(ToString::to_string).collect();
         let mailboxes = match stalled.as_slice() {
             [] => "all take deliveries".to_owned(),
@@ -67,7 +76,7 @@ impl View {
             Check {
                 name: "intake",
                 ok: taking,
-                words: if taking { "taking messages" } else { "not taking messages" }.to_owned(),
+                words: format!("{intake}; {interrupted} parties' intake interrupted"),
             },
             Check { name: "mailboxes", ok: true, words: mailboxes },
         ]

@@ -39,8 +39,11 @@ pub enum Command {
 pub fn run(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Stats { directory } => {
-            let stats = Archive::read_only(&archive_in(directory)).and_then(|archive| archive.stats()).map_err(failed)?;
-            let value = serde_json::to_value(stats).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+            let stats = Archive::read_only(&archive_in(directory))
+                .and_then(|archive| archive.stats())
+                .map_err(failed)?;
+            let value = serde_json::to_value(stats)
+                .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
             line(&value)?;
         }
         Command::Show { data, from, limit, content } => {

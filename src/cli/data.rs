@@ -27,7 +27,10 @@ impl Where {
         }
         let file = self.data.join("endpoints.json");
         let text = std::fs::read_to_string(&file).map_err(|error| {
-            Failure::new(Exit::Unreachable, format!("{}: {error}; is `liaison up` running there?", file.display()))
+            Failure::new(
+                Exit::Unreachable,
+                format!("{}: {error}; is `liaison up` running there?", file.display()),
+            )
         })?;
         let value: serde_json::Value = serde_json::from_str(&text)
             .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))?;
@@ -69,9 +72,8 @@ pub fn read_messages(files: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, Failur
 /// NDJSON if the first line is a document of its own and more follow; else the whole file is one message.
 fn split(name: &str, bytes: &[u8], messages: &mut Vec<(String, Vec<u8>)>) {
     let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let first_is_whole = lines
-        .next()
-        .is_some_and(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
+    let first_is_whole =
+        lines.next().is_some_and(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
     if first_is_whole && lines.next().is_some() {
         let lines = bytes.split(|byte| *byte == b'\n').enumerate();
         for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {

@@ -43,14 +43,20 @@ pub struct Args {
 /// Runs it.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let messages = read_messages(&args.files)?;
-    let seed = keys::read_seed(&args.place.key_file(&args.party, args.post.as_ref())).map_err(|error| not_permitted(&error))?;
+    let seed = keys::read_seed(&args.place.key_file(&args.party, args.post.as_ref()))
+        .map_err(|error| not_permitted(&error))?;
     let url = args.place.url()?;
-    let mut publisher = Publisher::connect(&url, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
+    let mut publisher =
+        Publisher::connect(&url, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
     let progress = progress(messages.len());
     let mut refused = false;
     for (name, bytes) in messages {
         let bytes = if args.fill { fill(&bytes).unwrap_or(bytes) } else { bytes };
-        let subject = args.subject.clone().or_else(|| verdict::expected_subject(&bytes)).unwrap_or_else(|| fallback(&args));
+        let subject = args
+            .subject
+            .clone()
+            .or_else(|| verdict::expected_subject(&bytes))
+            .unwrap_or_else(|| fallback(&args));
         let id = readable_id(&bytes);
         let patience = Duration::from_secs(args.timeout);
         let receipt = publisher

@@ -36,15 +36,17 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::List => {
             for (kind, major) in schemas.list() {
-                if !line(&json!({ "type": format!("eu.ilonet.{kind}.v{major}"), "id": kind, "major": major }))? {
+                if !line(
+                    &json!({ "type": format!("eu.ilonet.{kind}.v{major}"), "id": kind, "major": major }),
+                )? {
                     break;
                 }
             }
             Ok(Exit::Ok)
         }
         Command::Show { r#type } => {
-            let (kind, major) =
-                split_type(r#type).map_or_else(|| (r#type.clone(), 1), |(kind, major)| (kind.to_string(), major));
+            let (kind, major) = split_type(r#type)
+                .map_or_else(|| (r#type.clone(), 1), |(kind, major)| (kind.to_string(), major));
             match schemas.text(&kind, major) {
                 Some(text) => print(format!("{}\n", text.trim_end()).as_bytes()),
                 None => Err(Failure::new(Exit::Failure, "no such type in force; see `liaison schema list`")),
@@ -55,7 +57,9 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
             let differences = compatibility::compare(&old, &new);
             let breaking = differences.iter().any(|difference| difference.breaks);
             for difference in &differences {
-                line(&json!({ "path": difference.path, "change": difference.change, "breaks": difference.breaks }))?;
+                line(
+                    &json!({ "path": difference.path, "change": difference.change, "breaks": difference.breaks }),
+                )?;
             }
             Ok(if breaking { Exit::DataInvalid } else { Exit::Ok })
         }

@@ -142,7 +142,9 @@ fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
 fn told(reloaded: Result<(), Vec<String>>) {
     match reloaded {
         Ok(()) => tracing::info!("reloaded"),
-        Err(faults) => tracing::error!(faults = %faults.join("; "), "not reloaded; the old configuration stays in force"),
+        Err(faults) => {
+            tracing::error!(faults = %faults.join("; "), "not reloaded; the old configuration stays in force")
+        }
     }
 }
 
@@ -199,7 +201,8 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
         faults.extend(found);
     }
     if config.archive.directory.join("journal").is_dir()
-        && let Err(error) = archive::Archive::read_only(&config.archive.directory).and_then(|archive| archive.stats())
+        && let Err(error) =
+            archive::Archive::read_only(&config.archive.directory).and_then(|archive| archive.stats())
     {
         faults.push(format!("archive: {error}"));
     }

@@ -53,7 +53,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let end = args.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     let mut left = args.count.unwrap_or(usize::MAX);
     while left > 0 {
-        let wait = end.map_or(Duration::from_secs(5), |end| end.saturating_duration_since(tokio::time::Instant::now()));
+        let wait = end
+            .map_or(Duration::from_secs(5), |end| end.saturating_duration_since(tokio::time::Instant::now()));
         if wait.is_zero() {
             break;
         }
@@ -81,7 +82,8 @@ fn show(delivered: &Delivered) -> Result<bool, Failure> {
         digest: &delivered.digest,
         event,
     };
-    let text = serde_json::to_string(&line).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    let text =
+        serde_json::to_string(&line).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     // NDJSON: a payload may hold line breaks between members; inside strings JSON escapes them.
     put(format!("{}\n", text.replace(['\n', '\r'], " ")).as_bytes())
 }

@@ -143,9 +143,12 @@ fn lock(data: &Path) -> Result<File, Failure> {
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if time::stopwatch() < until => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) if time::stopwatch() < until => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
             Err(TryLockError::WouldBlock) => {
-                let words = format!("{} is in use by another liaison; only one may run on it", data.display());
+                let words =
+                    format!("{} is in use by another liaison; only one may run on it", data.display());
                 return Err(Failure::new(Exit::Failure, words));
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
@@ -155,7 +158,8 @@ fn lock(data: &Path) -> Result<File, Failure> {
 
 /// Writes what is absent.
 fn prepare(data: &Path) -> Result<PathBuf, Failure> {
-    let io = |path: &Path, error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", path.display()));
+    let io =
+        |path: &Path, error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", path.display()));
     std::fs::create_dir_all(data).map_err(|error| io(data, error))?;
     for (name, text) in [("network.toml", registry::DEMO), ("liaison.toml", CONFIG)] {
         let file = data.join(name);
@@ -215,7 +219,8 @@ fn server_text(args: &Args, registry: &Registry) -> Result<String, Failure> {
 /// Writes endpoints.json, atomically, as the last thing before messages are taken from outside; says what to copy.
 fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<(), Failure> {
     let file = args.data.join("endpoints.json");
-    let value = json!({ "nats": config.nats.url, "http": format!("http://{http}"), "pid": std::process::id() });
+    let value =
+        json!({ "nats": config.nats.url, "http": format!("http://{http}"), "pid": std::process::id() });
     let fresh = args.data.join("endpoints.json.new");
     std::fs::write(&fresh, format!("{value}\n"))
         .and_then(|()| std::fs::rename(&fresh, &file))
@@ -239,9 +244,12 @@ fn say(words: &str) {
 pub fn nats_config(args: &NatsConfigArgs) -> Result<Exit, Failure> {
     let registry = read_registry(args.registry.as_deref())?;
     let members = members(&registry);
-    let keys = keys::ensure(&args.keys, &members).map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
-    let options =
-        accounts::Options { listen: args.listen.clone(), store: args.store.clone(), ..accounts::Options::default() };
+    let keys = keys::ensure(&args.keys, &members)
+        .map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
+    let options = accounts::Options {
+        listen: args.listen.clone(),
+        store: args.store.clone(),
+        ..accounts::Options::default()
+    };
     super::exit::print(accounts::configuration(&members, &keys, &options).as_bytes())
 }
-

@@ -10,7 +10,7 @@ use super::{Exit, Failure};
 use crate::broker::routes::Routes;
 use crate::message::names::PartyId;
 use crate::message::outcome::Outcome;
-use crate::message::raw::{Position, Raw};
+use crate::message::raw::{Frame, Position, Raw};
 use crate::message::time;
 use crate::rules::Rules;
 use crate::rules::catalogue::Catalogue;
@@ -95,6 +95,7 @@ fn one(args: &Args, rules: &Rules, now: time::Timestamp, name: &str, bytes: Vec<
         binary_mode: false,
         arrived: now,
         position: Position::default(),
+        frame: Frame::Whole,
     };
     let mut unchecked = Vec::new();
     let routes = Routes::default();

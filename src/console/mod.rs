@@ -35,7 +35,9 @@ pub async fn serve(listener: TcpListener, view: View, stop: CancellationToken) -
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing here"))
-        .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "this can only be read"))
+        .method_not_allowed_fallback(async || {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "this can only be read")
+        })
         .with_state(view);
     axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
 }

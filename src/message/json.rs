@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::outcome::{Code, Fault, Refused};
@@ -27,11 +28,10 @@ pub fn read(bytes: &[u8]) -> Result<Value, Refused> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(refuse(String::new(), "begins with a byte order mark".into()));
     }
-    if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(refuse(String::new(), format!("not UTF-8 at byte {}", error.valid_up_to())));
-    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| refuse(String::new(), format!("not UTF-8 at byte {}", error.valid_up_to())))?;
     let mut place = Place { path: Vec::new(), nodes: 0, fault: None };
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let mut reader = serde_json::Deserializer::from_str(text);
     let read =
         Node { place: &mut place }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     match read {
@@ -160,14 +160,17 @@ impl<'de> Visitor<'de> for Node<'_> {
         }
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let twice = map.contains_key(&name);
             self.place.path.push(Step::Member(name));
-            if twice {
-                return Err(self.place.fail("member given twice"));
-            }
             let value = members.next_value_seed(Node { place: self.place })?;
-            if let Some(Step::Member(name)) = self.place.path.pop() {
-                map.insert(name, value);
+            let Some(Step::Member(name)) = self.place.path.pop() else { continue };
+            match map.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(twice) => {
+                    self.place.path.push(Step::Member(twice.key().clone()));
+                    return Err(self.place.fail("member given twice"));
+                }
             }
         }
         Ok(Value::Object(map))

@@ -149,6 +149,9 @@ pub struct Refused {
     pub code: Code,
     /// The places, in document order, cut at [`Refused::MOST_FAULTS`].
     pub detail: Vec<Fault>,
+    /// True if the message is put aside for the sender's supervisor instead of being thrown away.
+    #[serde(skip)]
+    aside: bool,
 }
 
 impl Refused {
@@ -169,13 +172,19 @@ impl Refused {
             cut(&mut fault.path, 300);
             cut(&mut fault.message, 500);
         }
-        Self { code, detail }
+        Self { code, detail, aside: code == Code::SmallCell }
     }
 
-    /// Quarantined or rejected: only a small cell is kept for the supervisor.
+    /// The same refusal of a message that is put aside: a small cell always is, and a frame that was broken.
+    #[must_use]
+    pub fn put_aside(self) -> Self {
+        Self { aside: true, ..self }
+    }
+
+    /// Quarantined if it is put aside, else rejected.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        if self.code == Code::SmallCell { Outcome::Quarantined } else { Outcome::Rejected }
+        if self.aside { Outcome::Quarantined } else { Outcome::Rejected }
     }
 }
 

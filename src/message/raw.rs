@@ -23,6 +23,18 @@ pub struct Raw {
     pub arrived: Timestamp,
     /// Where in the intake stream it stands.
     pub position: Position,
+    /// Whether it came through whole.
+    pub frame: Frame,
+}
+
+/// How the NATS frame around a message looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Frame {
+    /// As the protocol wants it.
+    #[default]
+    Whole,
+    /// A subject or header block that no client library can read: it was sent to break something.
+    Broken,
 }
 
 /// A place in an intake stream. `epoch` is the stream's creation time in Unix milliseconds: a stream that was wiped and

@@ -43,6 +43,14 @@ impl<'a> Publish<'a> {
     }
 }
 
+/// Party and post of a stored subject, whatever follows them: the tokens that the server let this user publish under.
+#[must_use]
+pub fn publisher(subject: &str) -> Option<(&str, &str)> {
+    let (party, rest) = subject.strip_prefix("ilo.in.")?.split_once('.')?;
+    let (post, _) = rest.split_once('.')?;
+    (token(party) && token(post)).then_some((party, post))
+}
+
 /// The subject that a publication must have.
 #[must_use]
 pub fn publish(
@@ -110,6 +118,22 @@ mod tests {
             "",
         ] {
             assert_eq!(Publish::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_published_is_told_of_a_subject_that_is_wrong_behind_it() {
+        for subject in ["ilo.in.it-moi.tn-01.net.flow.*.>", "ilo.in.it-moi.tn-01.x", "ilo.in.it-moi.tn-01."] {
+            assert_eq!(publisher(subject), Some(("it-moi", "tn-01")), "{subject}");
+        }
+        for bad in [
+            "ilo.in.it-moi.tn-01",
+            "ilo.in.it-moi.*.net",
+            "ilo.in.it-moi..net",
+            "ilo.out.it-moi.tn-01.net",
+            "",
+        ] {
+            assert_eq!(publisher(bad), None, "{bad}");
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::message::envelope::{Envelope, Source, split_type};
 use crate::message::json;
 use crate::message::names::{MessageId, PartyId, PostId, token};
 use crate::message::outcome::{Code, Fault, Refused};
-use crate::message::raw::Raw;
-use crate::message::subject::Publish;
+use crate::message::raw::{Frame, Raw};
+use crate::message::subject::{self, Publish};
 use crate::message::time::Timestamp;
 
 /// More than any plane takes (S-2): not even read.
@@ -136,10 +136,11 @@ impl Target {
         Self { source: envelope.source_text.clone(), id: Some(envelope.id.clone()), post: post.to_owned() }
     }
 
-    /// Before anything of the payload was read. The post is the subject's only where the subject is the party's.
+    /// Before anything of the payload was read. The post is the subject's, also where the rest of the subject is wrong:
+    /// who published there must be able to read the receipt.
     fn unread(raw: &Raw) -> Self {
-        let subject = Publish::parse(&raw.subject).filter(|subject| subject.party == raw.party.as_str());
-        let post = subject.map(|subject| subject.post).filter(|post| PostId::parse(post).is_ok());
+        let publisher = subject::publisher(&raw.subject).filter(|(party, _)| *party == raw.party.as_str());
+        let post = publisher.map(|(_, post)| post).filter(|post| PostId::parse(post).is_ok());
         Self { source: String::new(), id: None, post: post.unwrap_or("system").to_owned() }
     }
 
@@ -182,10 +183,15 @@ struct Seen {
 
 /// The fixed order of the rule table.
 fn look(rules: &Rules, raw: &Raw, now: Timestamp, target: &mut Target) -> Result<Seen, Refused> {
+    whole(raw)?;
+    // Read before anything is refused: whoever waits for a receipt waits for it under the id.
+    let event = json::read(&raw.payload);
+    if let Ok(event) = &event {
+        target.read(event);
+    }
     takes_part(rules, raw)?;
     size(raw, LARGEST)?;
-    let event = json::read(&raw.payload)?;
-    target.read(&event);
+    let event = event?;
     let kind = event.get("type").and_then(Value::as_str);
     let entry = kind.map(|kind| entry(rules, kind)).transpose()?;
     if let Some(entry) = entry {
@@ -227,6 +233,20 @@ fn look(rules: &Rules, raw: &Raw, now: Timestamp, target: &mut Target) -> Result
     let facets = Facets::of(envelope.country.as_deref(), &envelope.priority, data);
     let remarks = times::late(&envelope, data, now);
     Ok(Seen { plane: entry.plane, facets, remarks, envelope, event })
+}
+
+/// A subject or header block that no client library can read was sent to break something. It is put aside with its
+/// bytes; nothing in it is interpreted.
+fn whole(raw: &Raw) -> Result<(), Refused> {
+    match raw.frame {
+        Frame::Whole => Ok(()),
+        Frame::Broken if Publish::parse(&raw.subject).is_none() => {
+            Err(Refused::new(Code::Subject, "", "came on a subject that cannot be one").put_aside())
+        }
+        Frame::Broken => {
+            Err(Refused::new(Code::Envelope, "", "came with headers that cannot be read").put_aside())
+        }
+    }
 }
 
 /// S-21, first part: who published is registered and not suspended.
@@ -293,7 +313,7 @@ fn attributes(rules: &Rules, event: &Value) -> Result<Envelope, Refused> {
         return Err(Refused::many(meaning(event, &faults), faults));
     }
     let members = event.as_object().into_iter().flatten();
-    let unfit = members.filter(|(_, value)| value.as_str().is_some_and(|text| text.chars().any(is_unfit)));
+    let unfit = members.filter(|(_, value)| value.as_str().is_some_and(is_unfit));
     let faults: Vec<Fault> = unfit
         .map(|(name, _)| Fault { path: format!("/{name}"), message: "holds a control character".to_owned() })
         .collect();
@@ -305,10 +325,14 @@ fn attributes(rules: &Rules, event: &Value) -> Result<Envelope, Refused> {
     })
 }
 
-/// Characters that CloudEvents attributes must not hold: controls and noncharacters.
-fn is_unfit(character: char) -> bool {
-    let code = u32::from(character);
-    character.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+/// True if a text holds what CloudEvents attributes must not: controls and noncharacters.
+fn is_unfit(text: &str) -> bool {
+    let printable = |byte: u8| (0x20..0x7f).contains(&byte);
+    !text.bytes().all(printable)
+        && text.chars().any(|character| {
+            let code = u32::from(character);
+            character.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+        })
 }
 
 /// Two conditions of the envelope's schema are law of their own: personal data without an erasure date (Art. 10(2),

@@ -90,7 +90,12 @@ impl<'a> Run<'a> {
         if written.starts_with(['+', '(']) && written.trim_start_matches('(').starts_with('+') {
             return count >= 8;
         }
-        if count < 7 || self.is_attached() || DATE.is_match(written) || only_years(written) {
+        if count < 7
+            || self.is_attached()
+            || DATE.is_match(written)
+            || only_years(written)
+            || is_decimal(written)
+        {
             return false;
         }
         let national = self.digits[0] == b'0' && self.digits[1] != b'0' && (9..=12).contains(&count);
@@ -101,7 +106,7 @@ impl<'a> Run<'a> {
 
     /// True if the run is a part of an identifier, a path or a word: joined to it without a space.
     fn is_attached(&self) -> bool {
-        let before = self.text[..self.start].as_bytes();
+        let before = &self.text.as_bytes()[..self.start];
         let joined = match before {
             [.., other, b'-' | b'_' | b'/' | b'=' | b'#' | b'*'] => other.is_ascii_alphanumeric(),
             [.., other] => other.is_ascii_alphanumeric() || *other == b'.',
@@ -140,11 +145,18 @@ fn only_years(written: &str) -> bool {
     groups.all(|group| group.len() == 4 && matches!(&group[..2], "19" | "20"))
 }
 
-/// Ten or more digits in one piece are no count; they may be a day and a time, or decimals.
+/// Ten or more digits in one piece are no count; they may be a day and a time.
 fn unbroken(written: &str) -> bool {
     let mut pieces = written.split(|character: char| !character.is_ascii_digit());
-    let decimals = written.contains('.');
-    pieces.any(|piece| piece.len() >= 10 && !decimals && !compact_day(piece))
+    pieces.any(|piece| piece.len() >= 10 && !compact_day(piece))
+}
+
+/// A share or a coordinate: one point, and many digits after it.
+fn is_decimal(written: &str) -> bool {
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    written.split_once('.').is_some_and(|(whole, part)| {
+        whole.len() <= 3 && part.len() >= 5 && all_digits(whole) && all_digits(part)
+    })
 }
 
 fn compact_day(piece: &str) -> bool {

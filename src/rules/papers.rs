@@ -140,5 +140,5 @@ fn is_document(token: &str) -> bool {
 fn is_grid(token: &str) -> bool {
     let zone = token.bytes().take_while(u8::is_ascii_digit).count();
     let letters = token.bytes().skip(zone).take_while(u8::is_ascii_uppercase).count();
-    (1..=2).contains(&zone) && letters == 3 && (token.len() - zone - letters) % 2 == 0
+    (1..=2).contains(&zone) && letters == 3 && (token.len() - zone - letters).is_multiple_of(2)
 }

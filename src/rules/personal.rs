@@ -10,7 +10,10 @@ use super::catalogue::Plane;
 use super::places::{Faults, Path, walk};
 use super::screen;
 use super::semantics::Body;
+use super::times::INSTANTS;
+use crate::message::names::MessageId;
 use crate::message::outcome::{Code, Fault, Refused};
+use crate::message::time;
 
 /// Member names that only data on a person have. None is declared outside the case plane.
 const OF_A_PERSON: [&str; 31] = [
@@ -49,21 +52,29 @@ const OF_A_PERSON: [&str; 31] = [
 /// Member names of contact data: personal too, and declared for `deployment.notice` alone.
 const OF_CONTACT: [&str; 7] = ["contact", "contacts", "email", "mobile", "phone", "telephone", "whatsapp"];
 
-/// Members whose form the schema fixes and whose digits mean nobody.
-const FIXED: [&str; 2] = ["id", "sha256"];
+/// Members whose form the schema or S-15 fixes and whose digits mean nobody.
+const FIXED: [&str; 2] = ["sha256", "newAudience"];
 /// Members that name a thing elsewhere: their digits are the sender's, an address in them is a person's.
 const REFERENCES: [&str; 3] = ["source", "ref", "correlationid"];
+
+/// True for a text whose member and form say that its digits mean nobody. The name alone is not enough: ids of the
+/// board's activities are free text.
+fn is_fixed(name: &str, text: &str) -> bool {
+    FIXED.contains(&name)
+        || (name == "id" && MessageId::parse(text).is_ok())
+        || (INSTANTS.contains(&name) && time::parse(text).is_some())
+}
 
 /// S-11 for one text of the body. A `series` must be masked: at least three of `*` or `?`.
 pub(super) fn text(path: &Path<'_>, text: &str, faults: &mut Faults) {
     let name = path.name().unwrap_or_default();
-    if FIXED.contains(&name) {
-        return;
-    }
     if name == "series" {
         if text.bytes().filter(|byte| matches!(byte, b'*' | b'?')).count() < 3 {
             faults.add(|| path.pointer(), "must be masked with at least 3 of * or ?");
         }
+        return;
+    }
+    if screen::is_plain(text) || is_fixed(name, text) {
         return;
     }
     let found = if REFERENCES.contains(&name) { screen::reference(text) } else { screen::find(text) };

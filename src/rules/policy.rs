@@ -7,8 +7,8 @@ pub const CLASSIFICATIONS: [&str; 8] =
 /// The operator's decisions.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Highest marking that the system is accredited for.
-    ceiling: usize,
+    /// Highest marking that the system is accredited for, as its rank; [`Policy::new`] is the way in.
+    pub(crate) ceiling: usize,
     /// True if the case plane (personal data, Art. 10) is open.
     pub case_plane: bool,
     /// Votes in the steering board, Art. 7(2).

@@ -23,7 +23,9 @@ pub(super) fn visit(path: &Path<'_>, value: &Value, votes: u64, faults: &mut Fau
             }
         }
         Value::Array(items) => {
-            shares(path, items, faults);
+            if items.first().is_some_and(Value::is_object) {
+                shares(path, items, faults);
+            }
             match path.name() {
                 Some("composition") => twice(path, items, "/nationality", faults),
                 Some("persons") => {
@@ -40,7 +42,10 @@ pub(super) fn visit(path: &Path<'_>, value: &Value, votes: u64, faults: &mut Fau
 
 /// min <= value <= max.
 fn count(path: &Path<'_>, members: &Map<String, Value>, faults: &mut Faults) {
-    let (Some(value), true) = (number(members, "value"), members.contains_key("basis")) else { return };
+    if !members.contains_key("basis") {
+        return;
+    }
+    let Some(value) = number(members, "value") else { return };
     if number(members, "min").is_some_and(|min| min > value) {
         faults.add(|| path.below("/min"), "is above value");
     }

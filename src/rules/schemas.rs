@@ -221,7 +221,12 @@ fn check(validator: &Validator, instance: &Value, prefix: &str) -> Vec<Fault> {
 fn faults_of(error: &jsonschema::ValidationError<'_>, prefix: &str, faults: &mut Vec<Fault>) {
     use jsonschema::error::ValidationErrorKind as Kind;
     let at = format!("{prefix}{}", error.instance_path());
-    let mut push = |path: String, message: String| faults.push(Fault { path, message });
+    let mut push = |path: String, message: String| {
+        // A text that is wrong by pattern and by format is wrong at one place.
+        if faults.last().is_none_or(|fault: &Fault| fault.path != path) {
+            faults.push(Fault { path, message });
+        }
+    };
     match error.kind() {
         Kind::Required { property } => {
             push(format!("{at}/{}", property.as_str().unwrap_or_default()), "is required".to_owned());

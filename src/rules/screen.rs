@@ -43,6 +43,9 @@ impl Found {
     }
 }
 
+/// No number that means a person has fewer.
+const FEWEST_DIGITS: usize = 5;
+
 /// What is in a text at all: most texts have too little of anything to be looked at twice.
 struct Tally {
     digits: usize,
@@ -67,6 +70,20 @@ impl Tally {
     }
 }
 
+/// True if a text cannot hold anything: plain ASCII with hardly a digit and no sign that addresses or zones need. Most
+/// texts of a body are codes and end here.
+pub(super) fn is_plain(text: &str) -> bool {
+    let mut digits = 0_usize;
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'<' | b'@' | b'(' | b'[' | b'{' | 0x80.. => return false,
+            _ => {}
+        }
+    }
+    digits < FEWEST_DIGITS
+}
+
 /// Looks at free text.
 pub(super) fn find(text: &str) -> Option<Found> {
     let text = fold(text);
@@ -77,7 +94,7 @@ pub(super) fn find(text: &str) -> Option<Found> {
     if papers::has_mrz(&text, tally.angles, tally.digits) {
         return Some(Found::Mrz);
     }
-    if tally.digits < 5 {
+    if tally.digits < FEWEST_DIGITS {
         return None;
     }
     if tally.digits >= 8 && papers::has_iban(&text) {

@@ -20,7 +20,8 @@ const LATE: SignedDuration = SignedDuration::from_hours(7 * 24);
 const EVENT_CLOCK: SignedDuration = SignedDuration::from_hours(24);
 
 /// Members of bodies that are instants.
-const INSTANTS: [&str; 8] = ["from", "to", "dueBy", "knownSince", "scheduled", "asOf", "lastMessage", "at"];
+pub(super) const INSTANTS: [&str; 8] =
+    ["from", "to", "dueBy", "knownSince", "scheduled", "asOf", "lastMessage", "at"];
 
 /// S-6: `time` at or before `recordedtime`, and that at most five minutes ahead of the broker.
 pub(super) fn clock(envelope: &Envelope, now: Timestamp) -> Result<(), Refused> {

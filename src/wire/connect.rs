@@ -7,10 +7,12 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::connection::State;
 pub use async_nats::Client;
+use async_nats::connection::State;
 use async_nats::{ConnectErrorKind, ConnectOptions, Event};
 use tokio::sync::Notify;
+
+use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::message::names::{PartyId, PostId};
@@ -64,7 +66,27 @@ impl Role {
 /// [`Error::Unreachable`], [`Error::Denied`].
 pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Arc::default()).await
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), |_| ()).await
+}
+
+/// Connects as a user of the broker; `broken` is cancelled when the connection breaks for the first time.
+///
+/// # Errors
+/// [`Error::Unreachable`], [`Error::Denied`].
+pub async fn connect_watched(
+    url: &str,
+    seed: &str,
+    role: Role,
+    broken: &CancellationToken,
+) -> Result<Client, Error> {
+    let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
+    let broken = broken.clone();
+    let hear = move |event: &Event| {
+        if matches!(event, Event::Disconnected | Event::Closed) {
+            broken.cancel();
+        }
+    };
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), hear).await
 }
 
 /// Connects as a user of a party: one of its posts, or its system user.
@@ -79,7 +101,16 @@ pub async fn connect_party(
 ) -> Result<Client, Error> {
     let user = post.map_or("system", PostId::as_str);
     let (inbox, denied) = (format!("_INBOX_{party}-{user}"), Arc::<Notify>::default());
-    let client = open(url, seed, &format!("{party} {user}"), &inbox, Arc::clone(&denied)).await?;
+    let hear = {
+        let denied = Arc::clone(&denied);
+        move |event: &Event| {
+            if matches!(event, Event::ServerError(error) if error.to_string().contains("Permissions Violation"))
+            {
+                denied.notify_one();
+            }
+        }
+    };
+    let client = open(url, seed, &format!("{party} {user}"), &inbox, hear).await?;
     // Only the right user may listen there; without this look, another's key shows as answers that never come.
     let away = |words: String| Error::Unreachable(format!("{url}: {words}"));
     let probe = client.subscribe(format!("{inbox}.whose")).await.map_err(|error| away(error.to_string()))?;
@@ -92,7 +123,14 @@ pub async fn connect_party(
     Ok(client)
 }
 
-async fn open(url: &str, seed: &str, name: &str, inbox: &str, denied: Arc<Notify>) -> Result<Client, Error> {
+/// Connects; `hear` hears of every event of the connection.
+async fn open(
+    url: &str,
+    seed: &str,
+    name: &str,
+    inbox: &str,
+    hear: impl Fn(&Event) + Send + Sync + 'static,
+) -> Result<Client, Error> {
     let options = ConnectOptions::with_nkey(seed.to_owned())
         .name(name)
         .custom_inbox_prefix(inbox)
@@ -103,10 +141,8 @@ async fn open(url: &str, seed: &str, name: &str, inbox: &str, denied: Arc<Notify
         .event_callback({
             let name = name.to_owned();
             move |event| {
+                hear(&event);
                 tell(&name, &event);
-                if matches!(&event, Event::ServerError(error) if error.to_string().contains("Permissions Violation")) {
-                    denied.notify_one();
-                }
                 async {}
             }
         });
@@ -121,7 +157,9 @@ async fn open(url: &str, seed: &str, name: &str, inbox: &str, denied: Arc<Notify
 /// Permission errors come to nobody else: the request that caused one only times out.
 fn tell(name: &str, event: &Event) {
     match event {
-        Event::Connected | Event::Draining | Event::Closed => tracing::debug!(connection = name, %event, "connection"),
+        Event::Connected | Event::Draining | Event::Closed => {
+            tracing::debug!(connection = name, %event, "connection")
+        }
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
             tracing::warn!(connection = name, %event, "connection");
         }

@@ -4,6 +4,10 @@
 //! again only after `ack_wait`, and behind newer messages; an `AckAll` past those would lose them. So after every start
 //! and every interruption the durable is made anew right behind its acknowledged floor, and a delivery that is not the
 //! next one is an interruption. Reading a message twice is harmless: the archive knows each place in a stream.
+//!
+//! Each party has a connection of its own, because what a party publishes can break it: the server passes on subjects
+//! and headers that the client library cannot parse. Two interruptions without a message in between make the next
+//! messages suspects; those are read one by one (`suspects.rs`), and the reading goes on behind them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,15 +15,18 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, stream};
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
+use super::connect::{self, Role};
+use super::suspects;
 use super::{Error, intake_stream};
 use crate::message::names::PartyId;
-use crate::message::raw::{Position, Raw};
+use crate::message::raw::{Frame, Position, Raw};
 use crate::message::time::Timestamp;
 
 /// Most messages handed on at once.
@@ -35,50 +42,68 @@ const PULL: Duration = Duration::from_secs(30);
 /// Silence after which a pull counts as lost.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Interruptions without a message in between, after which the next messages are read one by one.
+const TROUBLES: u32 = 2;
+/// Pause between two looks at whether suspects are archived.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Acknowledges intake, party by party.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Acker {
+    lines: Arc<Mutex<HashMap<PartyId, Line>>>,
+}
+
+/// What a party's durable has delivered and not yet got acknowledged, batch by batch.
+#[derive(Debug)]
+struct Line {
     client: Client,
-    open: Arc<Mutex<HashMap<PartyId, VecDeque<(u64, Subject)>>>>,
+    waiting: VecDeque<(u64, Subject)>,
 }
 
 impl Acker {
-    /// Acknowledges through this connection, which must be the readers' own: order matters.
-    #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client, open: Arc::default() }
-    }
-
     /// Acknowledges everything up to a stream sequence. A lost acknowledgement is made good by the next one, or the
     /// messages come again and are recognised.
     pub async fn acknowledge(&self, party: &PartyId, sequence: u64) {
-        let reply = {
-            let mut open = self.open.lock();
-            let Some(waiting) = open.get_mut(party) else { return };
+        let found = {
+            let mut lines = self.lines.lock();
+            let Some(line) = lines.get_mut(party) else { return };
             let mut last = None;
-            while waiting.front().is_some_and(|(at, _)| *at <= sequence) {
-                last = waiting.pop_front();
+            while line.waiting.front().is_some_and(|(at, _)| *at <= sequence) {
+                last = line.waiting.pop_front();
             }
-            last.map(|(_, reply)| reply)
+            last.map(|(_, reply)| (line.client.clone(), reply))
         };
-        if let Some(reply) = reply
-            && let Err(error) = self.client.publish(reply, Bytes::from_static(b"+ACK")).await
+        if let Some((client, reply)) = found
+            && let Err(error) = client.publish(reply, Bytes::from_static(b"+ACK")).await
         {
             tracing::debug!(%party, %error, "an acknowledgement was not sent");
         }
     }
 
     fn expect(&self, party: &PartyId, sequence: u64, reply: Subject) {
-        self.open.lock().entry(party.clone()).or_default().push_back((sequence, reply));
+        if let Some(line) = self.lines.lock().get_mut(party) {
+            line.waiting.push_back((sequence, reply));
+        }
     }
 
     /// The durable is made anew: replies of the old one must not be used on it.
-    fn forget(&self, party: &PartyId) {
-        self.open.lock().remove(party);
+    fn begin(&self, party: &PartyId, client: Client) {
+        self.lines.lock().insert(party.clone(), Line { client, waiting: VecDeque::new() });
     }
 }
 
+/// How a reader gets its connection.
+#[derive(Debug, Clone)]
+pub struct Road {
+    /// Address of NATS.
+    pub url: String,
+    /// Seed of the intake user.
+    pub seed: String,
+}
+
 struct Open {
+    /// Cancelled when the connection broke, whatever the library makes of it.
+    broken: CancellationToken,
     messages: pull::Stream,
     epoch: i64,
     /// The consumer sequence that the next delivery must have.
@@ -86,22 +111,25 @@ struct Open {
 }
 
 /// The reader of one party's intake stream.
-pub struct Puller {
-    context: Context,
+pub struct Puller<A> {
+    road: Road,
     party: PartyId,
     stream: String,
     acker: Acker,
-    /// Where the archive stands, for the case that the durable is gone.
-    archived: Option<Position>,
+    /// The last place of this stream that the archive knows.
+    archived: A,
     open: Option<Open>,
+    troubles: u32,
+    /// Suspects were handed on up to here; nothing is read behind them before they are archived.
+    behind: Option<Position>,
 }
 
-impl Puller {
-    /// A reader through this connection. `archived` is the last place of this stream that the archive knows.
+impl<A: Fn() -> Option<Position>> Puller<A> {
+    /// A reader. `archived` gives the last place of this stream that the archive knows.
     #[must_use]
-    pub fn new(client: Client, party: PartyId, acker: Acker, archived: Option<Position>) -> Self {
+    pub fn new(road: Road, party: PartyId, acker: Acker, archived: A) -> Self {
         let stream = intake_stream(&party);
-        Self { context: jetstream::new(client), party, stream, acker, archived, open: None }
+        Self { road, party, stream, acker, archived, open: None, troubles: 0, behind: None }
     }
 
     /// Whose stream.
@@ -110,21 +138,31 @@ impl Puller {
         &self.party
     }
 
-    /// The next batch, in stream order, at most [`BATCH`]; empty if nothing came for a while.
+    /// The next batch, in stream order, at most [`BATCH`].
     ///
     /// # Errors
     /// The reading was interrupted; the next call begins again behind what was acknowledged.
     pub async fn next(&mut self) -> Result<Vec<Raw>, Error> {
-        let read = match self.open.take() {
+        let open = match self.open.take() {
             Some(open) => open,
+            None if self.troubles >= TROUBLES => return self.one_by_one().await,
             None => self.begin().await?,
         };
-        self.read(read).await
+        // Whatever ends the reading early counts, until a message has come.
+        self.troubles += 1;
+        let batch = self.read(open).await?;
+        self.troubles = 0;
+        Ok(batch)
     }
 
     async fn read(&mut self, mut open: Open) -> Result<Vec<Raw>, Error> {
         let interrupted = |words: &str| Error::api(format!("reading {}", self.stream), words);
-        let Some(first) = open.messages.next().await else { return Err(interrupted("the pull ended")) };
+        let first = tokio::select! {
+            biased;
+            first = open.messages.next() => first,
+            () = open.broken.cancelled() => return Err(interrupted("the connection broke")),
+        };
+        let Some(first) = first else { return Err(interrupted("the pull ended")) };
         let mut batch = Vec::new();
         let mut reply = None;
         let mut next = Some(first);
@@ -147,25 +185,17 @@ impl Puller {
     }
 
     /// Makes the durable anew behind its floor and begins to pull.
-    async fn begin(&self) -> Result<Open, Error> {
+    async fn begin(&mut self) -> Result<Open, Error> {
+        let (client, broken) = self.connect().await?;
         let stream = &self.stream;
-        let info = self.context.get_stream(stream).await;
-        let info = info.map_err(|error| Error::api(format!("STREAM.INFO.{stream}"), error))?;
-        let created = info.cached_info().created;
-        let epoch = created.unix_timestamp() * 1_000 + i64::from(created.millisecond());
-        let floor = match info.consumer_info("intake").await {
-            Ok(consumer) => Some(consumer.ack_floor.stream_sequence),
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => None,
-            Err(error) => return Err(Error::api(format!("CONSUMER.INFO.{stream}.intake"), error)),
-        };
-        let start = floor.unwrap_or_else(|| self.behind_archive(epoch)) + 1;
-        self.acker.forget(&self.party);
-        if floor.is_some() {
+        let (info, epoch, floor) = self.floor(&client).await?;
+        self.acker.begin(&self.party, client);
+        if floor.durable {
             let deleted = info.delete_consumer("intake").await;
             deleted.map_err(|error| Error::api(format!("CONSUMER.DELETE.{stream}.intake"), error))?;
         }
         let consumer = info
-            .create_consumer(durable(start))
+            .create_consumer(durable(floor.sequence + 1))
             .await
             .map_err(|error| Error::api(format!("CONSUMER.CREATE.{stream}.intake"), error))?;
         let messages = consumer
@@ -176,14 +206,69 @@ impl Puller {
             .messages()
             .await
             .map_err(|error| Error::api(format!("CONSUMER.MSG.NEXT.{stream}.intake"), error))?;
-        Ok(Open { messages, epoch, next: 1 })
+        self.behind = None;
+        Ok(Open { broken, messages, epoch, next: 1 })
+    }
+
+    async fn connect(&self) -> Result<(Client, CancellationToken), Error> {
+        let broken = CancellationToken::new();
+        let client = connect::connect_watched(&self.road.url, &self.road.seed, Role::Intake, &broken).await?;
+        Ok((client, broken))
+    }
+
+    /// Up to where everything was acknowledged, or handed on as suspects and archived.
+    async fn floor(&self, client: &Client) -> Result<(stream::Stream, i64, Floor), Error> {
+        let stream = &self.stream;
+        let info = jetstream::new(client.clone()).get_stream(stream).await;
+        let info = info.map_err(|error| Error::api(format!("STREAM.INFO.{stream}"), error))?;
+        let created = info.cached_info().created;
+        let epoch = created.unix_timestamp() * 1_000 + i64::from(created.millisecond());
+        let acknowledged = match info.consumer_info("intake").await {
+            Ok(consumer) => Some(consumer.ack_floor.stream_sequence),
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => None,
+            Err(error) => return Err(Error::api(format!("CONSUMER.INFO.{stream}.intake"), error)),
+        };
+        let durable = acknowledged.is_some();
+        let behind = self.behind.filter(|behind| behind.epoch == epoch).map_or(0, |behind| behind.sequence);
+        let sequence = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind);
+        Ok((info, epoch, Floor { sequence, durable }))
     }
 
     /// Without a floor: far enough behind the archive that everything whose receipt may be missing is read again.
     fn behind_archive(&self, epoch: i64) -> u64 {
-        let known = self.archived.filter(|position| position.epoch == epoch);
+        let known = (self.archived)().filter(|position| position.epoch == epoch);
         known.map_or(0, |position| position.sequence.saturating_sub(PENDING_MAX.unsigned_abs()))
     }
+
+    /// Reads the next messages with calls that cannot break the connection. The durable is made anew behind them only
+    /// when they are archived: its floor is all that a crash would leave.
+    async fn one_by_one(&mut self) -> Result<Vec<Raw>, Error> {
+        if let Some(behind) = self.behind {
+            let known = (self.archived)()
+                .is_some_and(|at| at.epoch == behind.epoch && at.sequence >= behind.sequence);
+            if known {
+                self.troubles = 0;
+            } else {
+                tokio::time::sleep(LOOK).await;
+            }
+            return Ok(Vec::new());
+        }
+        let (client, _) = self.connect().await?;
+        let (_, epoch, floor) = self.floor(&client).await?;
+        let batch = suspects::read(&client, &self.party, &self.stream, epoch, floor.sequence + 1).await?;
+        match batch.last() {
+            Some(last) => self.behind = Some(last.position),
+            None => self.troubles = 0, // nothing stands there: whatever broke the reading was not a message
+        }
+        Ok(batch)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Floor {
+    sequence: u64,
+    /// True if the durable exists.
+    durable: bool,
 }
 
 fn durable(start: u64) -> pull::Config {
@@ -216,6 +301,7 @@ fn raw(party: &PartyId, message: &jetstream::Message, open: &mut Open) -> Option
         binary_mode: headers.is_some_and(binary_mode),
         arrived: Timestamp::from_millisecond(arrived).ok()?,
         position: Position { epoch: open.epoch, sequence: info.stream_sequence },
+        frame: Frame::Whole,
     })
 }
 

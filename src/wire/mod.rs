@@ -15,6 +15,7 @@ pub mod server;
 pub mod services;
 pub mod streams;
 pub mod subscriptions;
+mod suspects;
 
 use std::path::PathBuf;
 

@@ -2,16 +2,24 @@
 //!
 //! It knows the broker only from outside: key files, subjects, HTTP. Nothing here calls into the crate's rooms.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, HeaderMap};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub use super::mail::*;
 
 pub use super::processes::*;
+
+/// Exchanges that run at once. One starts three processes' worth of work; more of them on a small machine only make
+/// every wait longer. A test must hold one at a time: two that each wait for a second one would wait for ever.
+static ROOM: Semaphore = Semaphore::const_new(2);
 
 /// A running broker: `liaison up`, or `liaison serve` beside a nats-server of its own.
 pub struct Exchange {
@@ -23,6 +31,7 @@ pub struct Exchange {
     pub http: String,
     args: Vec<String>,
     _folder: Option<tempfile::TempDir>,
+    _room: SemaphorePermit<'static>,
 }
 
 impl Exchange {
@@ -56,12 +65,14 @@ impl Exchange {
         let given = args.iter().map(|arg| (*arg).to_owned());
         let args: Vec<String> =
             ["up", "--data"].map(str::to_owned).into_iter().chain([text(data)]).chain(given).collect();
+        let room = ROOM.acquire().await.expect("never closed");
         let (child, nats, http) = launch(data, &args).await;
-        Self { child, server: None, data: data.to_owned(), nats, http, args, _folder: None }
+        Self { child, server: None, data: data.to_owned(), nats, http, args, _folder: None, _room: room }
     }
 
     /// Starts `liaison serve` beside a nats-server that outlives it, with few parties and this in `liaison.toml`.
     pub async fn apart(config: &str) -> Self {
+        let room = ROOM.acquire().await.expect("never closed");
         let folder = folder();
         let data = folder.path().join("data");
         std::fs::create_dir_all(&data).expect("a data directory");
@@ -71,7 +82,7 @@ impl Exchange {
         std::fs::write(data.join("liaison.toml"), config).expect("a configuration");
         let args = vec!["serve".to_owned(), "--config".to_owned(), text(&data.join("liaison.toml"))];
         let (child, _, http) = launch(&data, &args).await;
-        Self { child, server: Some(server), data, nats: url, http, args, _folder: Some(folder) }
+        Self { child, server: Some(server), data, nats: url, http, args, _folder: Some(folder), _room: room }
     }
 
     /// Kills the broker as a power cut of the process would; its nats-server goes with it.
@@ -183,24 +194,73 @@ impl Exchange {
         options.connect(&self.nats).await.expect("connects")
     }
 
-    /// Publishes and waits for the receipt; `id` is the message id, if it can be read.
-    pub async fn publish(&self, client: &Client, subject: &str, payload: Vec<u8>) -> Value {
-        let sequence = queue(client, subject, payload.clone()).await;
-        let id = serde_json::from_slice::<Value>(&payload)
-            .ok()
-            .and_then(|value| value["id"].as_str().map(str::to_owned));
-        let id = id.filter(|id| uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.to_string() == *id));
-        receipt(client, subject, &id.unwrap_or_else(|| format!("unreadable-{sequence}")), &payload).await
+    /// Connects as the operator's observer in `CORE`, which may look at streams and ping the service.
+    pub async fn operator(&self) -> Client {
+        self.connect_with(&self.key("broker", "operator"), "_INBOX_operator").await
     }
 
-    /// Everything in a party's mailbox: pulled, acknowledged, in order. Ends when nothing comes for a while.
+    /// Publishes and waits for the receipt of this very publication, also when the same bytes were published before.
+    pub async fn publish(&self, client: &Client, subject: &str, payload: Vec<u8>) -> Value {
+        let id = readable_id(&payload);
+        let before = match &id {
+            Some(id) => stored_receipt(client, subject, id).await.map_or(0, |(sequence, _)| sequence),
+            None => 0,
+        };
+        let sequence = queue(client, subject, payload.clone()).await;
+        // Bytes that a lenient reader reads an id from may be no JSON to the broker.
+        let tokens: Vec<String> = id.into_iter().chain([format!("unreadable-{sequence}")]).collect();
+        receipt_after(client, subject, &tokens, &payload, before).await
+    }
+
+    /// Everything in a party's mailbox: pulled, acknowledged, in order.
     pub async fn letters(&self, party: &str) -> Vec<Letter> {
-        let client = self.connect(party, "system").await;
-        let mut all = Vec::new();
-        while let Some(letter) = next_letter(&client, party, Duration::from_millis(700)).await {
-            all.push(letter);
+        self.mailboxes(&[party]).await.remove(party).expect("was asked for")
+    }
+
+    /// Everything in these mailboxes. Ends at a message that is sent to all of them now: a mailbox keeps the order of
+    /// the archive, so what was accepted before stands before it, and what does not stand there was not sent.
+    pub async fn mailboxes(&self, parties: &[&str]) -> BTreeMap<String, Vec<Letter>> {
+        let mut last = BTreeMap::new();
+        for sender in ["it-moi", "de-bpol"] {
+            // Nobody gets what he sent himself, so there are two senders.
+            let to: Vec<&str> = parties
+                .iter()
+                .copied()
+                .filter(|party| (*party == "it-moi") != (sender == "it-moi"))
+                .collect();
+            if to.is_empty() {
+                continue;
+            }
+            let mut message = report();
+            message["source"] = format!("/authority/{sender}").into();
+            message["originator"] = sender.into();
+            message["audience"] = to.join(",").into();
+            let client = self.connect(sender, "system").await;
+            let subject = format!("ilo.in.{sender}.system.net.flow.observation.tn");
+            let receipt = self.publish(&client, &subject, message.to_string().into_bytes()).await;
+            assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+            last.extend(to.into_iter().map(|party| (party, message["id"].clone())));
         }
-        all
+        let read = futures_util::stream::iter(last).map(|(party, last)| async move {
+            let client = self.connect(party, "system").await;
+            let mut letters = Vec::new();
+            loop {
+                let letter = next_letter(&client, party, PATIENCE).await;
+                let letter = letter.unwrap_or_else(|| panic!("the last letter to {party} did not come"));
+                if letter.event()["id"] == last {
+                    return (party.to_owned(), letters);
+                }
+                letters.push(letter);
+            }
+        });
+        read.buffer_unordered(8).collect().await
+    }
+
+    /// What `liaison archive stats` counts in this data directory.
+    pub fn stats(&self) -> Value {
+        let output = liaison().args(["archive", "stats"]).arg(&self.data).output().expect("runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// `GET` on the operators' window: status and body.
@@ -252,29 +312,12 @@ impl Drop for Exchange {
 
 /// A plain JetStream publish; the stream sequence of the PubAck.
 pub async fn queue(client: &Client, subject: &str, payload: Vec<u8>) -> u64 {
-    let answer = client.request(subject.to_owned(), payload.into()).await.expect("a PubAck");
-    let answer: Value = serde_json::from_slice(&answer.payload).expect("a PubAck in JSON");
-    answer["seq"].as_u64().unwrap_or_else(|| panic!("no PubAck: {answer}"))
+    queue_with(client, subject, HeaderMap::new(), payload).await
 }
 
 /// The stored receipt for these bytes, by direct get on the publisher's own subject.
 pub async fn receipt(client: &Client, published: &str, token: &str, payload: &[u8]) -> Value {
-    let mut parts = published.split('.').skip(2);
-    let (party, post) = (parts.next().expect("a party"), parts.next().expect("a post"));
-    let call = format!("$JS.API.DIRECT.GET.RCPT.ilo.rcpt.{party}.{post}.{token}");
-    let digest = sha256(payload);
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let answer = client.request(call.clone(), "".into()).await.expect("an answer");
-        if answer.status.is_none() {
-            let event: Value = serde_json::from_slice(&answer.payload).expect("a receipt in JSON");
-            if event["data"]["sha256"] == digest.as_str() {
-                return event;
-            }
-        }
-        assert!(Instant::now() < until, "no receipt on {call}");
-        tokio::time::sleep(Duration::from_millis(3)).await;
-    }
+    receipt_after(client, published, &[token.to_owned()], payload, 0).await
 }
 
 /// A delivered message as it came over the wire.
@@ -394,7 +437,7 @@ pub fn example(path: &str) -> Value {
     .expect("JSON")
 }
 
-/// A message with every time moved by what the examples' clock lies back.
+/// A message with every time and day moved by what the examples' clock lies back.
 pub fn shifted(mut value: Value) -> Value {
     let clock: jiff::Timestamp = CLOCK.parse().expect("a time");
     shift(&mut value, jiff::Timestamp::now().duration_since(clock));
@@ -406,6 +449,13 @@ fn shift(value: &mut Value, by: jiff::SignedDuration) {
         Value::String(text) if text.len() >= 20 && text.as_bytes()[10] == b'T' => {
             if let Ok(at) = text.parse::<jiff::Timestamp>() {
                 *text = format!("{:.3}", at.checked_add(by).expect("in range"));
+            }
+        }
+        // A day has no hours to move by: whole days, so that it does not come to lie behind the times around it.
+        Value::String(text) if text.len() == 10 => {
+            if let Ok(day) = text.parse::<jiff::civil::Date>() {
+                let days = jiff::Span::new().days(by.as_secs().div_euclid(86_400));
+                *text = day.checked_add(days).expect("in range").to_string();
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| shift(item, by)),

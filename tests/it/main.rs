@@ -1,19 +1,40 @@
 //! The integration tests: one binary, so that one link serves all.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
-#![allow(clippy::disallowed_methods, reason = "a test has clock and environment of its own")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests stand outside: they have a clock and an environment of their own"
+)]
 
 mod auditor;
 mod cli;
 mod console;
 mod crash;
 mod drain;
+mod duplicates;
+mod examples;
+mod foreign;
+#[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
+mod isolation;
+mod judged;
+mod laws;
 mod load;
+mod mail;
 mod mailboxes;
+mod oracle;
+mod poison;
 mod processes;
+mod receipts;
 mod recovery;
+mod references;
+mod refusals;
 mod reload;
+mod rules;
+mod services;
 mod start;
+mod subscriptions;
+mod syntax;
 mod tidy;
 mod tour;
+mod unreadable;
 mod way;

@@ -1,0 +1,97 @@
+//! The null relay: the same NATS operations as the broker's, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use liaison::message::raw::Position;
+use liaison::message::subject;
+use liaison::wire::connect::{self, Client, Role};
+use liaison::wire::egress::Publisher;
+use liaison::wire::intake::{Acker, Puller, Road};
+use liaison::wire::keys;
+
+use super::{Exchange, Filled, WINDOW};
+
+/// Size of a receipt.
+const RECEIPT: usize = 560;
+
+/// Drains what was filled; the time until everything is acknowledged and stored.
+pub async fn relay(exchange: &Exchange, filled: &Filled, fan_out: usize, headers: bool) -> Duration {
+    let open = async |role: Role| -> Client {
+        let seed = keys::read_seed(&exchange.key("broker", role.as_str())).expect("a key");
+        connect::connect(&exchange.url, &seed, role).await.expect("connects")
+    };
+    let started = Instant::now();
+    let acker = Acker::default();
+    let publisher = Publisher::new(open(Role::Egress).await);
+    let seed = keys::read_seed(&exchange.key("broker", "intake")).expect("a key");
+    let road = Road { url: exchange.url.clone(), seed };
+    let parties = filled.counts.iter().map(|(party, count)| {
+        let puller = Puller::new(road.clone(), party.clone(), acker.clone(), || None);
+        one(puller, acker.clone(), publisher.clone(), exchange, *count, fan_out, headers)
+    });
+    futures_util::future::join_all(parties).await;
+    exchange.drained(filled).await;
+    started.elapsed()
+}
+
+async fn one(
+    mut puller: Puller<impl Fn() -> Option<Position>>,
+    acker: Acker,
+    publisher: Publisher,
+    exchange: &Exchange,
+    count: u64,
+    fan_out: usize,
+    headers: bool,
+) {
+    let receipt = Bytes::from(vec![b'x'; RECEIPT]);
+    let mut flying = FuturesUnordered::new();
+    let mut last = 0;
+    while last < count {
+        let batch = puller.next().await.expect("the stream can be read");
+        for raw in batch {
+            last = raw.position.sequence;
+            let id = uuid::Uuid::now_v7();
+            let to = subject::receipt(&raw.party, "system", &id.to_string());
+            let with = if headers {
+                vec![
+                    ("Content-Type", "application/cloudevents+json".to_owned()),
+                    ("Nats-Msg-Id", id.to_string()),
+                ]
+            } else {
+                Vec::new()
+            };
+            flying.push(publisher.publish(to, with, receipt.clone()).await);
+            for party in &exchange.readers[..fan_out] {
+                let to = format!("ilo.out.{party}.net.flow.observation.tn");
+                let with =
+                    if headers { letter(&format!("{}-{last}-{party}", raw.party)) } else { Vec::new() };
+                flying.push(publisher.publish(to, with, raw.payload.clone()).await);
+            }
+            while flying.len() >= WINDOW {
+                flying.next().await.expect("one flies").expect("stored");
+            }
+            while let Some(Some(answer)) = flying.next().now_or_never() {
+                answer.expect("stored");
+            }
+        }
+        acker.acknowledge(puller.party(), last).await;
+    }
+    while let Some(answer) = flying.next().await {
+        answer.expect("stored");
+    }
+}
+
+/// Headers as long as the broker's.
+fn letter(id: &str) -> liaison::wire::egress::Headers {
+    vec![
+        ("Content-Type", "application/cloudevents+json".to_owned()),
+        ("Nats-Msg-Id", id.to_owned()),
+        ("Ilo-Digest", format!("sha256:{}", "0".repeat(64))),
+        ("Ilo-Feed-Seq", "100000".to_owned()),
+        ("Ilo-Feed-Digest", "0".repeat(64)),
+        ("Ilo-Archived-At", "2026-03-02T10:00:00.000Z".to_owned()),
+    ]
+}

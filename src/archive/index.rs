@@ -1,0 +1,172 @@
+//! What readers have in memory: zones, known messages, places of frames, and the records that are not sealed yet.
+//!
+//! It reads no file. One lock guards it, so a record is always in the tail or in a zone, never in both or neither.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Archived;
+use super::feeds::Feeds;
+use super::journal::Place;
+use super::known::Known;
+use super::reader::FeedItem;
+use super::zone::Zone;
+use crate::message::names::PartyId;
+use crate::message::raw::Position;
+
+/// The index.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// Sealed blocks in order.
+    pub(super) zones: Vec<Arc<Zone>>,
+    /// Per party the zones that its feed goes through, with its first feed sequence there.
+    through: HashMap<PartyId, Vec<(u64, usize)>>,
+    /// Messages by fingerprint.
+    pub(super) known: Known,
+    /// Records not sealed yet.
+    pub(super) tail: VecDeque<Archived>,
+    /// Heads of all feeds.
+    pub(super) heads: Feeds,
+    /// How far each intake stream was decided.
+    pub(super) positions: HashMap<PartyId, Position>,
+    /// Frames in order.
+    pub(super) places: Vec<Place>,
+    /// Segment files.
+    pub(super) segments: Arc<[PathBuf]>,
+    /// Last archive sequence.
+    pub(super) head: u64,
+}
+
+impl Index {
+    /// The index of what sled holds and the frames of the journal.
+    pub(super) fn new(
+        zones: Vec<Zone>,
+        ids: Vec<(u64, u64)>,
+        places: Vec<Place>,
+        segments: &[PathBuf],
+    ) -> Self {
+        let mut index = Self { places, segments: segments.into(), ..Self::default() };
+        for (print, seq) in ids {
+            index.known.insert(print, seq);
+        }
+        for zone in zones {
+            for (party, (epoch, _, sequence)) in &zone.positions {
+                index.note(party, Position { epoch: *epoch, sequence: *sequence });
+            }
+            index.head = zone.last;
+            index.add(zone);
+        }
+        index
+    }
+
+    /// One more sealed block.
+    pub(super) fn add(&mut self, zone: Zone) {
+        let at = self.zones.len();
+        for (party, share) in &zone.shares {
+            match self.through.get_mut(party) {
+                Some(through) => through.push((share.first, at)),
+                None => drop(self.through.insert(party.clone(), vec![(share.first, at)])),
+            }
+        }
+        self.zones.push(Arc::new(zone));
+    }
+
+    /// One more committed record.
+    pub(super) fn take(&mut self, kept: Archived, print: Option<u64>) {
+        let record = kept.record();
+        if let Some(print) = print {
+            self.known.insert(print, record.seq);
+        }
+        self.note(&record.party, record.position);
+        self.head = record.seq;
+        for delivery in kept.deliveries() {
+            self.heads.set(&delivery.party, (delivery.feed_seq, delivery.feed_digest));
+        }
+        self.tail.push_back(kept);
+    }
+
+    /// Keeps the furthest position of a party. A stream that was made anew counts from 1 again; the order of the archive
+    /// says which life is the later one, for the creation time comes from a clock that may have been set back.
+    fn note(&mut self, party: &PartyId, position: Position) {
+        match self.positions.get_mut(party) {
+            Some(known) if known.epoch == position.epoch && known.sequence >= position.sequence => {}
+            Some(known) => *known = position,
+            None => drop(self.positions.insert(party.clone(), position)),
+        }
+    }
+
+    /// The record at a sequence that is not sealed.
+    pub(super) fn in_tail(&self, seq: u64) -> Option<&Archived> {
+        let first = self.tail.front()?.record().seq;
+        self.tail.get(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+
+    /// The zone that holds a sequence.
+    pub(super) fn zone_of(&self, seq: u64) -> Option<Arc<Zone>> {
+        let at = self.zones.partition_point(|zone| zone.last < seq);
+        self.zones.get(at).filter(|zone| zone.first <= seq).cloned()
+    }
+
+    /// Where a zone before index `end` may hold this place of an intake stream: the last such zone.
+    pub(super) fn covering(
+        &self,
+        end: usize,
+        party: &PartyId,
+        position: Position,
+    ) -> Option<(usize, Arc<Zone>)> {
+        let covers = |zone: &Arc<Zone>| {
+            zone.positions.get(party).is_some_and(|(epoch, from, to)| {
+                *epoch == position.epoch && (*from..=*to).contains(&position.sequence)
+            })
+        };
+        let at = self.zones[..end].iter().rposition(covers)?;
+        Some((at, Arc::clone(&self.zones[at])))
+    }
+
+    /// The frames that hold these sequences.
+    pub(super) fn frames(&self, first: u64, last: u64) -> (Vec<Place>, Arc<[PathBuf]>) {
+        let from = self.places.partition_point(|place| place.header.last() < first);
+        let holds = |place: &&Place| place.header.first <= last;
+        (self.places[from..].iter().take_while(holds).copied().collect(), Arc::clone(&self.segments))
+    }
+
+    /// Where the next `limit` deliveries of a party behind a feed sequence are: zones to read, then unsealed ones.
+    pub(super) fn road(&self, party: &PartyId, after: u64, limit: usize) -> (Vec<Arc<Zone>>, Vec<FeedItem>) {
+        let wanted = after.saturating_add(1);
+        let through = self.through.get(party).map_or(&[][..], Vec::as_slice);
+        let from = through.partition_point(|(first, _)| *first <= wanted).saturating_sub(1);
+        let mut promised = 0_u64;
+        let mut zones = Vec::new();
+        for zone in through[from..].iter().filter_map(|(_, at)| self.zones.get(*at)) {
+            let Some(share) = zone.shares.get(party) else { continue };
+            if promised >= limit as u64 {
+                return (zones, Vec::new());
+            }
+            let behind = share.first + u64::from(share.count);
+            if behind > wanted {
+                promised += behind - share.first.max(wanted);
+                zones.push(Arc::clone(zone));
+            }
+        }
+        // From the back: a courier is mostly near the head.
+        let mut fresh: Vec<FeedItem> = Vec::new();
+        for item in self.tail.iter().rev().filter_map(|kept| item(kept, party)) {
+            if item.feed_seq < wanted {
+                break;
+            }
+            fresh.push(item);
+        }
+        fresh.reverse();
+        (zones, fresh)
+    }
+}
+
+fn item(kept: &Archived, party: &PartyId) -> Option<FeedItem> {
+    let delivery = kept.deliveries().iter().find(|delivery| delivery.party == *party)?;
+    Some(FeedItem {
+        feed_seq: delivery.feed_seq,
+        feed_digest: delivery.feed_digest,
+        record: Arc::clone(kept.record_arc()),
+    })
+}

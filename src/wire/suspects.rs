@@ -1,0 +1,125 @@
+//! Reading messages that may break a connection: one by one, through JetStream's JSON call, which wraps subject, header
+//! block and payload so that any bytes may stand in them.
+//!
+//! It tells which frames the client library could not have read; what becomes of those is the judgement's word.
+
+use async_nats::Client;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Error;
+use crate::message::names::PartyId;
+use crate::message::raw::{Frame, Position, Raw};
+use crate::message::time::Timestamp;
+
+/// Suspects read before the ordinary reading is tried again.
+const MOST: u64 = 64;
+/// Code of JetStream for "no message found".
+const NO_MESSAGE: u64 = 10_037;
+
+/// The messages from a stream sequence on, at most [`MOST`].
+///
+/// # Errors
+/// [`Error::Api`].
+pub(super) async fn read(
+    client: &Client,
+    party: &PartyId,
+    stream: &str,
+    epoch: i64,
+    from: u64,
+) -> Result<Vec<Raw>, Error> {
+    let mut found = Vec::new();
+    let last = last_sequence(client, stream).await?;
+    for sequence in (from..=last).take(usize::try_from(MOST).unwrap_or(usize::MAX)) {
+        let call = format!("STREAM.MSG.GET.{stream}");
+        let answer = ask(client, &call, &json!({ "seq": sequence })).await?;
+        if answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE) {
+            continue; // aged out
+        }
+        let raw = take(party, epoch, sequence, &answer["message"]);
+        found.push(raw.ok_or_else(|| Error::api(&call, "an answer that cannot be read"))?);
+    }
+    Ok(found)
+}
+
+async fn last_sequence(client: &Client, stream: &str) -> Result<u64, Error> {
+    let call = format!("STREAM.INFO.{stream}");
+    let answer = ask(client, &call, &json!({})).await?;
+    answer["state"]["last_seq"].as_u64().ok_or_else(|| Error::api(call, "no state in the answer"))
+}
+
+async fn ask(client: &Client, call: &str, body: &Value) -> Result<Value, Error> {
+    let answer = client.request(format!("$JS.API.{call}"), Bytes::from(body.to_string())).await;
+    let answer = answer.map_err(|error| Error::api(call, error))?;
+    // The subject in the answer may hold bytes that are not UTF-8: JSON libraries of the server let them through.
+    serde_json::from_str(&String::from_utf8_lossy(&answer.payload)).map_err(|_| Error::api(call, "no JSON"))
+}
+
+fn take(party: &PartyId, epoch: i64, sequence: u64, message: &Value) -> Option<Raw> {
+    let decoded = |name: &str| match message[name].as_str() {
+        Some(text) => STANDARD.decode(text).ok(),
+        None => Some(Vec::new()),
+    };
+    let (payload, block) = (decoded("data")?, decoded("hdrs")?);
+    let subject = message["subject"].as_str()?.to_owned();
+    let headers = headers(&block);
+    let fine = headers.is_some() && !subject.contains(char::REPLACEMENT_CHARACTER) && !subject.contains('\0');
+    let headers = headers.unwrap_or_default();
+    let named = |wanted: &str| headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    Some(Raw {
+        party: party.clone(),
+        subject,
+        payload: payload.into(),
+        content_type: named("content-type").map(|(_, value)| value.clone()),
+        binary_mode: headers.iter().any(|(name, _)| name.to_ascii_lowercase().starts_with("ce-")),
+        arrived: message["time"].as_str()?.parse::<Timestamp>().ok()?,
+        position: Position { epoch, sequence },
+        frame: if fine { Frame::Whole } else { Frame::Broken },
+    })
+}
+
+/// The headers of a block, or `None` if the library would have choked on it.
+fn headers(block: &[u8]) -> Option<Vec<(String, String)>> {
+    if block.is_empty() {
+        return Some(Vec::new());
+    }
+    let text = std::str::from_utf8(block).ok()?;
+    let lines = text.strip_prefix("NATS/1.0")?.strip_suffix("\r\n\r\n")?;
+    let mut found = Vec::new();
+    for line in lines.split("\r\n").skip(1).filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':')?;
+        let odd = |text: &str| text.contains(['\r', '\n', '\0']);
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) || odd(value) {
+            return None;
+        }
+        found.push((name.to_owned(), value.trim().to_owned()));
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_break_the_library_are_told_from_good_ones() {
+        let good: [&[u8]; 3] = [b"", b"NATS/1.0\r\nA: b\r\n\r\n", b"NATS/1.0\r\n\r\n"];
+        for block in good {
+            assert!(headers(block).is_some(), "{:?}", String::from_utf8_lossy(block));
+        }
+        let bad: [&[u8]; 7] = [
+            b"A: b\r\n\r\n",
+            b"NATS/1.0\r\nno colon\r\n\r\n",
+            b"NATS/1.0\r\nA: a\rb\r\n\r\n",
+            b"NATS/1.0\r\nA: a\nb\r\n\r\n",
+            b"NATS/1.0\r\nA: \xff\r\n\r\n",
+            b"NATS/1.0\r\n: b\r\n\r\n",
+            b"NATS/1.0\r\nA: b",
+        ];
+        for block in bad {
+            assert!(headers(block).is_none(), "{:?}", String::from_utf8_lossy(block));
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The 42 cases of the rule table, the 12 valid examples, and the bad inputs that a party could send by mistake or on
+//! purpose, each with its code and its places.
+
+use liaison::message::outcome::{Code, Outcome};
+use liaison::message::raw::Raw;
+use liaison::rules::audience;
+use liaison::rules::deployments::Deployments;
+use liaison::rules::judge::judge;
+use liaison::rules::settle::{self, Known};
+use liaison::rules::subscriptions::Subscriptions;
+use serde_json::{Value, json};
+
+use super::judged::{
+    self, RULES, accepts, changed, message, now, places, raw, raw_of, refuses, rules, with, without,
+};
+
+/// Case by case, the places that a receipt names.
+const PLACES: [(&str, &[&str]); 42] = [
+    ("01", &["/data/suspects"]),
+    ("02", &["/data/narrative"]),
+    ("03", &["/data/series"]),
+    ("04", &["/eraseby"]),
+    ("05", &["/audience"]),
+    ("06", &["/eraseby"]),
+    ("07", &["/data/person/biometrics"]),
+    ("08", &["/purpose"]),
+    ("09", &["/dataclassification"]),
+    ("10", &["/originator", "/source"]),
+    ("11", &["/data/places/0/country"]),
+    ("12", &["/data/places/0/locode"]),
+    ("13", &["/data/places/0/geometry"]),
+    ("14", &["/data/destinations"]),
+    ("15", &["/data/period/to"]),
+    ("16", &["/data/count/max"]),
+    ("17", &["/evaluation"]),
+    ("18", &["/time"]),
+    ("19", &["/recordedtime"]),
+    ("20", &["/audience"]),
+    ("21", &["/audience"]),
+    ("22", &["/handlingnote"]),
+    ("23", &["/data/target"]),
+    ("24", &["/data/hostCountry"]),
+    ("25", &["/data/contact", "/data/contact/email", "/data/contact/phone"]),
+    ("26", &["/subject"]),
+    ("27", &["/type"]),
+    ("28", &["/data/extra"]),
+    ("29", &["/data/legs/0/path"]),
+    ("30", &["/data/price/amount", "/data/price/currency"]),
+    ("31", &["/purpose"]),
+    ("32", &["/data/narrative"]),
+    ("33", &["/data/victimProfile/0/count"]),
+    ("34", &["/data/narrative"]),
+    ("35", &["/data/funding"]),
+    ("36", &["/eraseby"]),
+    ("37", &["/data/persons/1/personRef"]),
+    ("38", &["/audience", "/originator"]),
+    ("39", &["/data/dueBy"]),
+    ("40", &["/data/votes"]),
+    ("41", &["/audience"]),
+    ("42", &["/audience"]),
+];
+
+/// Judges an example as the broker would: by the rules without memory, then by those with one that is empty.
+fn refusal(example: &judged::Example) -> Option<liaison::message::outcome::Refused> {
+    let permitted = match judge(&RULES, raw(&example.publisher, &example.subject, &example.payload), now()) {
+        Ok(permitted) => permitted,
+        Err(refusal) => return Some(refusal.refused),
+    };
+    let needs = settle::needs(permitted.envelope().kind.as_str(), permitted.data());
+    let nothing: Vec<Option<Known>> = needs.iter().map(|_| None).collect();
+    settle::check(permitted.envelope(), permitted.data(), &nothing, |_| Ok(())).err().or_else(|| {
+        let (subscriptions, deployments) = (Subscriptions::default(), Deployments::default());
+        audience::route(&RULES.registry, &subscriptions, &deployments, &permitted.routed()).err()
+    })
+}
+
+#[test]
+fn the_42_cases_are_refused_with_their_code_and_places() {
+    let invalid = judged::all("invalid");
+    assert_eq!(invalid.len(), PLACES.len());
+    let mut wrong = Vec::new();
+    for (example, (number, paths)) in invalid.iter().zip(PLACES) {
+        assert!(example.name.starts_with(number), "{} is out of order", example.name);
+        let Some(refused) = refusal(example) else {
+            wrong.push(format!("{}: accepted", example.name));
+            continue;
+        };
+        let (code, found) = places(&refused);
+        if Some(code) != example.code || found != paths || refused.outcome().as_str() != example.expect {
+            wrong.push(format!("{}: {code} {found:?} {:?}", example.name, refused.outcome()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_12_valid_examples_are_accepted() {
+    let valid = judged::all("valid");
+    assert_eq!(valid.len(), 12);
+    for example in valid {
+        let raw = raw(&example.publisher, &example.subject, &example.payload);
+        let permitted =
+            judge(&RULES, raw, now()).unwrap_or_else(|refusal| panic!("{}: {refusal:?}", example.name));
+        assert!(!permitted.is_late(), "{}", example.name);
+    }
+}
+
+/// The further cases of the table, and rows of the catalogue of bad inputs that need no memory: attributes.
+#[test]
+fn bad_attributes_are_refused_by_the_envelope() {
+    for (path, value, code) in [
+        ("/id", json!("0195C3A1-0001-7000-8000-000000000001"), Code::Envelope),
+        ("/id", json!("x".repeat(10_000)), Code::Envelope),
+        ("/tlp", json!("TLP:WHITE"), Code::Envelope),
+        ("/tlp", json!("tlp:amber"), Code::Envelope),
+        ("/evaluation", json!("D5"), Code::Envelope),
+        ("/priority", json!(null), Code::Envelope),
+        ("/type", json!(null), Code::Envelope),
+        ("/audience", json!(""), Code::Envelope),
+        ("/audience", json!("@everyone"), Code::Envelope),
+        ("/audience", json!("@ms,"), Code::Envelope),
+        ("/purpose", json!("3.4.b\n"), Code::Envelope),
+        ("/correlationid", json!("a\u{7f}b"), Code::Envelope),
+        ("/correlationid", json!("a\nb"), Code::Envelope),
+        ("/handlingnote", json!("a\u{fdd0}b"), Code::Envelope),
+        ("/handlingnote", json!("a\u{1fffe}b"), Code::Envelope),
+        ("/time", json!("2026-02-30T08:15:00Z"), Code::Envelope),
+        ("/time", json!("2026-03-01T25:00:00Z"), Code::Envelope),
+        ("/time", json!("2026-03-01t08:15:00z"), Code::Envelope),
+        ("/time", json!("not a date"), Code::Envelope),
+        ("/time", json!("2016-12-31T23:59:60Z"), Code::Envelope),
+        ("/time", json!(1_772_000_000), Code::Envelope),
+        ("/expirytime", json!("9999-12-31T23:59:59Z"), Code::Envelope),
+        ("/unheardof", json!("x"), Code::Envelope),
+        ("/__proto__", json!({}), Code::Envelope),
+        ("/", json!("x"), Code::Envelope),
+        ("/data", json!([]), Code::Envelope),
+        ("/dataclassification", json!("SECRET"), Code::Envelope),
+        ("/originator", json!("it-moi\n"), Code::Envelope),
+    ] {
+        let subject = "ilo.in.it-moi.tn-01.net.flow.observation.tn";
+        let bytes = with("01", &[(path, value)]).to_string();
+        let refusal = judge(&RULES, raw("it-moi", subject, bytes.as_bytes()), now()).expect_err(path);
+        assert_eq!(places(&refusal.refused).0, code, "{path}");
+        assert!(places(&refusal.refused).1.contains(&path), "{path}: {:?}", refusal.refused);
+    }
+}
+
+/// The same for bodies.
+#[test]
+fn bad_bodies_are_refused_by_their_schema() {
+    for (path, value) in [
+        ("/data/places/0/country", json!("UK")),
+        ("/data/places/0/country", json!("XX")),
+        ("/data/places/0/country", json!("tn")),
+        ("/data/places/0/locode", json!("TNSFA\n")),
+        ("/data/trend", json!("Rising")),
+        ("/data/count/value", json!(1e30)),
+        ("/data/count/value", json!(-1)),
+        ("/data/count/value", json!(1.5)),
+        ("/data/level", json!(null)),
+        ("/data/composition/3/nationality", json!("D")),
+        ("/data/narrative", json!("x".repeat(8001))),
+        ("/data/narrative", json!("a\u{0}b")),
+        ("/data/period/from", json!("2016-12-31T23:59:60Z")),
+        ("/data/title", json!("")),
+        ("/data/", json!("x")),
+    ] {
+        refuses(&with("01", &[(path, value)]), Code::Schema, &[path]);
+    }
+    refuses(&changed("01", |message| without(&mut message["data"], "trend")), Code::Schema, &["/data/trend"]);
+}
+
+#[test]
+fn only_types_and_versions_in_force_are_taken() {
+    for kind in
+        ["eu.ilonet.no.such.v1", "com.example.flow.v1", "eu.ilonet.flow.observation.v01", "", "eu.ilonet..v1"]
+    {
+        let raw = Raw { subject: raw_of(&message("01")).subject, ..raw_with("01", "type", json!(kind)) };
+        let refusal = judge(&RULES, raw, now()).expect_err(kind);
+        assert_eq!(places(&refusal.refused), (Code::Type, vec!["/type"]), "{kind}");
+    }
+}
+
+fn raw_with(number: &str, member: &str, value: Value) -> Raw {
+    let example = judged::valid(number);
+    let message = changed(number, |message| message[member] = value);
+    raw(&example.publisher, &example.subject, message.to_string().as_bytes())
+}
+
+#[test]
+fn what_looks_odd_and_is_right_is_taken() {
+    let set = |path: &str, value: Value| with("01", &[(path, value)]);
+    let line = json!({"type": "LineString", "coordinates": [[179.9, -16.5], [-179.9, -16.5]]});
+    for message in [
+        set("/data/places/0/geometry", line),
+        set("/data/places/0/name", json!("Sf\u{200b}ax\u{2066}")),
+        set("/data/narrative", json!("\u{1b}[31m ${jndi:x} <script> ' OR 1=1 -- \u{10ffff} \u{ffff} 😀")),
+        set("/data/count/value", json!(1240.0)),
+        set("/audience", json!("it-moi")),
+        set("/time", json!("2026-03-02T09:15:00.123456789+01:00")),
+        set("/expirytime", json!("9999-12-30T00:00:00Z")),
+    ] {
+        accepts(&message);
+    }
+}
+
+#[test]
+fn sizes_are_bounded_by_plane_and_absolutely() {
+    let padded = |number: &str, size: usize| {
+        let example = judged::valid(number);
+        let mut payload = example.message.to_string().into_bytes();
+        payload.resize(size, b' ');
+        judge(&RULES, raw(&example.publisher, &example.subject, &payload), now())
+    };
+    for (number, limit) in [("01", 65_536), ("09", 65_536), ("10", 262_144), ("11", 262_144), ("12", 262_144)]
+    {
+        assert!(padded(number, limit).is_ok(), "{number}");
+        let refusal = padded(number, limit + 1).expect_err(number);
+        assert_eq!(places(&refusal.refused), (Code::Size, vec![""]), "{number}");
+    }
+    let refusal =
+        judge(&RULES, raw("it-moi", "x", &vec![b'['; 300_000]), now()).expect_err("too large to be read");
+    assert_eq!(refusal.refused.code, Code::Size);
+}
+
+#[test]
+fn only_structured_mode_is_taken() {
+    let with = |content_type: Option<&str>, binary_mode: bool| {
+        let raw =
+            Raw { content_type: content_type.map(str::to_owned), binary_mode, ..raw_of(&message("01")) };
+        judge(&RULES, raw, now()).map_err(|refusal| refusal.refused.code).err()
+    };
+    for good in ["application/cloudevents+json", "Application/CloudEvents+JSON; charset=UTF-8"] {
+        assert_eq!(with(Some(good), false), None, "{good}");
+        assert_eq!(with(Some(good), true), None, "{good}: other headers are passed over");
+    }
+    assert_eq!(with(None, true), Some(Code::Envelope));
+    for bad in [
+        "application/json",
+        "",
+        "application/cloudevents-batch+json",
+        "application/cloudevents+json;charset=latin1",
+    ] {
+        assert_eq!(with(Some(bad), false), Some(Code::Envelope), "{bad}");
+    }
+}
+
+#[test]
+fn a_party_that_takes_no_part_learns_nothing_and_a_closed_plane_is_not_looked_into() {
+    let example = judged::valid("07");
+    let closed = rules(false);
+    let refusal = |payload: &[u8]| {
+        let raw = raw(&example.publisher, &example.subject, payload);
+        judge(&closed, raw, now()).expect_err("closed").refused
+    };
+    assert_eq!(places(&refusal(&example.payload)), (Code::Plane, vec!["/type"]));
+    let broken = changed("07", |message| message["data"]["person"] = json!({"no": "such"}));
+    assert_eq!(refusal(broken.to_string().as_bytes()).code, Code::Plane);
+
+    let mut suspended = rules(true);
+    let text = liaison::rules::registry::DEMO.replacen(
+        "participation = \"member-state\"",
+        "participation = \"suspended\"",
+        1,
+    );
+    suspended.registry = liaison::rules::registry::Registry::parse(&text).expect("readable");
+    let first = suspended.registry.parties().find(|party| party.is_suspended()).expect("one").id.clone();
+    for (party, payload) in
+        [(first.as_str(), &b"{"[..]), ("xx-nobody", b"\xff"), (first.as_str(), &example.payload)]
+    {
+        let refusal = judge(&suspended, raw(party, "ilo.in.x", payload), now()).expect_err("no part");
+        assert_eq!(places(&refusal.refused), (Code::Party, vec![""]));
+        assert_eq!((refusal.target.source.as_str(), &refusal.target.id), ("", &None), "not even read");
+    }
+}
+
+#[test]
+fn the_target_of_a_receipt_is_what_could_be_read_and_no_more() {
+    let raw_ok = raw_of(&message("01"));
+    let target = |party: &str, subject: &str, payload: &[u8]| {
+        judge(&RULES, raw(party, subject, payload), now()).expect_err("refused").target
+    };
+    let broken = changed("01", |message| message["tlp"] = json!("x"));
+    let found = target("it-moi", &raw_ok.subject, broken.to_string().as_bytes());
+    assert_eq!(found.source, "/authority/it-moi/post/tn-01");
+    assert_eq!(found.id.expect("an id").as_str(), "0195c3a1-0001-7000-8000-000000000001");
+    assert_eq!(found.post, "tn-01");
+    for (subject, post) in [
+        ("ilo.in.it-moi.*.net.flow.observation.tn", "system"),
+        ("ilo.in.it-moi.>", "system"),
+        ("ilo.in.es-pn.tn-01.net.flow.observation.tn", "system"),
+        ("ilo.in.it-moi.system.net.flow.observation.tn", "system"),
+        ("ilo.in.it-moi.no-post-that-is-one.net.flow.observation.tn", "system"),
+    ] {
+        assert_eq!(target("it-moi", subject, b"{").post, post, "{subject}");
+    }
+    let odd = json!({"id": "a.b.>", "source": "/broker/a b\u{7}", "type": 1});
+    let found = target("it-moi", "x", odd.to_string().as_bytes());
+    assert_eq!((found.source.as_str(), found.id), ("", None));
+}
+
+#[test]
+fn a_small_cell_is_put_aside_and_nothing_else_is() {
+    for example in judged::all("invalid") {
+        let refused = refusal(&example).expect("invalid");
+        let aside = refused.outcome() == Outcome::Quarantined;
+        assert_eq!(aside, refused.code == Code::SmallCell, "{}", example.name);
+    }
+}
