@@ -9,7 +9,7 @@ use super::rate::Rate;
 use crate::message::names::PartyId;
 
 /// The file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Who this broker is.
@@ -112,23 +112,6 @@ pub struct DrainSection {
 pub struct RegistrySection {
     /// `network.toml`.
     pub file: PathBuf,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            broker: BrokerSection::default(),
-            nats: NatsSection::default(),
-            archive: ArchiveSection::default(),
-            http: HttpSection::default(),
-            planes: PlanesSection::default(),
-            schemas: SchemasSection::default(),
-            rate: Rate::default(),
-            policy: PolicySection::default(),
-            drain: DrainSection::default(),
-            registry: RegistrySection::default(),
-        }
-    }
 }
 
 impl Default for BrokerSection {

@@ -11,20 +11,19 @@ use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::Shared;
+use super::drafts::{self, refused, reused};
 use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::rate::{Buckets, Rate};
 use super::receipt::Receipt;
 use super::routes::Routes;
-use crate::archive::{
-    Archive, Archived, Draft, Entry, Error, Plane, Reader, Record, RefusedTarget, Summary, Why,
-};
+use crate::archive::{Archive, Archived, Draft, Entry, Error, Reader, Record, Summary};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::Position;
 use crate::message::time::{self, Timestamp};
 use crate::rules::judge::{Permitted, Refusal, Target};
-use crate::rules::{Rules, audience, catalogue, deployments, settle};
+use crate::rules::{Rules, deployments, settle};
 
 /// Most messages in one commit.
 pub const MOST_IN_COMMIT: usize = 512;
@@ -278,69 +277,7 @@ impl Keeper {
         if deployments::KINDS.contains(&permitted.envelope().kind.as_str()) {
             self.routes.write().learn(permitted);
         }
-        Ok(Box::new(Draft {
-            outcome: Outcome::Accepted,
-            party: origin.party.clone(),
-            position: origin.position,
-            subject: origin.subject.clone(),
-            arrived_ms: origin.arrived.as_millisecond(),
-            digest: origin.digest,
-            payload: permitted.raw().payload.to_vec(),
-            summary: Some(summary(permitted)),
-            code: None,
-            detail: permitted.remarks(),
-            recipients: routing.recipients.iter().map(|r| entry(&r.party, got(r.why))).collect(),
-            withheld: routing.withheld.iter().map(|w| entry(&w.party, not(w.reason))).collect(),
-            target: None,
-            late: permitted.is_late(),
-        }))
-    }
-}
-
-fn entry(party: &PartyId, why: Why) -> Entry {
-    Entry { party: party.clone(), why }
-}
-
-/// The archive's word for the rules' one. Its numbers on disk must outlive the rules, so it has words of its own.
-fn got(why: audience::Why) -> Why {
-    match why {
-        audience::Why::Named => Why::Named,
-        audience::Why::Subscribed => Why::Subscribed,
-    }
-}
-
-fn not(reason: audience::Reason) -> Why {
-    match reason {
-        audience::Reason::Originator => Why::Originator,
-        audience::Reason::Excluded => Why::Excluded,
-        audience::Reason::Suspended => Why::Suspended,
-        audience::Reason::Role => Why::Role,
-        audience::Reason::NotSubscribed => Why::NotSubscribed,
-    }
-}
-
-fn plane(plane: catalogue::Plane) -> Plane {
-    match plane {
-        catalogue::Plane::Net => Plane::Net,
-        catalogue::Plane::Coord => Plane::Coord,
-        catalogue::Plane::Board => Plane::Board,
-        catalogue::Plane::Case => Plane::Case,
-        catalogue::Plane::Ctl => Plane::Ctl,
-    }
-}
-
-fn summary(permitted: &Permitted) -> Summary {
-    let envelope = permitted.envelope();
-    Summary {
-        source: envelope.source_text.clone(),
-        id: envelope.id.clone(),
-        kind: envelope.kind.clone(),
-        major: envelope.major,
-        originator: envelope.originator.clone(),
-        plane: plane(permitted.plane()),
-        country: envelope.country.clone(),
-        time_ms: envelope.time.as_millisecond(),
-        audience: envelope.audience.clone(),
+        Ok(Box::new(drafts::accepted(origin, permitted, &routing)))
     }
 }
 
@@ -395,30 +332,6 @@ fn again(reader: &Reader, origin: &Origin) -> Result<Option<Arc<Record>>, Error>
     }
     let record = reader.at_position(&origin.party, origin.position)?;
     Ok(record.filter(|record| record.digest == origin.digest))
-}
-
-fn reused(origin: Origin, permitted: &Permitted) -> Draft {
-    let reason = Refused::new(Code::Dup, "/id", "this source has already used this id for other bytes");
-    refused(origin, reason, Target::of(permitted), Vec::new())
-}
-
-fn refused(origin: Origin, reason: Refused, target: Target, payload: Vec<u8>) -> Draft {
-    Draft {
-        outcome: reason.outcome(),
-        party: origin.party,
-        position: origin.position,
-        subject: origin.subject,
-        arrived_ms: origin.arrived.as_millisecond(),
-        digest: origin.digest,
-        payload,
-        summary: None,
-        code: Some(reason.code),
-        detail: reason.detail,
-        recipients: Vec::new(),
-        withheld: Vec::new(),
-        target: Some(RefusedTarget { source: target.source, id: target.id, post: target.post }),
-        late: false,
-    }
 }
 
 /// The receipt of a record. `outcome` and `position` differ from the record's own for duplicates.

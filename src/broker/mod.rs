@@ -11,6 +11,7 @@ pub mod config;
 mod connections;
 mod courier;
 mod couriers;
+mod drafts;
 mod intake;
 pub mod judging;
 pub mod keeper;
@@ -245,6 +246,11 @@ impl Broker {
         self.shared.metrics.reload_successful.set(i64::from(taken));
     }
 
+    /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
+    /// their values until the next start.
+    ///
+    /// # Errors
+    /// All faults found; nothing changed then.
     /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
     /// their values until the next start.
     ///

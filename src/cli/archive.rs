@@ -63,6 +63,7 @@ fn archive_in(directory: &std::path::Path) -> PathBuf {
     if inner.is_dir() { inner } else { directory.to_owned() }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn failed(error: archive::Error) -> Failure {
     Failure::new(Exit::Io, error.to_string())
 }

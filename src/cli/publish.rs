@@ -112,6 +112,7 @@ fn not_permitted(error: &crate::wire::Error) -> Failure {
 }
 
 /// How a client error ends the command.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 pub fn unreachable(error: Error) -> Failure {
     Failure::new(exit_of(&error), error.to_string())
 }

@@ -11,7 +11,6 @@ pub use async_nats::Client;
 use async_nats::connection::State;
 use async_nats::{ConnectErrorKind, ConnectOptions, Event};
 use tokio::sync::Notify;
-
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
@@ -66,7 +65,7 @@ impl Role {
 /// [`Error::Unreachable`], [`Error::Denied`].
 pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), |_| ()).await
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Heard::default()).await
 }
 
 /// Connects as a user of the broker; `broken` is cancelled when the connection breaks for the first time.
@@ -80,13 +79,8 @@ pub async fn connect_watched(
     broken: &CancellationToken,
 ) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    let broken = broken.clone();
-    let hear = move |event: &Event| {
-        if matches!(event, Event::Disconnected | Event::Closed) {
-            broken.cancel();
-        }
-    };
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), hear).await
+    let heard = Heard { broken: broken.clone(), ..Heard::default() };
+    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), heard).await
 }
 
 /// Connects as a user of a party: one of its posts, or its system user.
@@ -100,22 +94,13 @@ pub async fn connect_party(
     post: Option<&PostId>,
 ) -> Result<Client, Error> {
     let user = post.map_or("system", PostId::as_str);
-    let (inbox, denied) = (format!("_INBOX_{party}-{user}"), Arc::<Notify>::default());
-    let hear = {
-        let denied = Arc::clone(&denied);
-        move |event: &Event| {
-            if matches!(event, Event::ServerError(error) if error.to_string().contains("Permissions Violation"))
-            {
-                denied.notify_one();
-            }
-        }
-    };
-    let client = open(url, seed, &format!("{party} {user}"), &inbox, hear).await?;
+    let (inbox, heard) = (format!("_INBOX_{party}-{user}"), Heard::default());
+    let client = open(url, seed, &format!("{party} {user}"), &inbox, heard.clone()).await?;
     // Only the right user may listen there; without this look, another's key shows as answers that never come.
     let away = |words: String| Error::Unreachable(format!("{url}: {words}"));
     let probe = client.subscribe(format!("{inbox}.whose")).await.map_err(|error| away(error.to_string()))?;
     client.flush().await.map_err(|error| away(error.to_string()))?;
-    let refused = tokio::time::timeout(PROBE, denied.notified()).await.is_ok();
+    let refused = tokio::time::timeout(PROBE, heard.denied.notified()).await.is_ok();
     drop(probe);
     if refused {
         return Err(Error::Denied(format!("this is not the key of {party} {user}")));
@@ -123,14 +108,16 @@ pub async fn connect_party(
     Ok(client)
 }
 
-/// Connects; `hear` hears of every event of the connection.
-async fn open(
-    url: &str,
-    seed: &str,
-    name: &str,
-    inbox: &str,
-    hear: impl Fn(&Event) + Send + Sync + 'static,
-) -> Result<Client, Error> {
+/// What a connection tells of itself.
+#[derive(Debug, Clone, Default)]
+struct Heard {
+    /// It broke, whatever the library makes of it.
+    broken: CancellationToken,
+    /// The server refused something.
+    denied: Arc<Notify>,
+}
+
+async fn open(url: &str, seed: &str, name: &str, inbox: &str, heard: Heard) -> Result<Client, Error> {
     let options = ConnectOptions::with_nkey(seed.to_owned())
         .name(name)
         .custom_inbox_prefix(inbox)
@@ -141,8 +128,13 @@ async fn open(
         .event_callback({
             let name = name.to_owned();
             move |event| {
-                hear(&event);
+                if matches!(event, Event::Disconnected | Event::Closed) {
+                    heard.broken.cancel();
+                }
                 tell(&name, &event);
+                if matches!(&event, Event::ServerError(error) if error.to_string().contains("Permissions Violation")) {
+                    heard.denied.notify_one();
+                }
                 async {}
             }
         });

@@ -30,6 +30,7 @@ mod references;
 mod refusals;
 mod reload;
 mod rules;
+mod samples;
 mod services;
 mod start;
 mod subscriptions;

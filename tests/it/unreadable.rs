@@ -111,7 +111,7 @@ fn no_message() -> Vec<Case> {
         case("trailing newline", changed("subject", json!("TN\n")), "E-ENVELOPE", ById),
         case("unknown type", changed("type", json!("eu.ilonet.flow.nosuch.v1")), "E-TYPE", ById),
         case("65,537 bytes", padded(65_537), "E-SIZE", ById),
-        case("300 KiB", padded(300 * 1024), "E-SIZE", BySequence),
+        case("300 KiB", padded(300 * 1024), "E-SIZE", ById),
         case("300 KiB of nothing", vec![b' '; 300 * 1024], "E-SIZE", BySequence),
         with(
             "binary mode",
@@ -194,8 +194,8 @@ async fn every_publication_ends_in_exactly_one_receipt() {
     // The larger planes take more, up to 256 KiB.
     let system = exchange.connect("eu-com", "system").await;
     let mut decision = shifted(example("valid/12-board-decision-funding.json")["message"].clone());
-    decision["id"] = super::harness::fresh_id().into();
     for (bytes, outcome) in [(256 * 1024, "accepted"), (256 * 1024 + 1, "rejected")] {
+        decision["id"] = super::harness::fresh_id().into();
         let text = decision.to_string();
         let payload = format!("{}{}}}", &text[..text.len() - 1], " ".repeat(bytes - text.len()));
         let subject = "ilo.in.eu-com.system.board.board.decision.zz";
