@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -140,10 +140,12 @@ impl Broker {
             metrics: Arc::new(Metrics::default()),
             reader,
         };
-        let mut broker = Self::join(config, shared, archive, connections, bucket)?;
+        let (registered, services) = oneshot::channel();
+        let mut broker = Self::join(config, shared, archive, connections, bucket, registered)?;
         for party in parties {
             broker.serve(party);
         }
+        services.await.map_err(|_| Error::Nats("the services could not be registered".to_owned()))?;
         broker.ready.store(true, Ordering::Relaxed);
         Ok(broker)
     }
@@ -155,6 +157,7 @@ impl Broker {
         archive: Archive,
         connections: Connections,
         bucket: Bucket,
+        registered: oneshot::Sender<()>,
     ) -> Result<Self, Error> {
         let (stop_intake, stop_all) = (CancellationToken::new(), CancellationToken::new());
         let (raw, raw_out) = mpsc::channel::<Vec<Raw>>(BATCHES);
@@ -184,7 +187,7 @@ impl Broker {
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
         let services = Services { shared: shared.clone(), bucket, inspector, issuer };
-        tasks.spawn(services.serve(connections.control.clone(), stop_all.clone()));
+        tasks.spawn(services.serve(connections.control.clone(), stop_all.clone(), registered));
         Ok(Self {
             config,
             shared,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -55,11 +56,16 @@ pub struct Services {
 }
 
 impl Services {
-    /// Answers until stopped.
-    pub(super) async fn serve(self, control: Client, stop: CancellationToken) {
+    /// Registers, says so, and answers until stopped.
+    pub(super) async fn serve(
+        self,
+        control: Client,
+        stop: CancellationToken,
+        registered: oneshot::Sender<()>,
+    ) {
         // One change of subscriptions at a time: each reads what is stored and writes it back.
         let changing = Arc::new(tokio::sync::Mutex::new(()));
-        let answering = crate::wire::services::serve(control, VERBS, stop, move |request| {
+        let answering = crate::wire::services::serve(control, VERBS, stop, registered, move |request| {
             let (services, changing) = (self.clone(), Arc::clone(&changing));
             async move { services.answer(&request, &changing).await }
         });

@@ -8,6 +8,7 @@ use async_nats::service::error::Error as ServiceError;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::message::names::PartyId;
@@ -54,7 +55,7 @@ impl Failure {
 /// What a request gets.
 pub type Answer = Result<Value, Failure>;
 
-/// Registers the service and answers until stopped.
+/// Registers the service, says so, and answers until stopped.
 ///
 /// # Errors
 /// The text of what NATS refused.
@@ -62,6 +63,7 @@ pub async fn serve<F>(
     client: async_nats::Client,
     verbs: &'static [&'static str],
     stop: CancellationToken,
+    registered: oneshot::Sender<()>,
     answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
 ) -> Result<(), String>
 where
@@ -97,6 +99,9 @@ where
             }
         });
     }
+    // What was subscribed is in force when the server has answered behind it.
+    client.flush().await.map_err(|error| format!("registering the service: {error}"))?;
+    registered.send(()).ok(); // nobody waits any more if the start was given up
     stop.cancelled().await;
     service.stop().await.map_err(|error| format!("ending the service: {error}"))
 }
