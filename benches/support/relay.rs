@@ -7,9 +7,9 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use liaison::message::raw::Position;
 use liaison::message::subject;
-use liaison::wire::connect::{self, Client, Role};
+use liaison::wire::connect::Road;
 use liaison::wire::egress::Publisher;
-use liaison::wire::intake::{Acker, Puller, Road};
+use liaison::wire::intake::{Acker, Puller};
 use liaison::wire::keys;
 
 use super::{Exchange, Filled, WINDOW};
@@ -19,17 +19,15 @@ const RECEIPT: usize = 560;
 
 /// Drains what was filled; the time until everything is acknowledged and stored.
 pub async fn relay(exchange: &Exchange, filled: &Filled, fan_out: usize, headers: bool) -> Duration {
-    let open = async |role: Role| -> Client {
-        let seed = keys::read_seed(&exchange.key("broker", role.as_str())).expect("a key");
-        connect::connect(&exchange.url, &seed, role).await.expect("connects")
+    let road = |user: &str| {
+        let seed = keys::read_seed(&exchange.key("broker", user)).expect("a key");
+        Road { url: exchange.url.clone(), seed }
     };
     let started = Instant::now();
     let acker = Acker::default();
-    let publisher = Publisher::new(open(Role::Egress).await);
-    let seed = keys::read_seed(&exchange.key("broker", "intake")).expect("a key");
-    let road = Road { url: exchange.url.clone(), seed };
+    let publisher = Publisher::open(road("egress")).await.expect("connects");
     let parties = filled.counts.iter().map(|(party, count)| {
-        let puller = Puller::new(road.clone(), party.clone(), acker.clone(), || None);
+        let puller = Puller::new(road("intake"), party.clone(), acker.clone(), || None);
         one(puller, acker.clone(), publisher.clone(), exchange, *count, fan_out, headers)
     });
     futures_util::future::join_all(parties).await;

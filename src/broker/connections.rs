@@ -3,8 +3,8 @@
 use super::config::Config;
 use super::{Error, rulebook};
 use crate::message::names::PartyId;
-use crate::wire::connect::{self, Client, Role};
-use crate::wire::intake::Road;
+use crate::wire::connect::{self, Client, Road, Role};
+use crate::wire::egress::Publisher;
 use crate::wire::{keys, streams};
 
 /// The connections of a running broker.
@@ -13,6 +13,8 @@ pub(super) struct Connections {
     /// How the readers of intake streams, which have a connection each, get theirs.
     pub(super) intake: Road,
     /// Writes receipts and mailboxes.
+    pub(super) publisher: Publisher,
+    /// Looks into mailboxes.
     pub(super) egress: Client,
     /// Services and subscriptions.
     pub(super) control: Client,
@@ -21,11 +23,16 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) async fn open(config: &Config) -> Result<Self, Error> {
         Ok(Self {
-            intake: Road { url: config.nats.url.clone(), seed: seed(config, Role::Intake)? },
+            intake: road(config, Role::Intake)?,
+            publisher: Publisher::open(road(config, Role::Egress)?).await?,
             egress: open(config, Role::Egress).await?,
             control: open(config, Role::Control).await?,
         })
     }
+}
+
+fn road(config: &Config, role: Role) -> Result<Road, Error> {
+    Ok(Road { url: config.nats.url.clone(), seed: seed(config, role)? })
 }
 
 fn seed(config: &Config, role: Role) -> Result<String, Error> {

@@ -2,7 +2,7 @@
 //!
 //! The feed in the archive is the outbox, and the mailbox itself says how far delivery came: the courier reads the
 //! last `Ilo-Feed-Seq` there and goes on behind it. So there is no delivery state of ours that a crash could make
-//! wrong. Each publish expects its predecessor's id, so a mailbox that was full in the middle never gets a hole.
+//! wrong. A mailbox never gets a hole: letters fly together only over one line, and only as many as it surely has room for.
 //! A full, missing or slow mailbox keeps only its own courier waiting.
 //!
 //! What the party has acknowledged is swept out of the mailbox, except the last letter, which holds the place.
@@ -31,6 +31,8 @@ use crate::wire::mailbox_stream;
 pub const QUEUE: usize = 1_024;
 /// Deliveries in flight to one mailbox.
 const WINDOW: usize = 256;
+/// More than subject, headers and the store's own bytes around a payload.
+const LETTER_OVERHEAD: u64 = 1_024;
 /// Bytes read from the archive at once.
 const READ_BYTES: usize = 4 << 20;
 /// Pause between two sweepings of a mailbox.
@@ -74,8 +76,8 @@ impl AsRef<[u8]> for AsPayload {
 struct Round {
     /// Feed sequence of the last letter handed to the connection.
     sent: u64,
-    /// Message id of that letter, if it was sent in this round.
-    last_id: Option<String>,
+    /// Bytes that the mailbox surely has room for.
+    room: u64,
     ready: VecDeque<FeedItem>,
     swept: u64,
 }
@@ -120,6 +122,10 @@ impl Courier {
     }
 
     async fn carry(&mut self) -> Result<(), String> {
+        let line = self.publisher.line();
+        if line.is_broken() {
+            return Err("not connected".to_owned());
+        }
         let mut round = Round { sent: self.delivered().await?, ..Round::default() };
         let mut flying = FuturesOrdered::new();
         // Before the first letter: a mailbox that was full may have room by now.
@@ -129,21 +135,25 @@ impl Courier {
             let window = if self.progress.is_stalled() { 1 } else { WINDOW };
             while flying.len() < window {
                 let Some(item) = self.next(&mut round)? else { break };
-                let (subject, headers, id) = self.letter(&item, round.last_id.as_deref());
-                let body = Bytes::from_owner(AsPayload(item.record));
-                let answer = self.publisher.publish(subject, headers, body).await;
+                if !self.fits(&mut round, &item, flying.is_empty()).await? {
+                    round.ready.push_front(item);
+                    break;
+                }
+                round.sent = item.feed_seq;
+                let (subject, headers) = self.letter(&item);
+                let answer = line.publish(subject, headers, Bytes::from_owner(AsPayload(item.record))).await;
                 let feed_seq = item.feed_seq;
                 flying.push_back(async move { answer.await.map(|at| (feed_seq, at)) });
-                (round.sent, round.last_id) = (feed_seq, Some(id));
             }
-            let room = flying.len() < window;
+            let idle = flying.len() < window && round.ready.is_empty();
             tokio::select! {
                 Some(answer) = flying.next(), if !flying.is_empty() => self.stored(answer)?,
-                changed = self.skipped.changed(), if room => {
+                changed = self.skipped.changed(), if idle => {
                     if changed.is_err() { self.stop.cancel(); }
                 }
-                Some(item) = self.fresh.recv(), if room => round.ready.push_back(item),
+                Some(item) = self.fresh.recv(), if idle => round.ready.push_back(item),
                 _ = sweep.tick() => self.sweep(&mut round).await,
+                () = line.broken() => return Err("the connection broke".to_owned()),
                 () = self.stop.cancelled() => break,
             }
         }
@@ -151,6 +161,21 @@ impl Courier {
             self.stored(answer)?;
         }
         Ok(())
+    }
+
+    /// Whether a letter may be sent now: the mailbox surely has room for it, or it flies alone, so that its refusal
+    /// leaves nothing behind it that was taken.
+    async fn fits(&self, round: &mut Round, item: &FeedItem, alone: bool) -> Result<bool, String> {
+        let size = item.record.payload.len() as u64 + LETTER_OVERHEAD;
+        if alone && round.room < size {
+            let room = self.inspector.room(&mailbox_stream(&self.party)).await;
+            round.room = room.map_err(|error| error.to_string())?;
+        }
+        let fits = alone || round.room >= size;
+        if fits {
+            round.room = round.room.saturating_sub(size);
+        }
+        Ok(fits)
     }
 
     fn stored(&self, answer: Result<(u64, u64), crate::wire::egress::SendError>) -> Result<(), String> {
@@ -241,26 +266,24 @@ impl Courier {
         }
     }
 
-    fn letter(&self, item: &FeedItem, previous: Option<&str>) -> (String, Headers, String) {
+    fn letter(&self, item: &FeedItem) -> (String, Headers) {
         let record = &item.record;
         let (plane, kind, country) =
             record.summary.as_ref().map_or(("ctl", "msg.receipt", None), |summary| {
                 (summary.plane.as_str(), summary.kind.as_str(), summary.country.as_deref())
             });
         let to = subject::delivery_text(&self.party, plane, kind, country);
-        let id = format!("{}-{}", record.seq, self.party);
         let archived = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();
-        let mut headers: Headers = vec![
+        let running = item.feed_digest.hex();
+        let headers: Headers = vec![
             ("Content-Type", "application/cloudevents+json".to_owned()),
-            ("Nats-Msg-Id", id.clone()),
+            // The recipient's own numbers: the archive's would tell how much others send.
+            ("Nats-Msg-Id", format!("{}-{}-{}", self.party, item.feed_seq, &running[..16])),
             ("Ilo-Digest", format!("sha256:{}", record.digest)),
             ("Ilo-Feed-Seq", item.feed_seq.to_string()),
-            ("Ilo-Feed-Digest", item.feed_digest.hex()),
+            ("Ilo-Feed-Digest", running),
             ("Ilo-Archived-At", time::rfc3339(archived)),
         ];
-        if let Some(previous) = previous {
-            headers.push(("Nats-Expected-Last-Msg-Id", previous.to_owned()));
-        }
-        (to, headers, id)
+        (to, headers)
     }
 }

@@ -52,7 +52,6 @@ use crate::archive::{self, Archive, Reader};
 use crate::message::names::PartyId;
 use crate::message::raw::Raw;
 use crate::rules::Rules;
-use crate::wire::egress::Publisher;
 use crate::wire::inspect::Inspector;
 use crate::wire::intake::{Acker, Puller};
 use crate::wire::subscriptions::Bucket;
@@ -102,7 +101,6 @@ pub struct Broker {
     config: Config,
     shared: Shared,
     connections: Connections,
-    publisher: Publisher,
     acker: Acker,
     parties: BTreeSet<PartyId>,
     ready: Arc<AtomicBool>,
@@ -166,7 +164,7 @@ impl Broker {
         let (judged_in, judged_out) = mpsc::channel::<Vec<Judged>>(BATCHES);
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
         let (fail, failed) = watch::channel(None);
-        let publisher = Publisher::new(connections.egress.clone());
+        let publisher = connections.publisher.clone();
         let acker = Acker::default();
         let issuer = Issuer { broker: config.broker.name.clone(), operator: config.broker.operator.clone() };
         let outgoing = Outgoing {
@@ -186,6 +184,8 @@ impl Broker {
             threads::spawn("judge", fail, move || judging::run(&rules, raw_out, &judged_in))?
         };
         let mut tasks = JoinSet::new();
+        // Until the process ends: the drain needs lines too.
+        tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
         let services = Services { shared: shared.clone(), bucket, inspector, issuer };
@@ -194,7 +194,6 @@ impl Broker {
             config,
             shared,
             connections,
-            publisher,
             acker,
             parties: BTreeSet::new(),
             ready: Arc::default(),
@@ -213,8 +212,14 @@ impl Broker {
     fn serve(&mut self, party: PartyId) {
         let (reader, metrics) = (self.shared.reader.clone(), Arc::clone(&self.shared.metrics));
         let inspector = Inspector::new(self.connections.egress.clone());
-        let hired =
-            couriers::hire(&party, reader, self.publisher.clone(), inspector, metrics, &self.stop_all);
+        let hired = couriers::hire(
+            &party,
+            reader,
+            self.connections.publisher.clone(),
+            inspector,
+            metrics,
+            &self.stop_all,
+        );
         let (desk, courier) = hired;
         self.shared.couriers.write().add(party.clone(), desk);
         self.tasks.spawn(courier.run());

@@ -109,7 +109,7 @@ pub fn run() -> std::process::ExitCode {
 
 fn start_log(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(format!("{},async_nats=warn,sled=warn", cli.log))
+    let filter = EnvFilter::try_new(format!("{},async_nats=off,sled=warn", cli.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);

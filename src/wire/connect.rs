@@ -5,11 +5,12 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use async_nats::Client;
 use async_nats::connection::State;
-use async_nats::{ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Auth, AuthError, ConnectErrorKind, ConnectOptions, Event};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -68,19 +69,46 @@ pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error>
     open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Heard::default()).await
 }
 
-/// Connects as a user of the broker; `broken` is cancelled when the connection breaks for the first time.
+/// How a connection that is made anew whenever it broke gets made.
+#[derive(Clone)]
+pub struct Road {
+    /// Address of NATS.
+    pub url: String,
+    /// Seed of the user.
+    pub seed: String,
+}
+
+impl std::fmt::Debug for Road {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Road").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Connects as a user of the broker, once: the token is cancelled when the connection breaks, and the client library does
+/// not get it back, so that nothing which it still held is sent later.
 ///
 /// # Errors
 /// [`Error::Unreachable`], [`Error::Denied`].
-pub async fn connect_watched(
-    url: &str,
-    seed: &str,
-    role: Role,
-    broken: &CancellationToken,
-) -> Result<Client, Error> {
+pub async fn connect_once(road: &Road, role: Role) -> Result<(Client, CancellationToken), Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    let heard = Heard { broken: broken.clone(), ..Heard::default() };
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), heard).await
+    let (heard, used) = (Heard::default(), Arc::new(AtomicBool::new(false)));
+    let seed = road.seed.clone();
+    // The library would try for ever; without a signature for the second challenge it gives up and drops what it held.
+    let options = ConnectOptions::with_auth_callback(move |nonce| {
+        let signed = if used.swap(true, Ordering::Relaxed) { None } else { sign(&seed, &nonce) };
+        async move { signed.ok_or_else(|| AuthError::new("a line is made once")) }
+    });
+    let broken = heard.broken.clone();
+    let inbox = format!("_INBOX_{}", role.as_str());
+    Ok((open_with(options, &road.url, &name, &inbox, heard).await?, broken))
+}
+
+fn sign(seed: &str, nonce: &[u8]) -> Option<Auth> {
+    let pair = nkeys::KeyPair::from_seed(seed).ok()?;
+    let mut auth = Auth::new();
+    auth.signature = Some(pair.sign(nonce).ok()?);
+    auth.nkey = Some(pair.public_key());
+    Some(auth)
 }
 
 /// Connects as a user of a party: one of its posts, or its system user.
@@ -118,7 +146,17 @@ struct Heard {
 }
 
 async fn open(url: &str, seed: &str, name: &str, inbox: &str, heard: Heard) -> Result<Client, Error> {
-    let options = ConnectOptions::with_nkey(seed.to_owned())
+    open_with(ConnectOptions::with_nkey(seed.to_owned()), url, name, inbox, heard).await
+}
+
+async fn open_with(
+    options: ConnectOptions,
+    url: &str,
+    name: &str,
+    inbox: &str,
+    heard: Heard,
+) -> Result<Client, Error> {
+    let options = options
         .name(name)
         .custom_inbox_prefix(inbox)
         .connection_timeout(CONNECT)

@@ -1,13 +1,20 @@
 //! Sending into streams: receipts and deliveries, each with its acknowledgement.
 //!
-//! Nothing that matters is published without one: a reconnect drops what was not written yet, and a stream that is
-//! full or gone says so only in the answer. Whether to send again is the caller's decision.
+//! Nothing that matters is published without one: a stream that is full or gone says so only in the answer. A line that
+//! breaks never comes back: what the client library still held would be sent later, behind what was sent anew, and leave a
+//! hole in a mailbox. A new line takes its place; whoever was sending on the old one looks how far it came and goes on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Subject};
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Subject};
 use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use super::connect::{self, Road, Role};
 
 /// Header names and values, all written by the broker.
 pub type Headers = Vec<(&'static str, String)>;
@@ -16,32 +23,100 @@ pub type Headers = Vec<(&'static str, String)>;
 const IN_FLIGHT: usize = 4_096;
 /// How long an acknowledgement may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Pauses between attempts to get a new line.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The stream did not take a message, or did not say so.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct SendError(String);
 
-/// Sends into streams.
+/// Sends into streams, over whichever line is up.
 #[derive(Debug, Clone)]
 pub struct Publisher {
+    road: Road,
+    line: Arc<RwLock<Line>>,
+}
+
+/// One connection, from when it was made until it broke.
+#[derive(Debug, Clone)]
+pub struct Line {
     context: Context,
+    broken: CancellationToken,
 }
 
 impl Publisher {
-    /// A sender over this connection. One for a connection: each has a window of its own.
+    /// Gets the first line.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Denied`].
+    pub async fn open(road: Road) -> Result<Self, Error> {
+        let line = Line::open(&road).await?;
+        Ok(Self { road, line: Arc::new(RwLock::new(line)) })
+    }
+
+    /// The line that is up, or the last one that was.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub fn line(&self) -> Line {
+        self.line.read().clone()
+    }
+
+    /// Sends over the line that is up; see [`Line::publish`].
+    pub async fn publish(
+        &self,
+        subject: String,
+        headers: Headers,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<u64, SendError>> + Send + use<> {
+        self.line().publish(subject, headers, payload).await
+    }
+
+    /// Gets a new line whenever one broke, until stopped.
+    pub async fn keep(self, stop: CancellationToken) {
+        loop {
+            let line = self.line();
+            tokio::select! { () = line.broken() => {}, () = stop.cancelled() => return }
+            drop(line);
+            let mut pause = PAUSE;
+            loop {
+                match Line::open(&self.road).await {
+                    Ok(line) => break *self.line.write() = line,
+                    Err(error) => {
+                        tracing::warn!(%error, "no line to send receipts and deliveries; trying again")
+                    }
+                }
+                tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+impl Line {
+    async fn open(road: &Road) -> Result<Self, Error> {
+        let (client, broken) = connect::connect_once(road, Role::Egress).await?;
         let context = ContextBuilder::new()
             .ack_timeout(PATIENCE)
             .max_ack_inflight(IN_FLIGHT)
             .backpressure_on_inflight(true)
             .build(client);
-        Self { context }
+        Ok(Self { context, broken })
+    }
+
+    /// True once it broke.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_cancelled()
+    }
+
+    /// Resolves when it breaks.
+    pub async fn broken(&self) {
+        self.broken.cancelled().await;
     }
 
     /// Hands a message to the connection, waiting for room in the window; the future behind it is the stream's answer:
-    /// the stream sequence at which the message stands.
+    /// the stream sequence at which the message stands. What is handed over stays in order.
     pub async fn publish(
         &self,
         subject: String,

@@ -74,6 +74,17 @@ impl Inspector {
         Ok(answer["state"]["last_seq"].as_u64().unwrap_or_default())
     }
 
+    /// Bytes that a stream has room for.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn room(&self, stream: &str) -> Result<u64, Error> {
+        let call = format!("STREAM.INFO.{stream}");
+        let answer = refused(&call, self.ask(&call, &json!({})).await?)?;
+        let most = answer["config"]["max_bytes"].as_u64().unwrap_or(u64::MAX);
+        Ok(most.saturating_sub(answer["state"]["bytes"].as_u64().unwrap_or_default()))
+    }
+
     /// Where the durable `main` of a mailbox stands.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{self, Role};
+use super::connect::{self, Road, Role};
 use super::suspects;
 use super::{Error, intake_stream};
 use crate::message::names::PartyId;
@@ -92,17 +92,8 @@ impl Acker {
     }
 }
 
-/// How a reader gets its connection.
-#[derive(Debug, Clone)]
-pub struct Road {
-    /// Address of NATS.
-    pub url: String,
-    /// Seed of the intake user.
-    pub seed: String,
-}
-
 struct Open {
-    /// Cancelled when the connection broke, whatever the library makes of it.
+    /// Cancelled when the connection broke.
     broken: CancellationToken,
     messages: pull::Stream,
     epoch: i64,
@@ -186,7 +177,7 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
 
     /// Makes the durable anew behind its floor and begins to pull.
     async fn begin(&mut self) -> Result<Open, Error> {
-        let (client, broken) = self.connect().await?;
+        let (client, broken) = connect::connect_once(&self.road, Role::Intake).await?;
         let stream = &self.stream;
         let (info, epoch, floor) = self.floor(&client).await?;
         self.acker.begin(&self.party, client);
@@ -208,12 +199,6 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
             .map_err(|error| Error::api(format!("CONSUMER.MSG.NEXT.{stream}.intake"), error))?;
         self.behind = None;
         Ok(Open { broken, messages, epoch, next: 1 })
-    }
-
-    async fn connect(&self) -> Result<(Client, CancellationToken), Error> {
-        let broken = CancellationToken::new();
-        let client = connect::connect_watched(&self.road.url, &self.road.seed, Role::Intake, &broken).await?;
-        Ok((client, broken))
     }
 
     /// Up to where everything was acknowledged, or handed on as suspects and archived.
@@ -253,7 +238,7 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
             }
             return Ok(Vec::new());
         }
-        let (client, _) = self.connect().await?;
+        let (client, _) = connect::connect_once(&self.road, Role::Intake).await?;
         let (_, epoch, floor) = self.floor(&client).await?;
         let batch = suspects::read(&client, &self.party, &self.stream, epoch, floor.sequence + 1).await?;
         match batch.last() {
