@@ -37,6 +37,10 @@ const EXAMPLES: [(&str, &str); 8] = [
     ("deployment.notice", include_str!("../tests/examples/valid/08-deployment-notice-contact.json")),
 ];
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
         return;

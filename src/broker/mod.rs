@@ -169,7 +169,7 @@ impl Broker {
         let issuer = Issuer { broker: config.broker.name.clone(), operator: config.broker.operator.clone() };
         let outgoing = Outgoing {
             publisher: publisher.clone(),
-            issuer: issuer.clone(),
+            issuer,
             acker: acker.clone(),
             couriers: Arc::clone(&shared.couriers),
             metrics: Arc::clone(&shared.metrics),
@@ -188,7 +188,7 @@ impl Broker {
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
-        let services = Services { shared: shared.clone(), bucket, inspector, issuer };
+        let services = Services { shared: shared.clone(), bucket, inspector };
         tasks.spawn(services.serve(connections.control.clone(), stop_all.clone(), registered));
         Ok(Self {
             config,

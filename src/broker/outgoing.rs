@@ -75,7 +75,7 @@ impl Outgoing {
             ("Content-Type", "application/cloudevents+json".to_owned()),
             ("Nats-Msg-Id", receipt.message_id()),
         ];
-        let body = Bytes::from(receipt.event(&self.issuer).to_string());
+        let body = Bytes::from(receipt.event(&self.issuer));
         let publisher = self.publisher.clone();
         let metrics = Arc::clone(&self.metrics);
         let first = publisher.publish(subject.clone(), headers.clone(), body.clone()).await;

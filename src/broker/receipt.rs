@@ -3,6 +3,7 @@
 //! A receipt is made from what the archive keeps, so that one that got lost is made again byte for byte: its id and
 //! time are derived from the record, never from the moment of sending. It holds no content of the message.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::message::digest::Digest;
@@ -41,6 +42,46 @@ pub struct Receipt {
     pub position: Position,
 }
 
+#[derive(Serialize)]
+struct Event<'a> {
+    specversion: &'a str,
+    id: String,
+    source: String,
+    r#type: &'a str,
+    time: &'a str,
+    recordedtime: &'a str,
+    datacontenttype: &'a str,
+    originator: &'a PartyId,
+    purpose: &'a str,
+    dataclassification: &'a str,
+    datacategory: &'a str,
+    tlp: &'a str,
+    audience: &'a PartyId,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    target: Target<'a>,
+    outcome: Outcome,
+    at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<Code>,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    detail: &'a [Fault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipients: Option<usize>,
+    sha256: String,
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    source: &'a str,
+    id: &'a str,
+}
+
 /// Who signs the receipts of this broker.
 #[derive(Debug, Clone)]
 pub struct Issuer {
@@ -70,44 +111,46 @@ impl Receipt {
         )
     }
 
-    /// The event.
+    /// The bytes of the event.
     #[must_use]
-    pub fn event(&self, issuer: &Issuer) -> Value {
+    pub fn event(&self, issuer: &Issuer) -> String {
         let at = time::rfc3339(self.at);
-        let mut data = json!({
-            "target": { "source": self.source, "id": self.id.as_ref().map_or("", |id| id.as_str()) },
-            "outcome": self.outcome.as_str(),
-            "at": at,
-            "sha256": self.digest.hex(),
-        });
-        if let Some(seq) = self.seq {
-            data["seq"] = seq.into();
+        let event = Event {
+            specversion: "1.0",
+            id: self.event_id(issuer),
+            source: format!("/broker/{}", issuer.broker),
+            r#type: "eu.ilonet.msg.receipt.v1",
+            time: &at,
+            recordedtime: &at,
+            datacontenttype: "application/json",
+            originator: &issuer.operator,
+            purpose: "ctl",
+            dataclassification: "LIMITE",
+            datacategory: "none",
+            tlp: "TLP:AMBER",
+            audience: &self.party,
+            data: self.data(&at),
+        };
+        serde_json::to_string(&event).expect("an event of texts and numbers must be writable")
+    }
+
+    /// The member `data` of the event alone.
+    #[must_use]
+    pub fn answer(&self) -> Value {
+        json!(self.data(&time::rfc3339(self.at)))
+    }
+
+    fn data<'a>(&'a self, at: &'a str) -> Data<'a> {
+        Data {
+            target: Target { source: &self.source, id: self.id.as_ref().map_or("", |id| id.as_str()) },
+            outcome: self.outcome,
+            at,
+            seq: self.seq,
+            code: self.code,
+            detail: &self.detail,
+            recipients: self.recipients,
+            sha256: self.digest.hex(),
         }
-        if let Some(code) = self.code {
-            data["code"] = code.as_str().into();
-        }
-        if !self.detail.is_empty() {
-            data["detail"] = json!(self.detail);
-        }
-        if let Some(count) = self.recipients {
-            data["recipients"] = count.into();
-        }
-        json!({
-            "specversion": "1.0",
-            "id": self.event_id(issuer),
-            "source": format!("/broker/{}", issuer.broker),
-            "type": "eu.ilonet.msg.receipt.v1",
-            "time": at,
-            "recordedtime": at,
-            "datacontenttype": "application/json",
-            "originator": issuer.operator,
-            "purpose": "ctl",
-            "dataclassification": "LIMITE",
-            "datacategory": "none",
-            "tlp": "TLP:AMBER",
-            "audience": self.party,
-            "data": data,
-        })
     }
 
     /// A UUID of version 8 (RFC 9562: content of our own), from what the receipt answers.

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::keeper::receipt_of;
 use super::metrics::Verb;
-use super::receipt::Issuer;
 use crate::archive::{Delivery, Record};
 use crate::message::digest::Digest;
 use crate::message::envelope::{TYPE_PREFIX, split_type};
@@ -51,8 +50,6 @@ pub struct Services {
     pub(super) bucket: Bucket,
     /// How mailboxes are asked.
     pub(super) inspector: Inspector,
-    /// Who answers.
-    pub(super) issuer: Issuer,
 }
 
 impl Services {
@@ -179,7 +176,7 @@ impl Services {
             json!({ "party": delivery.party, "feed_seq": delivery.feed_seq, "state": state })
         });
         let deliveries: Vec<Value> = futures_util::future::join_all(states).await;
-        Ok(json!({ "receipt": receipt.event(&self.issuer)["data"], "deliveries": deliveries }))
+        Ok(json!({ "receipt": receipt.answer(), "deliveries": deliveries }))
     }
 
     async fn state(&self, delivery: &Delivery) -> &'static str {

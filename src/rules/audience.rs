@@ -3,14 +3,14 @@
 //! The originator alone decides (Art. 1(2)): nothing here ever adds a party that `audience` does not name or contain.
 //! For each party left out the reason is kept with the message.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
 use super::deployments::{Date, Deployments};
 use super::facets::Facets;
 use super::filter::Subject;
-use super::registry::{Party, Registry, Role};
+use super::registry::{Group, Party, Registry, Role};
 use super::subscriptions::Subscriptions;
 use crate::message::envelope::Envelope;
 use crate::message::names::PartyId;
@@ -159,12 +159,12 @@ pub fn route(
     message: &Routed<'_>,
 ) -> Result<Routing, Refused> {
     let envelope = message.envelope;
-    let candidates = expand(registry, deployments, message);
-    let by_group = candidates.values().any(|(_, named)| !named);
+    let audience = Audience::of(registry, deployments, message);
     let subject = Subject { event: message.event, facets: message.facets };
-    let matched = if by_group { subscriptions.matching(subject) } else { std::collections::HashSet::new() };
+    let matched = if audience.has_groups() { subscriptions.matching(subject) } else { HashSet::new() };
     let mut routing = Routing::default();
-    for (party, named) in candidates.into_values() {
+    for party in registry.parties() {
+        let Some(named) = audience.holds(party) else { continue };
         let reason = if party.id == envelope.originator {
             if !named {
                 continue;
@@ -195,36 +195,40 @@ pub fn route(
     Ok(routing)
 }
 
-/// All parties that the audience names (`true`) or contains (`false`), by id.
-fn expand<'a>(
-    registry: &'a Registry,
-    deployments: &Deployments,
-    message: &Routed<'_>,
-) -> BTreeMap<&'a PartyId, (&'a Party, bool)> {
-    let mut found = BTreeMap::new();
-    let mut local: BTreeSet<PartyId> = BTreeSet::new();
-    let mut groups = Vec::new();
-    for name in &message.envelope.audience {
-        match name.strip_prefix('@') {
-            Some("local") => {
-                if let Some(country) = &message.envelope.country {
-                    local = deployments.local(registry, country, message.today);
+/// The audience taken apart once, and then asked for each party.
+struct Audience<'a> {
+    named: HashSet<&'a str>,
+    groups: Vec<Group>,
+    local: BTreeSet<PartyId>,
+}
+
+impl<'a> Audience<'a> {
+    fn of(registry: &Registry, deployments: &Deployments, message: &Routed<'a>) -> Self {
+        let mut audience = Self { named: HashSet::new(), groups: Vec::new(), local: BTreeSet::new() };
+        for name in &message.envelope.audience {
+            match (name.strip_prefix('@'), &message.envelope.country) {
+                (Some("local"), Some(country)) => {
+                    audience.local = deployments.local(registry, country, message.today);
                 }
-            }
-            Some(group) => groups.push(group),
-            None => {
-                if let Some(party) = registry.party(name) {
-                    found.insert(&party.id, (&**party, true));
+                (Some(group), _) => audience.groups.extend(Group::parse(group)),
+                (None, _) => {
+                    audience.named.insert(name);
                 }
             }
         }
+        audience
     }
-    if !groups.is_empty() || !local.is_empty() {
-        for party in registry.parties() {
-            if groups.iter().any(|group| party.is_in(group)) || local.contains(&party.id) {
-                found.entry(&party.id).or_insert((&**party, false));
-            }
+
+    fn has_groups(&self) -> bool {
+        !self.groups.is_empty() || !self.local.is_empty()
+    }
+
+    /// Whether it names the party (`true`) or a group of it holds it (`false`); neither is `None`.
+    fn holds(&self, party: &Party) -> Option<bool> {
+        if self.named.contains(party.id.as_str()) {
+            return Some(true);
         }
+        let held = self.groups.iter().any(|group| party.is_in(*group)) || self.local.contains(&party.id);
+        held.then_some(false)
     }
-    found
 }

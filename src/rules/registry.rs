@@ -100,21 +100,55 @@ impl Party {
             && self.roles.iter().all(|role| matches!(role, Role::Supervisor | Role::Operator))
     }
 
-    /// True if the group (without `@`) holds it. `local` depends on deployments and is never answered here.
+    /// True if the group holds it.
     #[must_use]
-    pub fn is_in(&self, group: &str) -> bool {
-        let member_state = self.participation == Participation::MemberState;
-        let associated = self.participation == Participation::SchengenAssociated;
-        let agency = matches!(self.participation, Participation::Agency | Participation::Commission);
+    pub fn is_in(&self, group: Group) -> bool {
+        use Participation::{Agency, Commission, MemberState, SchengenAssociated};
         match group {
-            "ms" => member_state,
-            "ms-lea" => member_state && self.has(Role::Lea),
-            "sac" => associated,
-            "agencies" => agency,
-            "network" => member_state || associated || agency,
-            "board" => !self.is_suspended() && (self.has(Role::BoardVote) || self.has(Role::BoardNovote)),
-            _ => false,
+            Group::Ms => self.participation == MemberState,
+            Group::MsLea => self.participation == MemberState && self.has(Role::Lea),
+            Group::Sac => self.participation == SchengenAssociated,
+            Group::Agencies => matches!(self.participation, Agency | Commission),
+            Group::Network => {
+                matches!(self.participation, MemberState | SchengenAssociated | Agency | Commission)
+            }
+            Group::Board => {
+                !self.is_suspended() && (self.has(Role::BoardVote) || self.has(Role::BoardNovote))
+            }
         }
+    }
+}
+
+/// The groups that follow from the registry; `@local` follows from deployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// `@ms`.
+    Ms,
+    /// `@ms-lea`.
+    MsLea,
+    /// `@sac`.
+    Sac,
+    /// `@agencies`.
+    Agencies,
+    /// `@network`.
+    Network,
+    /// `@board`.
+    Board,
+}
+
+impl Group {
+    /// A group by its name without `@`.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "ms" => Self::Ms,
+            "ms-lea" => Self::MsLea,
+            "sac" => Self::Sac,
+            "agencies" => Self::Agencies,
+            "network" => Self::Network,
+            "board" => Self::Board,
+            _ => return None,
+        })
     }
 }
 
@@ -218,9 +252,9 @@ mod tests {
         assert!(
             registry
                 .parties()
-                .all(|party| !party.is_in("network") || party.participation != Participation::Observer)
+                .all(|party| !party.is_in(Group::Network) || party.participation != Participation::Observer)
         );
-        assert!(!registry.party("eu-fra").expect("registered").is_in("board"));
+        assert!(!registry.party("eu-fra").expect("registered").is_in(Group::Board));
     }
 
     #[test]

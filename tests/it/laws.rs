@@ -8,6 +8,7 @@ use liaison::message::names::PartyId;
 use liaison::rules::audience::{self, Routing};
 use liaison::rules::deployments::Deployments;
 use liaison::rules::judge::judge;
+use liaison::rules::registry::Group;
 use liaison::rules::subscriptions::{Subscription, Subscriptions};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -119,7 +120,7 @@ proptest! {
         for party in recipients {
             let record = RULES.registry.party(party.as_str()).expect("registered");
             let contained = names.iter().any(|name| {
-                *name == party.as_str() || name.strip_prefix('@').is_some_and(|group| record.is_in(group))
+                *name == party.as_str() || name.strip_prefix('@').is_some_and(|group| Group::parse(group).is_some_and(|group| record.is_in(group)))
             });
             prop_assert!(contained, "{} is not of {:?}", party, names);
             prop_assert!(party.as_str() != "it-moi" && Some(party.as_str()) != exclude);
