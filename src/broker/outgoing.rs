@@ -21,7 +21,7 @@ use crate::wire::egress::{Headers, Publisher};
 use crate::wire::intake::Acker;
 
 /// Commits whose receipts may be under way at once.
-const COMMITS: usize = 16;
+const COMMITS: usize = 8;
 
 /// The sender of receipts.
 pub struct Outgoing {

@@ -19,8 +19,10 @@ use super::connect::{self, Road, Role};
 /// Header names and values, all written by the broker.
 pub type Headers = Vec<(&'static str, String)>;
 
-/// Publishes whose acknowledgement is awaited, over all streams. Without awaiting them messages get lost silently.
-const IN_FLIGHT: usize = 4_096;
+/// More than the windows of all senders together. The library's own window must never be what they wait for: an answer
+/// gives its place back only when it is looked at, so that senders who wait for a place and look at nothing meanwhile
+/// would wait for ever.
+const IN_FLIGHT: usize = 1 << 20;
 /// How long an acknowledgement may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pauses between attempts to get a new line.
@@ -115,8 +117,8 @@ impl Line {
         self.broken.cancelled().await;
     }
 
-    /// Hands a message to the connection, waiting for room in the window; the future behind it is the stream's answer:
-    /// the stream sequence at which the message stands. What is handed over stays in order.
+    /// Hands a message to the connection; the future behind it is the stream's answer: the stream sequence at which the
+    /// message stands. What is handed over stays in order. How many answers are awaited at once is the caller's to bound.
     pub async fn publish(
         &self,
         subject: String,
