@@ -42,11 +42,11 @@ async fn one(
 ) {
     let receipt = Bytes::from(vec![b'x'; RECEIPT]);
     let mut flying = FuturesUnordered::new();
-    let mut last = 0;
-    while last < count {
+    let mut last = Position::default();
+    while last.sequence < count {
         let batch = puller.next().await.expect("the stream can be read");
         for raw in batch {
-            last = raw.position.sequence;
+            last = raw.position;
             let id = uuid::Uuid::now_v7();
             let to = subject::receipt(&raw.party, "system", &id.to_string());
             let with = if headers {
@@ -60,8 +60,11 @@ async fn one(
             flying.push(publisher.publish(to, with, receipt.clone()).await);
             for party in &exchange.readers[..fan_out] {
                 let to = format!("ilo.out.{party}.net.flow.observation.tn");
-                let with =
-                    if headers { letter(&format!("{}-{last}-{party}", raw.party)) } else { Vec::new() };
+                let with = if headers {
+                    letter(&format!("{}-{}-{party}", raw.party, last.sequence))
+                } else {
+                    Vec::new()
+                };
                 flying.push(publisher.publish(to, with, raw.payload.clone()).await);
             }
             while flying.len() >= WINDOW {

@@ -61,8 +61,8 @@ pub struct Done {
     pub receipts: Vec<Receipt>,
     /// What is to be delivered.
     pub archived: Vec<Archived>,
-    /// Up to which stream sequence each party's intake may be acknowledged once the receipts are stored.
-    pub acknowledge: BTreeMap<PartyId, u64>,
+    /// Up to where each party's intake may be acknowledged once the receipts are stored.
+    pub acknowledge: BTreeMap<PartyId, Position>,
 }
 
 /// The keeper's own state.
@@ -131,8 +131,8 @@ impl Keeper {
         let mut fresh: HashMap<(String, MessageId), usize> = HashMap::new();
         let mut same: Vec<(Origin, usize)> = Vec::new();
         for judged in batch {
-            let upto = done.acknowledge.entry(judged.origin.party.clone()).or_default();
-            *upto = (*upto).max(judged.origin.position.sequence);
+            // In the order of the stream; a stream that was made anew counts from 1 again.
+            done.acknowledge.insert(judged.origin.party.clone(), judged.origin.position);
             match self.settle(&rules, &reader, &drafts, &mut fresh, judged)? {
                 Step::Keep(draft) => drafts.push(*draft),
                 Step::Answer(receipt) => done.receipts.push(*receipt),

@@ -60,8 +60,8 @@ impl Outgoing {
                     None => open = false,
                 },
                 Some(acknowledge) = flying.next(), if !flying.is_empty() => {
-                    for (party, sequence) in acknowledge {
-                        self.acker.acknowledge(&party, sequence).await;
+                    for (party, upto) in acknowledge {
+                        self.acker.acknowledge(&party, upto).await;
                     }
                 }
             }

@@ -91,7 +91,8 @@ impl std::fmt::Debug for Road {
 /// [`Error::Unreachable`], [`Error::Denied`].
 pub async fn connect_once(road: &Road, role: Role) -> Result<(Client, CancellationToken), Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    let (heard, used) = (Heard::default(), Arc::new(AtomicBool::new(false)));
+    let heard = Heard { once: true, ..Heard::default() };
+    let used = Arc::new(AtomicBool::new(false));
     let seed = road.seed.clone();
     // The library would try for ever; without a signature for the second challenge it gives up and drops what it held.
     let options = ConnectOptions::with_auth_callback(move |nonce| {
@@ -139,6 +140,8 @@ pub async fn connect_party(
 /// What a connection tells of itself.
 #[derive(Debug, Clone, Default)]
 struct Heard {
+    /// It is not to come back: that the library says so is no news.
+    once: bool,
     /// It broke, whatever the library makes of it.
     broken: CancellationToken,
     /// The server refused something.
@@ -169,7 +172,7 @@ async fn open_with(
                 if matches!(event, Event::Disconnected | Event::Closed) {
                     heard.broken.cancel();
                 }
-                tell(&name, &event);
+                tell(&name, &event, heard.once);
                 if matches!(&event, Event::ServerError(error) if error.to_string().contains("Permissions Violation")) {
                     heard.denied.notify_one();
                 }
@@ -185,8 +188,9 @@ async fn open_with(
 }
 
 /// Permission errors come to nobody else: the request that caused one only times out.
-fn tell(name: &str, event: &Event) {
+fn tell(name: &str, event: &Event, once: bool) {
     match event {
+        Event::ClientError(_) if once => tracing::debug!(connection = name, %event, "connection"),
         Event::Connected | Event::Draining | Event::Closed => {
             tracing::debug!(connection = name, %event, "connection")
         }

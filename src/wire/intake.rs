@@ -57,18 +57,23 @@ pub struct Acker {
 #[derive(Debug)]
 struct Line {
     client: Client,
+    epoch: i64,
+    /// Everything up to here is archived and receipted, whether or not an acknowledgement came through: the connection
+    /// may have broken right behind the messages.
+    done: u64,
     waiting: VecDeque<(u64, Subject)>,
 }
 
 impl Acker {
-    /// Acknowledges everything up to a stream sequence. A lost acknowledgement is made good by the next one, or the
-    /// messages come again and are recognised.
-    pub async fn acknowledge(&self, party: &PartyId, sequence: u64) {
+    /// Acknowledges everything up to a place in the stream. A lost acknowledgement is made good by the next one, or by
+    /// the next beginning.
+    pub async fn acknowledge(&self, party: &PartyId, upto: Position) {
         let found = {
             let mut lines = self.lines.lock();
-            let Some(line) = lines.get_mut(party) else { return };
+            let Some(line) = lines.get_mut(party).filter(|line| line.epoch == upto.epoch) else { return };
+            line.done = line.done.max(upto.sequence);
             let mut last = None;
-            while line.waiting.front().is_some_and(|(at, _)| *at <= sequence) {
+            while line.waiting.front().is_some_and(|(at, _)| *at <= upto.sequence) {
                 last = line.waiting.pop_front();
             }
             last.map(|(_, reply)| (line.client.clone(), reply))
@@ -86,9 +91,14 @@ impl Acker {
         }
     }
 
+    /// Up to where everything is archived and receipted in this life of the stream, as far as this process knows.
+    fn done(&self, party: &PartyId, epoch: i64) -> u64 {
+        self.lines.lock().get(party).filter(|line| line.epoch == epoch).map_or(0, |line| line.done)
+    }
+
     /// The durable is made anew: replies of the old one must not be used on it.
-    fn begin(&self, party: &PartyId, client: Client) {
-        self.lines.lock().insert(party.clone(), Line { client, waiting: VecDeque::new() });
+    fn begin(&self, party: &PartyId, client: Client, epoch: i64, done: u64) {
+        self.lines.lock().insert(party.clone(), Line { client, epoch, done, waiting: VecDeque::new() });
     }
 }
 
@@ -180,7 +190,7 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         let (client, broken) = connect::connect_once(&self.road, Role::Intake).await?;
         let stream = &self.stream;
         let (info, epoch, floor) = self.floor(&client).await?;
-        self.acker.begin(&self.party, client);
+        self.acker.begin(&self.party, client, epoch, floor.sequence);
         if floor.durable {
             let deleted = info.delete_consumer("intake").await;
             deleted.map_err(|error| Error::api(format!("CONSUMER.DELETE.{stream}.intake"), error))?;
@@ -215,7 +225,8 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         };
         let durable = acknowledged.is_some();
         let behind = self.behind.filter(|behind| behind.epoch == epoch).map_or(0, |behind| behind.sequence);
-        let sequence = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind);
+        let done = self.acker.done(&self.party, epoch);
+        let sequence = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
         Ok((info, epoch, Floor { sequence, durable }))
     }
 
