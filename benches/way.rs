@@ -4,6 +4,7 @@
 //! by a relay that does the same NATS operations (pull with AckAll, the same number and size of receipts and copies,
 //! the same window) and nothing else. The ratio says what judging, routing and keeping cost. Then publish-to-receipt
 //! latency at a fixed rate, counted from the intended send time. The machine is noisy: medians of several rounds.
+//! Arguments: messages in a round, and one fan-out instead of all.
 #![allow(clippy::disallowed_methods, reason = "a measurement stands outside: it has a clock of its own")]
 
 mod support;
@@ -26,16 +27,17 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
         return;
     }
-    let wanted: Option<usize> = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let messages = wanted.unwrap_or(MESSAGES);
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse::<usize>().ok());
+    let messages = numbers.next().unwrap_or(MESSAGES);
+    let fan_outs = numbers.next().map_or_else(|| vec![0, 3, 25], |one| vec![one]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime must start").block_on(run(messages));
+    runtime.expect("a runtime must start").block_on(run(messages, &fan_outs));
 }
 
-async fn run(messages: usize) {
+async fn run(messages: usize, fan_outs: &[usize]) {
     println!("| fan-out | broker msg/s | null relay msg/s | ratio | null relay with our headers | ratio |");
     println!("|---|---|---|---|---|---|");
-    for fan_out in [0, 3, 25] {
+    for fan_out in fan_outs.iter().copied() {
         let count = if fan_out == 25 { messages / 4 } else { messages };
         let (mut ours, mut null, mut headed) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
