@@ -157,13 +157,19 @@ impl Server {
         self.shared.stop.store(true, Ordering::SeqCst);
         // Already gone is as good.
         drop(self.signal(Signal::TERM));
-        let until = time::stopwatch() + STOP;
+        if !self.ended_within(STOP).await {
+            drop(self.signal(Signal::KILL));
+            // Nothing can keep it now but the kernel's own work.
+            self.ended_within(STOP).await;
+        }
+    }
+
+    async fn ended_within(&self, patience: Duration) -> bool {
+        let until = time::stopwatch() + patience;
         while !self.thread.is_finished() && time::stopwatch() < until {
             tokio::time::sleep(LOOK).await;
         }
-        if !self.thread.is_finished() {
-            drop(self.signal(Signal::KILL));
-        }
+        self.thread.is_finished()
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
