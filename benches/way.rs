@@ -2,7 +2,7 @@
 //!
 //! Streams are filled first, then drained: by the broker (all rules, subscriptions, archive, receipts, mailboxes), and
 //! by a relay that does the same NATS operations (pull with AckAll, the same number and size of receipts and copies,
-//! the same window) and nothing else. The ratio says what judging, routing and keeping cost. Then publish-to-receipt
+//! a window a stream) and nothing else. The ratio says what judging, routing and keeping cost. Then publish-to-receipt
 //! latency at a fixed rate, counted from the intended send time. The machine is noisy: medians of several rounds.
 //! Arguments: messages in a round, and one fan-out instead of all.
 #![allow(clippy::disallowed_methods, reason = "a measurement stands outside: it has a clock of its own")]

@@ -1,7 +1,7 @@
 //! The door of the house. Everything behind it is in the library.
 
-/// Messages are read in one thread and dropped in another; the system's allocator pays for that with locks, a third of
-/// the whole way's time (`docs/PERFORMANCE.md`).
+/// Messages are read in one thread and dropped in another; the system's allocator pays for that with locks
+/// (`docs/PERFORMANCE.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
