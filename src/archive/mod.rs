@@ -27,6 +27,7 @@ mod record;
 mod redact;
 mod root;
 mod seal;
+mod standing;
 mod store;
 mod tree;
 mod vault;
