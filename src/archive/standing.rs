@@ -22,6 +22,23 @@ impl Reader {
         self.vault.open_body(record.seq, record.digest, &record.body)
     }
 
+    /// True if the content of a message is nowhere in this archive any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_gone(&self, record: &Record) -> Result<bool, Error> {
+        match record.body.slot() {
+            Some(slot) => self.vault.is_destroyed(slot),
+            None => Ok(record.body.is_empty()),
+        }
+    }
+
+    /// Orders to erase by records behind a sequence: record and target, in archive order.
+    #[must_use]
+    pub fn erasures_behind(&self, by: u64) -> Vec<(u64, u64)> {
+        self.index.read().fates.erasures_behind(by).to_vec()
+    }
+
     /// What was done to a message since it was archived.
     #[must_use]
     pub fn fate(&self, seq: u64) -> Fate {
@@ -53,6 +70,16 @@ impl Reader {
     #[must_use]
     pub fn dues(&self) -> Vec<Due> {
         self.index.read().dues.values().copied().collect()
+    }
+
+    /// Sequences of the records that were archived before this time, Unix milliseconds, as far as whole blocks are, which
+    /// still hold a body that nobody ordered to be erased.
+    #[must_use]
+    pub fn archived_before(&self, before_ms: i64) -> Vec<u64> {
+        let index = self.index.read();
+        let old = index.zones.iter().take_while(|zone| zone.to_ms < before_ms);
+        let still = |seq: &u64| index.fates.of(*seq).is_none_or(|fate| fate.erased.is_none());
+        old.flat_map(|zone| zone.first..=zone.last).filter(still).collect()
     }
 
     /// Who holds a message: its recipients, then those to whom it was released.
