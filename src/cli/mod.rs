@@ -7,8 +7,10 @@ mod data;
 mod exit;
 mod publish;
 mod schema;
+mod selecting;
 mod serve;
 mod subscribe;
+mod target;
 mod up;
 mod validate;
 
@@ -96,7 +98,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),
-        Command::Archive(command) => archive::run(&command),
+        Command::Archive(command) => archive::run(command),
         Command::Completion { shell } => completion(shell),
         Command::ChildGuard { parent, program, args } => {
             let error = server::guard(parent, &program, &args);

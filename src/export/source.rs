@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::query::{Head, Query};
 use super::{Content, Item};
@@ -165,11 +165,5 @@ impl Counts {
         }
         self.first_seq = self.first_seq.or(Some(record.seq));
         self.last_seq = Some(record.seq);
-    }
-
-    /// As JSON.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!(self)
     }
 }

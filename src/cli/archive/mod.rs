@@ -1,6 +1,7 @@
 //! `liaison archive`: offline tools over a data directory, each a file. None of them takes the writer's lock, so they
 //! may be used beside a running broker.
 
+mod exporting;
 mod looking;
 
 use std::path::{Path, PathBuf};
@@ -12,16 +13,19 @@ use crate::archive;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Counts by outcome and code, first and last sequence, bytes.
-    Stats(looking::StatsArgs),
-    /// Print records, one JSON line each, without personal data planes' content.
-    Show(looking::ShowArgs),
+    Stats(Box<looking::StatsArgs>),
+    /// Print records, one JSON line each; their content only if asked for.
+    Show(Box<looking::ShowArgs>),
+    /// Write messages as NDJSON, CSV, GeoJSON or Parquet, with a manifest.
+    Export(Box<exporting::Args>),
 }
 
 /// Runs it.
-pub fn run(command: &Command) -> Result<Exit, Failure> {
+pub fn run(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Stats(args) => looking::stats(args),
-        Command::Show(args) => looking::show(args),
+        Command::Stats(args) => looking::stats(*args),
+        Command::Show(args) => looking::show(*args),
+        Command::Export(args) => exporting::run(*args),
     }
 }
 
@@ -34,4 +38,10 @@ fn archive_in(directory: &Path) -> PathBuf {
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn failed(error: archive::Error) -> Failure {
     Failure::new(Exit::Io, error.to_string())
+}
+
+impl From<archive::Error> for Failure {
+    fn from(error: archive::Error) -> Self {
+        failed(error)
+    }
 }
