@@ -12,6 +12,7 @@ mod crash;
 mod drain;
 mod duplicates;
 mod examples;
+mod exports;
 mod foreign;
 #[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
