@@ -30,6 +30,7 @@ mod recovery;
 mod references;
 mod refusals;
 mod reload;
+mod replays;
 mod rules;
 mod samples;
 mod services;
