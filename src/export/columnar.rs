@@ -58,12 +58,12 @@ impl<W: Write + Send> Columns<W> {
     /// Adds a row.
     pub(super) fn put(&mut self, item: &Item) -> Result<(), Error> {
         let seen = Seen::of(item);
+        // What is no JSON (something quarantined may be none) must not stand where readers expect it.
         let event = match &item.content {
-            Content::Event(bytes) => {
-                std::str::from_utf8(bytes).map_or(Cell::None, |text| Cell::Text(text.to_owned()))
-            }
-            Content::Tombstone(_) => Cell::None,
+            Content::Event(bytes) if seen.is_json() => std::str::from_utf8(bytes).ok(),
+            _ => None,
         };
+        let event = event.map_or(Cell::None, |text| Cell::Text(text.to_owned()));
         let cells = COLUMNS.iter().map(|column| (column.kind, column.cell(&seen)));
         for (held, (kind, cell)) in self.held.iter_mut().zip(cells.chain([(Kind::Text, event)])) {
             self.bytes += held.push(kind, cell);

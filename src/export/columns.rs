@@ -176,6 +176,11 @@ impl<'a> Seen<'a> {
         Self { item, event, facets }
     }
 
+    /// True if there is an event, and it is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.event.is_object()
+    }
+
     fn data(&self, pointer: &str) -> Option<&Value> {
         self.event.get("data")?.pointer(pointer)
     }

@@ -39,7 +39,7 @@ fn told(seq: u64, event: &Value) -> Value {
     let mut event = event.clone();
     event["data"]["title"] = format!("number {seq}").into();
     told["digest"] = format!("sha256:{}", sha256(event.to_string().as_bytes())).into();
-    if seq % 4 == 0 {
+    if seq.is_multiple_of(4) {
         told["tombstone"] = json!({ "why": "retracted" });
     } else {
         told["event"] = event;
