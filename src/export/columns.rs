@@ -177,6 +177,7 @@ impl<'a> Seen<'a> {
     }
 
     /// True if there is an event, and it is JSON.
+    #[cfg(feature = "parquet")]
     pub(super) fn is_json(&self) -> bool {
         self.event.is_object()
     }

@@ -180,10 +180,10 @@ type Sink<W> = BufWriter<Counted<W>>;
 
 enum Writer<W: Write + Send> {
     Lines(Sink<W>),
-    Table(table::Table<Sink<W>>),
+    Table(Box<table::Table<Sink<W>>>),
     Map(map::Features<Sink<W>>),
     #[cfg(feature = "parquet")]
-    Columns(columnar::Columns<Sink<W>>),
+    Columns(Box<columnar::Columns<Sink<W>>>),
 }
 
 /// A file in the making.
@@ -201,10 +201,10 @@ impl<W: Write + Send> Export<W> {
         let sink = BufWriter::new(Counted { inner: target, hash: sha2::Sha256::new(), bytes: 0 });
         let writer = match format {
             Format::Ndjson => Writer::Lines(sink),
-            Format::Csv => Writer::Table(table::Table::new(sink)?),
+            Format::Csv => Writer::Table(Box::new(table::Table::new(sink)?)),
             Format::Geojson => Writer::Map(map::Features::new(sink)?),
             #[cfg(feature = "parquet")]
-            Format::Parquet => Writer::Columns(columnar::Columns::new(sink)?),
+            Format::Parquet => Writer::Columns(Box::new(columnar::Columns::new(sink)?)),
             #[cfg(not(feature = "parquet"))]
             Format::Parquet => return Err(Error::NotBuilt("parquet")),
         };

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::columns::{COLUMNS, Cell, Kind, Seen, time_text};
+use super::columns::{COLUMNS, Kind};
 use super::*;
 use crate::message::time::parse;
 
@@ -304,6 +304,8 @@ fn the_same_items_give_the_same_file_and_manifest() {
 fn parquet_reads_back_typed() {
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
+
+    use super::columns::{Cell, Seen, time_text};
     // More than a row group, so that the second one is looked at too.
     let items = mixed(17_000);
     let (_, bytes) = file(Format::Parquet, &items);
@@ -367,4 +369,10 @@ fn what_is_no_wrapper_is_not_taken_for_one() {
     assert_eq!(read_line(of_subscribe), Some(Line::Event(b"{\"a\": 1}".to_vec())));
     let tombstone = br#"{"seq":1,"archived_at":"x","digest":"y","tombstone":{"why":"erased"}}"#;
     assert_eq!(read_line(tombstone), Some(Line::Tombstone));
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_format_that_is_not_built_in_is_refused() {
+    assert!(matches!(Export::new(Format::Parquet, Vec::new()), Err(Error::NotBuilt("parquet"))));
 }
