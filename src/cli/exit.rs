@@ -73,6 +73,11 @@ pub fn code(ended: Result<Exit, Failure>) -> ExitCode {
     }
 }
 
+/// Words for people on stderr. If nobody reads them, nothing better is left to tell.
+pub fn words(text: &str) {
+    drop(write!(std::io::stderr(), "{text}"));
+}
+
 /// Writes to stdout and flushes. A reader that went away is no failure.
 pub fn print(bytes: &[u8]) -> Result<Exit, Failure> {
     put(bytes).map(|_| Exit::Ok)

@@ -6,9 +6,12 @@ mod archive;
 mod data;
 mod exit;
 mod publish;
+mod replay;
 mod schema;
+mod selecting;
 mod serve;
 mod subscribe;
+mod target;
 mod up;
 mod validate;
 
@@ -49,6 +52,8 @@ enum Command {
     Publish(publish::Args),
     /// Read a mailbox, one NDJSON line a message.
     Subscribe(subscribe::Args),
+    /// Read what a party may see of the archive: paced, resumable, as NDJSON, CSV, GeoJSON or Parquet.
+    Replay(Box<replay::Args>),
     /// Judge messages offline with the daemon's own code.
     Validate(validate::Args),
     /// The schemas in force.
@@ -93,10 +98,11 @@ pub fn run() -> std::process::ExitCode {
         Command::Check(args) => block_on(serve::check(args)),
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
+        Command::Replay(args) => block_on(replay::run(*args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),
-        Command::Archive(command) => archive::run(&command),
+        Command::Archive(command) => archive::run(command),
         Command::Completion { shell } => completion(shell),
         Command::ChildGuard { parent, program, args } => {
             let error = server::guard(parent, &program, &args);

@@ -13,6 +13,7 @@ mod crash;
 mod drain;
 mod duplicates;
 mod examples;
+mod exports;
 mod foreign;
 #[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
@@ -30,6 +31,7 @@ mod recovery;
 mod references;
 mod refusals;
 mod reload;
+mod replays;
 mod rules;
 mod samples;
 mod services;
