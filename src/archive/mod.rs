@@ -20,6 +20,7 @@ mod reader;
 mod record;
 mod seal;
 mod store;
+pub mod tree;
 mod words;
 mod zone;
 
