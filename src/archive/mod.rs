@@ -8,12 +8,15 @@
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
 mod cache;
+pub mod checkpoint;
 mod feeds;
 mod filling;
 mod frame;
 mod index;
 mod journal;
+pub mod keyfile;
 mod known;
+pub mod note;
 mod open;
 mod read_only;
 mod reader;

@@ -119,7 +119,11 @@ impl Tree {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if there are fewer leaves or `leaves` gives others than the tile was made of; what it fails with.
-    pub fn root_at(&self, size: u64, leaves: impl FnMut(u64) -> Result<Vec<Digest>, Error>) -> Result<Digest, Error> {
+    pub fn root_at(
+        &self,
+        size: u64,
+        leaves: impl FnMut(u64) -> Result<Vec<Digest>, Error>,
+    ) -> Result<Digest, Error> {
         if size == 0 {
             return Ok(Digest::of(&[]));
         }

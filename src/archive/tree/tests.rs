@@ -58,7 +58,10 @@ fn hex(path: &[Digest]) -> Vec<String> {
 #[test]
 fn roots_agree_with_the_public_vectors() {
     let (tree, _) = standard();
-    assert_eq!(Tree::default().root().hex(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_eq!(
+        Tree::default().root().hex(),
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    );
     for (size, root) in (1..).zip(ROOTS) {
         assert_eq!(tree.root_at(size, no_tile).unwrap().hex(), root);
     }
