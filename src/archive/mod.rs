@@ -18,6 +18,7 @@ pub mod keyfile;
 mod known;
 pub mod note;
 mod open;
+pub mod proof;
 mod read_only;
 mod reader;
 mod record;
