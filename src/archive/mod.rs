@@ -17,6 +17,7 @@ mod journal;
 pub mod keyfile;
 mod known;
 pub mod note;
+pub mod notebook;
 mod open;
 pub mod proof;
 mod read_only;
@@ -25,6 +26,7 @@ mod record;
 mod seal;
 mod store;
 pub mod tree;
+pub mod witness;
 mod words;
 mod zone;
 

@@ -3,10 +3,14 @@
 //! It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
 //! stored one as the truth, an ordinary pull consumer. It never sees archive or rules.
 
+mod witness;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
+
+pub use self::witness::{Shown, WitnessLine};
 
 use crate::message::names::{PartyId, PostId};
 use crate::wire::connect;
@@ -25,6 +29,9 @@ pub enum Error {
     /// Reading the mailbox.
     #[error("mailbox: {0}")]
     Mailbox(#[from] MailboxError),
+    /// The broker said no.
+    #[error("refused: {0}")]
+    Refused(String),
 }
 
 /// A publisher: one user of a party.
