@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::courier::{Courier, QUEUE};
 use super::metrics::Metrics;
+use super::receipt::Issuer;
 use crate::archive::{Archived, FeedItem, Reader};
 use crate::message::names::PartyId;
 use crate::wire::egress::Publisher;
@@ -97,6 +98,11 @@ impl Couriers {
         for kept in archived {
             for delivery in kept.deliveries() {
                 let Some(desk) = self.desks.get(&delivery.party) else { continue };
+                if delivery.of != kept.record().seq {
+                    // A message that is released lies further back: the courier reads it there.
+                    desk.skipped.send_replace(delivery.feed_seq);
+                    continue;
+                }
                 let item = FeedItem {
                     feed_seq: delivery.feed_seq,
                     feed_digest: delivery.feed_digest,
@@ -118,6 +124,7 @@ pub fn hire(
     publisher: Publisher,
     inspector: Inspector,
     metrics: Arc<Metrics>,
+    issuer: Issuer,
     stop: &CancellationToken,
 ) -> (Desk, Courier) {
     let (fresh_in, fresh) = mpsc::channel(QUEUE);
@@ -130,6 +137,7 @@ pub fn hire(
         publisher,
         inspector,
         metrics,
+        issuer,
         progress,
         fresh,
         skipped,

@@ -14,9 +14,10 @@ use super::Shared;
 use super::drafts::{self, refused, reused};
 use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::rate::{Buckets, Rate};
+use super::recall::{Found, Waiting, recall};
 use super::receipt::Receipt;
-use super::routes::Routes;
-use crate::archive::{Archive, Archived, Draft, Entry, Error, Reader, Record, Summary};
+use super::routes::{self, Routes};
+use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
@@ -74,6 +75,8 @@ pub struct Keeper {
     rate: Arc<RwLock<Rate>>,
     metrics: Arc<Metrics>,
     buckets: Buckets,
+    /// True if something that told of deployments was taken back.
+    relearn: bool,
 }
 
 enum Step {
@@ -96,6 +99,7 @@ impl Keeper {
             rate: Arc::clone(&shared.rate),
             metrics: Arc::clone(&shared.metrics),
             buckets: Buckets::default(),
+            relearn: false,
         }
     }
 
@@ -143,7 +147,16 @@ impl Keeper {
         if !drafts.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "at most 512")]
             self.metrics.commit_messages.observe(drafts.len() as f64);
+            let erases = drafts.iter().any(|draft| erases(draft));
             done.archived = self.archive.commit(drafts)?;
+            if erases {
+                // Before the receipt says that it was accepted, the content is gone.
+                self.archive.erase_ordered()?;
+            }
+            if std::mem::take(&mut self.relearn) {
+                let deployments = routes::deployments(&self.archive.reader())?;
+                self.routes.write().deployments = deployments;
+            }
         }
         for archived in &done.archived {
             let record = archived.record();
@@ -217,10 +230,9 @@ impl Keeper {
             let refused_as = Refused::new(Code::Rate, "", words);
             return Ok(Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new()))));
         }
-        let known = recall_with(reader, &permitted, |source, id| {
-            fresh.get(&(source.to_owned(), id.clone())).and_then(|at| known_of_draft(&drafts[*at]))
-        })?;
-        Ok(match self.route(rules, &known, &origin, &permitted) {
+        let waiting = Waiting { first: self.archive.next(), drafts, fresh: Some(fresh) };
+        let found = recall(reader, waiting, &permitted, time::now().as_millisecond())?;
+        Ok(match self.route(rules, &found, &origin, &permitted) {
             Ok(draft) => {
                 fresh.insert(key, drafts.len());
                 Step::Keep(draft)
@@ -267,60 +279,39 @@ impl Keeper {
     }
 
     fn route(
-        &self,
+        &mut self,
         rules: &Rules,
-        known: &[Option<settle::Known>],
+        found: &[Option<Found>],
         origin: &Origin,
         permitted: &Permitted,
     ) -> Result<Box<Draft>, Refused> {
-        let routing = self.routes.read().route(rules, permitted, known)?;
-        if deployments::KINDS.contains(&permitted.envelope().kind.as_str()) {
+        let known: Vec<_> =
+            found.iter().map(|found| found.as_ref().map(|found| found.known.clone())).collect();
+        let decision = self.routes.read().route(rules, permitted, &known)?;
+        self.learn(permitted, &known);
+        Ok(Box::new(drafts::accepted(origin, permitted, &decision, found)))
+    }
+
+    /// Deployments are learned from what tells of them, and from its corrections. One that is taken back leaves no trace in
+    /// the table, so then the table is made anew when the recall is committed.
+    fn learn(&mut self, permitted: &Permitted, known: &[Option<settle::Known>]) {
+        let kind = permitted.envelope().kind.as_str();
+        let tells = |kind: &str| deployments::KINDS.contains(&kind);
+        if tells(kind) {
             self.routes.write().learn(permitted);
+        } else if let Some(target) = known.iter().flatten().find(|known| tells(known.kind.as_str())) {
+            if kind == "msg.correction" {
+                let data = &permitted.data()["newData"];
+                self.routes.write().deployments.apply(&target.originator, target.kind.as_str(), data);
+            } else {
+                self.relearn |= matches!(kind, "msg.retraction" | "msg.erasure");
+            }
         }
-        Ok(Box::new(drafts::accepted(origin, permitted, &routing)))
     }
 }
 
-/// What the archive knows of the messages that this one refers to, in the order of [`settle::needs`].
-///
-/// # Errors
-/// The archive cannot be read, which is not "unknown".
-pub fn recall(reader: &Reader, permitted: &Permitted) -> Result<Vec<Option<settle::Known>>, Error> {
-    recall_with(reader, permitted, |_, _| None)
-}
-
-/// The same; `waiting` knows what is decided and not yet in the archive, so that a message finds one that its publisher
-/// sent just before it, whether or not a commit lies between them.
-fn recall_with(
-    reader: &Reader,
-    permitted: &Permitted,
-    waiting: impl Fn(&str, &MessageId) -> Option<settle::Known>,
-) -> Result<Vec<Option<settle::Known>>, Error> {
-    settle::needs(permitted.envelope().kind.as_str(), permitted.data())
-        .iter()
-        .map(|need| {
-            if let Some(known) = waiting(&need.source, &need.id) {
-                return Ok(Some(known));
-            }
-            let record = reader.find(&need.source, &need.id)?;
-            Ok(record.and_then(|record| known(record.outcome, record.summary.as_ref()?, &record.recipients)))
-        })
-        .collect()
-}
-
-fn known_of_draft(draft: &Draft) -> Option<settle::Known> {
-    known(draft.outcome, draft.summary.as_ref()?, &draft.recipients)
-}
-
-/// What the rules need to know of an earlier message.
-fn known(outcome: Outcome, summary: &Summary, recipients: &[Entry]) -> Option<settle::Known> {
-    (outcome == Outcome::Accepted).then(|| settle::Known {
-        originator: summary.originator.clone(),
-        kind: summary.kind.clone(),
-        major: summary.major,
-        recipients: recipients.iter().map(|entry| entry.party.clone()).collect(),
-        audience: summary.audience.clone(),
-    })
+fn erases(draft: &Draft) -> bool {
+    draft.effects.iter().any(|effect| matches!(effect.act, Act::Erase { .. }))
 }
 
 /// The record of the very same publication, if it was already decided before a crash or a lost acknowledgement. The bytes

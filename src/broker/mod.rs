@@ -16,8 +16,10 @@ mod intake;
 pub mod judging;
 pub mod keeper;
 pub mod metrics;
+mod notices;
 mod outgoing;
 pub mod rate;
+pub mod recall;
 pub mod receipt;
 pub mod routes;
 pub mod rulebook;
@@ -45,7 +47,6 @@ use self::keeper::{Done, Judged, Keeper};
 use self::metrics::Metrics;
 use self::outgoing::Outgoing;
 use self::rate::Rate;
-use self::receipt::Issuer;
 use self::routes::Routes;
 use self::services::Services;
 use crate::archive::{self, Archive, Reader};
@@ -122,7 +123,8 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Self, Error> {
         let rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let parties: Vec<PartyId> = rules.registry.parties().map(|party| party.id.clone()).collect();
-        let (archive, recovery) = Archive::open(&config.archive.directory)?;
+        let root = config.archive.root_key()?;
+        let (archive, recovery) = Archive::open(&config.archive.directory, &root)?;
         tracing::info!(records = recovery.records, cut_bytes = recovery.cut_bytes, rebuilt = recovery.rebuilt,
             took = ?recovery.took, why = ?recovery.why, "archive open");
         let connections = Connections::open(&config).await?;
@@ -166,7 +168,7 @@ impl Broker {
         let (fail, failed) = watch::channel(None);
         let publisher = connections.publisher.clone();
         let acker = Acker::default();
-        let issuer = Issuer { broker: config.broker.name.clone(), operator: config.broker.operator.clone() };
+        let issuer = config.issuer();
         let outgoing = Outgoing {
             publisher: publisher.clone(),
             issuer,
@@ -212,12 +214,14 @@ impl Broker {
     fn serve(&mut self, party: PartyId) {
         let (reader, metrics) = (self.shared.reader.clone(), Arc::clone(&self.shared.metrics));
         let inspector = Inspector::new(self.connections.egress.clone());
+        let issuer = self.config.issuer();
         let hired = couriers::hire(
             &party,
             reader,
             self.connections.publisher.clone(),
             inspector,
             metrics,
+            issuer,
             &self.stop_all,
         );
         let (desk, courier) = hired;
@@ -256,11 +260,6 @@ impl Broker {
         self.shared.metrics.reload_successful.set(i64::from(taken));
     }
 
-    /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
-    /// their values until the next start.
-    ///
-    /// # Errors
-    /// All faults found; nothing changed then.
     /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
     /// their values until the next start.
     ///

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::keeper::receipt_of;
 use super::metrics::Verb;
+use super::recall::{Waiting, recall};
 use crate::archive::{Delivery, Record};
 use crate::message::digest::Digest;
 use crate::message::envelope::{TYPE_PREFIX, split_type};
@@ -121,8 +122,8 @@ impl Services {
         let judged = verdict::of(rules, raw, now, |rules, permitted| {
             let envelope = permitted.envelope();
             let earlier = reader.find(&envelope.source_text, &envelope.id);
-            let known = super::keeper::recall(reader, permitted);
-            let (Ok(earlier), Ok(known)) = (earlier, known) else {
+            let found = recall(reader, Waiting::nothing(), permitted, now.as_millisecond());
+            let (Ok(earlier), Ok(found)) = (earlier, found) else {
                 unreadable = true;
                 return Ok(Routing::default());
             };
@@ -130,7 +131,8 @@ impl Services {
                 let words = "this source has already used this id for other bytes";
                 return Err(Refused::new(Code::Dup, "/id", words));
             }
-            routes.route(rules, permitted, &known)
+            let known: Vec<_> = found.into_iter().map(|found| found.map(|found| found.known)).collect();
+            routes.route(rules, permitted, &known).map(|decision| decision.routing)
         });
         if unreadable { Err(archive_unreadable()) } else { Ok(judged.to_json()) }
     }
