@@ -7,6 +7,9 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use chacha20poly1305::aead::OsRng;
+use chacha20poly1305::aead::rand_core::RngCore as _;
+
 use super::Error;
 use super::note::{KeyName, Kind, Signer, Verifier};
 
@@ -45,7 +48,8 @@ pub fn read_verifier(file: &Path) -> Result<Verifier, Error> {
 pub fn ensure(file: &Path, name: &KeyName, kind: Kind) -> Result<Signer, Error> {
     if !file.try_exists().map_err(|error| Error::at(file, error))? {
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed)
+        OsRng
+            .try_fill_bytes(&mut seed)
             .map_err(|error| Error::at(file, std::io::Error::other(error.to_string())))?;
         let signer = Signer::new(name.clone(), kind, &seed);
         write(file, &signer.secret(), 0o600)?;

@@ -14,7 +14,7 @@ use super::Error;
 use crate::message::digest::Digest;
 
 /// No note of ours is larger; 64 signatures of witnesses are 8 KiB.
-const MOST_BYTES: usize = 64 << 10;
+pub const MOST_BYTES: usize = 64 << 10;
 /// More signatures are refused; the format asks for 16 at least.
 const MOST_SIGNATURES: usize = 128;
 /// What a signature line begins with: an em dash and a space.

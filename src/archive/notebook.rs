@@ -5,17 +5,22 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::note::Note;
+use super::note::{KeyName, MOST_BYTES, Note};
 
 /// A note's last newline and two blank lines end it in the log: inside a checkpoint there is only one.
 const BETWEEN: &str = "\n\n\n";
 
+/// What the origin of the audit log's checkpoints ends in.
+const AUDIT: &str = "/audit";
+
 /// The checkpoints of one journal.
 #[derive(Debug, Clone)]
 pub struct Notebook {
+    audit: bool,
     latest: PathBuf,
     log: PathBuf,
 }
@@ -25,14 +30,28 @@ impl Notebook {
     #[must_use]
     pub fn messages(archive: &Path) -> Self {
         let directory = archive.join("checkpoints");
-        Self { latest: directory.join("latest"), log: directory.join("log") }
+        Self { audit: false, latest: directory.join("latest"), log: directory.join("log") }
     }
 
     /// The checkpoints over the audit log of an archive.
     #[must_use]
     pub fn audit(archive: &Path) -> Self {
         let directory = archive.join("checkpoints");
-        Self { latest: directory.join("audit-latest"), log: directory.join("audit-log") }
+        Self { audit: true, latest: directory.join("audit-latest"), log: directory.join("audit-log") }
+    }
+
+    /// The origin of its checkpoints for a log of this name.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the name is too long.
+    pub fn origin(&self, log: &KeyName) -> Result<KeyName, Error> {
+        if self.audit { KeyName::parse(&format!("{log}{AUDIT}")) } else { Ok(log.clone()) }
+    }
+
+    /// Whether a checkpoint is over the same kind of journal.
+    #[must_use]
+    pub fn is_of(&self, origin: &KeyName) -> bool {
+        origin.as_str().ends_with(AUDIT) == self.audit
     }
 
     /// The file with the latest checkpoint.
@@ -80,16 +99,7 @@ impl Notebook {
     /// # Errors
     /// [`Error::Io`]: then it must not be given to anybody.
     pub fn keep(&self, note: &Note) -> Result<(), Error> {
-        if let Some(directory) = self.latest.parent() {
-            super::journal::make_directory(directory)?;
-        }
-        let begun = self.log.try_exists().map_err(|error| Error::at(&self.log, error))?;
-        if begun {
-            self.cut()?;
-        }
-        let log = OpenOptions::new().append(true).create(true).open(&self.log);
-        log.and_then(|mut log| write!(log, "{note}\n\n").and_then(|()| log.sync_all()))
-            .map_err(|error| Error::at(&self.log, error))?;
+        self.log(note)?;
         let fresh = self.latest.with_extension("new");
         let write = || {
             let mut new = File::create(&fresh)?;
@@ -101,16 +111,37 @@ impl Notebook {
         write().map_err(|error| Error::at(&self.latest, error))
     }
 
+    /// Writes a checkpoint to the log only: an earlier one that a witness has signed by now.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn log(&self, note: &Note) -> Result<(), Error> {
+        if let Some(directory) = self.latest.parent() {
+            super::journal::make_directory(directory)?;
+        }
+        let begun = self.log.try_exists().map_err(|error| Error::at(&self.log, error))?;
+        if begun {
+            self.cut()?;
+        }
+        let log = OpenOptions::new().append(true).create(true).open(&self.log);
+        log.and_then(|mut log| write!(log, "{note}\n\n").and_then(|()| log.sync_all()))
+            .map_err(|error| Error::at(&self.log, error))
+    }
+
     /// Takes away what a crash left of a note at the end: the next one must not stand behind half a line.
     fn cut(&self) -> Result<(), Error> {
         let at = |error| Error::at(&self.log, error);
-        let text = std::fs::read(&self.log).map_err(at)?;
-        let end = ends(&text);
-        if end == text.len() {
+        let log = OpenOptions::new().read(true).write(true).open(&self.log).map_err(at)?;
+        let len = log.metadata().map_err(at)?.len();
+        // More than one note is never torn, and none is larger.
+        let from = len.saturating_sub(2 * MOST_BYTES as u64);
+        let mut tail = vec![0; usize::try_from(len - from).unwrap_or_default()];
+        log.read_exact_at(&mut tail, from).map_err(at)?;
+        let end = from + ends(&tail) as u64;
+        if end == len {
             return Ok(());
         }
-        let log = OpenOptions::new().write(true).open(&self.log).map_err(at)?;
-        log.set_len(end as u64).and_then(|()| log.sync_all()).map_err(at)
+        log.set_len(end).and_then(|()| log.sync_all()).map_err(at)
     }
 }
 
@@ -122,7 +153,7 @@ fn ends(log: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::note::{KeyName, Kind, Signer};
+    use crate::archive::note::{Kind, Signer};
 
     fn note(text: &str) -> Note {
         let signer = Signer::new(KeyName::parse("liaison-1").unwrap(), Kind::Log, &[1; 32]);

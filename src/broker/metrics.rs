@@ -66,6 +66,10 @@ pub struct Metrics {
     pub intakes_interrupted: Gauge,
     /// Letters that a party has not acknowledged, as of the last sweeping.
     pub mailbox_waiting: Family<Authority, Gauge>,
+    /// Records under the last signed checkpoint.
+    pub checkpoint_size: Gauge<u64, AtomicU64>,
+    /// Age of that checkpoint.
+    pub checkpoint_age_seconds: Gauge,
 }
 
 /// A service verb.
@@ -90,6 +94,8 @@ impl Default for Metrics {
         let mailboxes_stalled = Gauge::<i64>::default();
         let intakes_interrupted = Gauge::<i64>::default();
         let mailbox_waiting = Family::<Authority, Gauge>::default();
+        let checkpoint_size = Gauge::<u64, AtomicU64>::default();
+        let checkpoint_age_seconds = Gauge::<i64>::default();
         registry.register("messages", "Messages judged, by outcome and code", messages.clone());
         registry.register("deliveries", "Deliveries to mailboxes", deliveries.clone());
         registry.register("archive_seconds", "From intake stream to archive", archive_seconds.clone());
@@ -106,6 +112,12 @@ impl Default for Metrics {
         registry.register("mailboxes_stalled", "Mailboxes that take nothing", mailboxes_stalled.clone());
         registry.register("intakes_interrupted", "Intakes that cannot be read", intakes_interrupted.clone());
         registry.register("mailbox_waiting", "Letters not acknowledged", mailbox_waiting.clone());
+        registry.register("checkpoint_size", "Records under the last checkpoint", checkpoint_size.clone());
+        registry.register(
+            "checkpoint_age_seconds",
+            "Age of the last checkpoint",
+            checkpoint_age_seconds.clone(),
+        );
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", info);
         let up = Gauge::<i64>::default();
@@ -126,6 +138,8 @@ impl Default for Metrics {
             mailboxes_stalled,
             intakes_interrupted,
             mailbox_waiting,
+            checkpoint_size,
+            checkpoint_age_seconds,
         }
     }
 }

@@ -36,6 +36,7 @@ pub const VERBS: &[&str] = &[
     "explain",
     "status",
     "ledger",
+    "witness",
     "sub.put",
     "sub.list",
     "sub.del",
@@ -88,6 +89,7 @@ impl Services {
             "explain" => self.explain(party, &request.payload),
             "status" => self.status(party, &request.payload).await,
             "ledger" => self.ledger(party, &request.payload),
+            "witness" => self.witness(&rules, party, &request.payload).await,
             "sub.put" => {
                 let _one = changing.lock().await;
                 self.put(party, &request.payload).await
@@ -204,6 +206,17 @@ impl Services {
             "withheld": record.withheld.iter().map(|entry| json!({"party": entry.party, "reason": entry.why}))
                 .collect::<Vec<_>>(),
         }))
+    }
+
+    /// The latest checkpoint for a witness, or its signature; may read records and write files, so not on this thread.
+    async fn witness(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Answer {
+        let asked = body(payload)?;
+        let key = rules.registry.party(party.as_str()).and_then(|party| party.witness.clone());
+        let shared = self.shared.clone();
+        let answered = tokio::task::spawn_blocking(move || {
+            shared.checkpoints.answer(&shared.reader, &shared.metrics, key.as_deref(), &asked)
+        });
+        answered.await.unwrap_or_else(|_| Err(archive_unreadable()))
     }
 
     fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {

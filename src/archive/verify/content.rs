@@ -1,0 +1,156 @@
+//! The contents of a journal's frames: checksum, Merkle root and sequences, on all cores, told in order.
+//!
+//! A frame that is read while its bodies are being taken away looks damaged for a moment, so it is looked at twice.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::Finding;
+use super::walk::Walk;
+use crate::archive::Error;
+use crate::archive::frame::{self, HEADER, Header};
+use crate::archive::journal::Place;
+use crate::archive::pack::Pack;
+use crate::archive::record::Record;
+use crate::archive::tree::root_of;
+use crate::message::digest::Digest;
+
+/// Bytes on disk that a worker takes at once.
+const BATCH: u64 = 2 << 20;
+
+/// Pause before a frame that looks damaged is looked at again.
+const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 50 });
+
+/// Looks whether each entry of a pack can be read and has its sequence; gives the first that is wrong.
+pub type Look = fn(&Pack, u64) -> Option<u64>;
+
+/// Whether these are records with dense sequences from `first` on.
+pub fn records(pack: &Pack, first: u64) -> Option<u64> {
+    let mut seqs = (0..pack.len()).zip(first..);
+    seqs.find(|(at, seq)| pack.entry::<Record>(*at).ok().is_none_or(|record| record.seq != *seq))
+        .map(|(_, seq)| seq)
+}
+
+/// Entries of the audit log: their bytes alone count.
+pub fn entries(_: &Pack, _: u64) -> Option<u64> {
+    None
+}
+
+/// What a worker found out about frames in a row: the leaves of each, and the first that is bad.
+#[derive(Default)]
+struct Looked {
+    leaves: Vec<Vec<Digest>>,
+    finding: Option<Finding>,
+}
+
+/// Reads every frame of a walk and gives its leaves in order, until one is bad or `each` fails.
+///
+/// # Errors
+/// [`Error::Io`]; what `each` fails with.
+pub fn each_frame(
+    walk: &Walk,
+    look: Look,
+    mut each: impl FnMut(&Place, Vec<Digest>) -> Result<(), Error>,
+) -> Result<Option<Finding>, Error> {
+    let batches = batches(&walk.places);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from).min(8);
+    let claimed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        // A worker that is ahead waits here; so no more than a few batches are in memory.
+        let (tell, told) = mpsc::sync_channel(cores);
+        for _ in 0..cores {
+            let (tell, batches, claimed) = (tell.clone(), &batches, &claimed);
+            scope.spawn(move || {
+                while let Some((at, batch)) = next(claimed, batches) {
+                    if tell.send((at, look_at(walk, batch.clone(), look))).is_err() {
+                        return; // nobody wants to know any more
+                    }
+                }
+            });
+        }
+        drop(tell);
+        let (mut early, mut due) = (BTreeMap::new(), 0);
+        for (at, looked) in told {
+            early.insert(at, looked);
+            while let Some(looked) = early.remove(&due) {
+                let looked: Looked = looked?;
+                let places = &walk.places[batches[due].clone()];
+                places.iter().zip(looked.leaves).try_for_each(|(place, leaves)| each(place, leaves))?;
+                if looked.finding.is_some() {
+                    return Ok(looked.finding);
+                }
+                due += 1;
+            }
+        }
+        Ok(None)
+    })
+}
+
+fn next<'a>(claimed: &AtomicUsize, batches: &'a [Range<usize>]) -> Option<(usize, &'a Range<usize>)> {
+    let at = claimed.fetch_add(1, Ordering::Relaxed);
+    batches.get(at).map(|batch| (at, batch))
+}
+
+/// Frames in a row, by size.
+fn batches(places: &[Place]) -> Vec<Range<usize>> {
+    let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, place) in places.iter().enumerate() {
+        bytes += HEADER as u64 + u64::from(place.header.len);
+        if bytes >= BATCH || at + 1 == places.len() {
+            batches.push(start..at + 1);
+            (start, bytes) = (at + 1, 0);
+        }
+    }
+    batches
+}
+
+fn look_at(walk: &Walk, batch: Range<usize>, look: Look) -> Result<Looked, Error> {
+    let mut looked = Looked::default();
+    let mut open: Option<(usize, File)> = None;
+    for place in &walk.places[batch] {
+        let path = &walk.segments[place.segment];
+        if open.as_ref().is_none_or(|(segment, _)| *segment != place.segment) {
+            open = Some((place.segment, File::open(path).map_err(|error| Error::at(path, error))?));
+        }
+        let Some((_, file)) = &open else { continue };
+        let found = frame_at(file, place, look).or_else(|_| {
+            std::thread::sleep(PAUSE);
+            frame_at(file, place, look)
+        });
+        match found {
+            Ok(leaves) => looked.leaves.push(leaves),
+            Err((first_bad, through, what)) => {
+                let (file, offset) = (path.clone(), Some(place.offset));
+                looked.finding = Some(Finding { first_bad, through: Some(through), what, file, offset });
+                break;
+            }
+        }
+    }
+    Ok(looked)
+}
+
+/// The leaves of a frame, or what is wrong with it: first and last sequence, words.
+fn frame_at(file: &File, place: &Place, look: Look) -> Result<Vec<Digest>, (u64, u64, &'static str)> {
+    let (first, last) = (place.header.first, place.header.last());
+    let bad = |what| (first, last, what);
+    let mut bytes = vec![0; HEADER + place.header.len as usize];
+    file.read_exact_at(&mut bytes, place.offset).map_err(|_| bad("a frame cannot be read"))?;
+    // Its header is read again: it is written anew, with the same hash, when bodies are taken away.
+    let header = Header::read(&bytes).filter(|header| header.hash() == place.header.hash());
+    let payload = &bytes[HEADER..];
+    let header = header.filter(|header| header.covers(payload)).ok_or_else(|| bad("a frame is damaged"))?;
+    let pack = frame::unpack(&header, payload).map_err(|_| bad("a frame cannot be unpacked"))?;
+    let leaves = pack.leaves().map_err(|_| bad("a frame cannot be taken apart"))?;
+    if root_of(&leaves) != header.root {
+        return Err(bad("a frame's records are not those that its header commits to"));
+    }
+    match look(&pack, first) {
+        Some(seq) => Err((seq, last, "a record cannot be read or has the sequence of another")),
+        None => Ok(leaves),
+    }
+}
