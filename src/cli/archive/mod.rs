@@ -1,0 +1,37 @@
+//! `liaison archive`: offline tools over a data directory, each a file. None of them takes the writer's lock, so they
+//! may be used beside a running broker.
+
+mod looking;
+
+use std::path::{Path, PathBuf};
+
+use super::{Exit, Failure};
+use crate::archive;
+
+/// Subcommands.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Counts by outcome and code, first and last sequence, bytes.
+    Stats(looking::StatsArgs),
+    /// Print records, one JSON line each, without personal data planes' content.
+    Show(looking::ShowArgs),
+}
+
+/// Runs it.
+pub fn run(command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Stats(args) => looking::stats(args),
+        Command::Show(args) => looking::show(args),
+    }
+}
+
+/// The archive in a data directory of `liaison up`, or the archive directory itself.
+fn archive_in(directory: &Path) -> PathBuf {
+    let inner = directory.join("archive");
+    if inner.is_dir() { inner } else { directory.to_owned() }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
+fn failed(error: archive::Error) -> Failure {
+    Failure::new(Exit::Io, error.to_string())
+}
