@@ -26,6 +26,7 @@ pub mod notebook;
 mod open;
 mod pack;
 pub mod proof;
+pub mod prove;
 mod read_only;
 mod reader;
 mod record;

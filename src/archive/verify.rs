@@ -8,6 +8,7 @@
 
 mod checkpoints;
 mod content;
+mod export;
 mod walk;
 
 #[cfg(test)]
@@ -18,11 +19,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use self::checkpoints::Checked;
+pub use self::export::{ExportReport, export, manifest_of};
+pub(super) use self::content::{each_frame, each_record};
+pub(super) use self::walk::{Walk, walk};
 
-use self::walk::walk;
 use super::Error;
 use super::note::Verifier;
 use super::notebook::Notebook;
+use super::pack::Pack;
 use super::tree::Frontier;
 
 /// The first thing that is not as it was archived.
@@ -99,7 +103,7 @@ fn journal_at(
     journal: &Path,
     notebook: &Notebook,
     against: &Against<'_>,
-    look: content::Look,
+    look: fn(&Pack, u64) -> Result<(), u64>,
 ) -> Result<Report, Error> {
     if !journal.is_dir() {
         let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
@@ -110,7 +114,7 @@ fn journal_at(
     let walked = walk(journal)?;
     let mut report = Report { segments: walked.segments.len(), ..Report::default() };
     let mut tree = Frontier::default();
-    let bad = content::each_frame(&walked, look, |place, leaves| {
+    let bad = content::each_frame(&walked, look, |place, leaves, ()| {
         for leaf in leaves {
             tree.push(leaf);
             signed.compare(tree.head().size, || tree.head().root);

@@ -26,36 +26,40 @@ const BATCH: u64 = 2 << 20;
 /// Pause before a frame that looks damaged is looked at again.
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 50 });
 
-/// Looks whether each entry of a pack can be read and has its sequence; gives the first that is wrong.
-pub type Look = fn(&Pack, u64) -> Option<u64>;
+/// Whether these are records with dense sequences from `first` on; else the first that is not.
+pub fn records(pack: &Pack, first: u64) -> Result<(), u64> {
+    each_record(pack, first, |_, _| ())
+}
 
-/// Whether these are records with dense sequences from `first` on.
-pub fn records(pack: &Pack, first: u64) -> Option<u64> {
-    let mut seqs = (0..pack.len()).zip(first..);
-    seqs.find(|(at, seq)| pack.entry::<Record>(*at).ok().is_none_or(|record| record.seq != *seq))
-        .map(|(_, seq)| seq)
+/// The same; lets somebody see each.
+pub fn each_record(pack: &Pack, first: u64, mut see: impl FnMut(usize, &Record)) -> Result<(), u64> {
+    (0..pack.len()).zip(first..).try_for_each(|(at, seq)| {
+        let record = pack.entry::<Record>(at).ok().filter(|record| record.seq == seq).ok_or(seq)?;
+        see(at, &record);
+        Ok(())
+    })
 }
 
 /// Entries of the audit log: their bytes alone count.
-pub fn entries(_: &Pack, _: u64) -> Option<u64> {
-    None
+pub fn entries(_: &Pack, _: u64) -> Result<(), u64> {
+    Ok(())
 }
 
-/// What a worker found out about frames in a row: the leaves of each, and the first that is bad.
-#[derive(Default)]
-struct Looked {
-    leaves: Vec<Vec<Digest>>,
+/// What a worker found out about frames in a row: the leaves of each with what was looked for, and the first that is bad.
+struct Looked<T> {
+    frames: Vec<(Vec<Digest>, T)>,
     finding: Option<Finding>,
 }
 
-/// Reads every frame of a walk and gives its leaves in order, until one is bad or `each` fails.
+/// Reads every frame of a walk, on all cores, and gives its leaves in order with what `look` saw in it, until one is bad or
+/// `each` fails. `look` gets the first sequence; what it fails with is the first that is bad.
 ///
 /// # Errors
 /// [`Error::Io`]; what `each` fails with.
-pub fn each_frame(
+pub fn each_frame<T: Send>(
     walk: &Walk,
-    look: Look,
-    mut each: impl FnMut(&Place, Vec<Digest>) -> Result<(), Error>,
+    look: impl Fn(&Pack, u64) -> Result<T, u64> + Sync,
+    mut each: impl FnMut(&Place, Vec<Digest>, T) -> Result<(), Error>,
 ) -> Result<Option<Finding>, Error> {
     let batches = batches(&walk.places);
     let cores = std::thread::available_parallelism().map_or(2, usize::from).min(8);
@@ -64,7 +68,7 @@ pub fn each_frame(
         // A worker that is ahead waits here; so no more than a few batches are in memory.
         let (tell, told) = mpsc::sync_channel(cores);
         for _ in 0..cores {
-            let (tell, batches, claimed) = (tell.clone(), &batches, &claimed);
+            let (tell, batches, claimed, look) = (tell.clone(), &batches, &claimed, &look);
             scope.spawn(move || {
                 while let Some((at, batch)) = next(claimed, batches) {
                     if tell.send((at, look_at(walk, batch.clone(), look))).is_err() {
@@ -78,9 +82,11 @@ pub fn each_frame(
         for (at, looked) in told {
             early.insert(at, looked);
             while let Some(looked) = early.remove(&due) {
-                let looked: Looked = looked?;
+                let looked: Looked<T> = looked?;
                 let places = &walk.places[batches[due].clone()];
-                places.iter().zip(looked.leaves).try_for_each(|(place, leaves)| each(place, leaves))?;
+                for (place, (leaves, seen)) in places.iter().zip(looked.frames) {
+                    each(place, leaves, seen)?;
+                }
                 if looked.finding.is_some() {
                     return Ok(looked.finding);
                 }
@@ -109,8 +115,12 @@ fn batches(places: &[Place]) -> Vec<Range<usize>> {
     batches
 }
 
-fn look_at(walk: &Walk, batch: Range<usize>, look: Look) -> Result<Looked, Error> {
-    let mut looked = Looked::default();
+fn look_at<T>(
+    walk: &Walk,
+    batch: Range<usize>,
+    look: &impl Fn(&Pack, u64) -> Result<T, u64>,
+) -> Result<Looked<T>, Error> {
+    let mut looked = Looked { frames: Vec::new(), finding: None };
     let mut open: Option<(usize, File)> = None;
     for place in &walk.places[batch] {
         let path = &walk.segments[place.segment];
@@ -123,7 +133,7 @@ fn look_at(walk: &Walk, batch: Range<usize>, look: Look) -> Result<Looked, Error
             frame_at(file, place, look)
         });
         match found {
-            Ok(leaves) => looked.leaves.push(leaves),
+            Ok(frame) => looked.frames.push(frame),
             Err((first_bad, through, what)) => {
                 let (file, offset) = (path.clone(), Some(place.offset));
                 looked.finding = Some(Finding { first_bad, through: Some(through), what, file, offset });
@@ -135,7 +145,11 @@ fn look_at(walk: &Walk, batch: Range<usize>, look: Look) -> Result<Looked, Error
 }
 
 /// The leaves of a frame, or what is wrong with it: first and last sequence, words.
-fn frame_at(file: &File, place: &Place, look: Look) -> Result<Vec<Digest>, (u64, u64, &'static str)> {
+fn frame_at<T>(
+    file: &File,
+    place: &Place,
+    look: &impl Fn(&Pack, u64) -> Result<T, u64>,
+) -> Result<(Vec<Digest>, T), (u64, u64, &'static str)> {
     let (first, last) = (place.header.first, place.header.last());
     let bad = |what| (first, last, what);
     let mut bytes = vec![0; HEADER + place.header.len as usize];
@@ -149,8 +163,7 @@ fn frame_at(file: &File, place: &Place, look: Look) -> Result<Vec<Digest>, (u64,
     if root_of(&leaves) != header.root {
         return Err(bad("a frame's records are not those that its header commits to"));
     }
-    match look(&pack, first) {
-        Some(seq) => Err((seq, last, "a record cannot be read or has the sequence of another")),
-        None => Ok(leaves),
-    }
+    let seen = look(&pack, first);
+    let seen = seen.map_err(|seq| (seq, last, "a record cannot be read or has the sequence of another"))?;
+    Ok((leaves, seen))
 }

@@ -1,7 +1,9 @@
 //! `liaison archive`: offline tools over a data directory, each a file. None of them takes the writer's lock, so they
 //! may be used beside a running broker.
 
+mod backup;
 mod looking;
+mod proof;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,16 @@ pub enum Command {
     Stats(looking::StatsArgs),
     /// Print records, one JSON line each, without personal data planes' content.
     Show(looking::ShowArgs),
+    /// Prove that nothing was changed: a data directory, an export with its manifest, or the proof of one record.
+    Verify(proof::VerifyArgs),
+    /// Write the proof that a record is in the archive, as one file that needs no archive to be checked.
+    Prove(proof::ProveArgs),
+    /// Print the latest signed checkpoint: keep it where the archive's keeper cannot reach it.
+    Checkpoint(proof::CheckpointArgs),
+    /// Copy an archive beside its running broker, to a new directory, or as a tar stream to stdout.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup and verify everything in it.
+    Restore(backup::RestoreArgs),
 }
 
 /// Runs it.
@@ -22,6 +34,11 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Stats(args) => looking::stats(args),
         Command::Show(args) => looking::show(args),
+        Command::Verify(args) => proof::verify(args),
+        Command::Prove(args) => proof::prove(args),
+        Command::Checkpoint(args) => proof::checkpoint(args),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
     }
 }
 
