@@ -33,6 +33,7 @@ mod record;
 mod redact;
 mod root;
 mod seal;
+mod standing;
 mod store;
 pub mod tree;
 mod vault;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::cache::{Block, Cache};
-use super::fates::{Fate, Withdrawn};
 use super::feeds::Feeds;
 use super::frame::Zstd;
 use super::index::Index;
@@ -18,9 +17,8 @@ use super::journal::{self, Place};
 use super::pack::Pack;
 use super::record::Record;
 use super::store::{self, Store};
-use super::tree::{TILE, Tree};
-use super::vault::{Opened, Vault};
-use super::zone::{Due, Zone, fingerprint};
+use super::vault::Vault;
+use super::zone::{Zone, fingerprint};
 use super::{Archived, Delivery, Error, owe};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
@@ -98,58 +96,6 @@ impl Reader {
         index.tree.push(leaf)
     }
 
-    /// Opens a message's body for one who may read it.
-    ///
-    /// # Errors
-    /// [`Error::Keys`] if its key is damaged.
-    pub fn open(&self, record: &Record) -> Result<Opened, Error> {
-        self.vault.open_body(record.seq, record.digest, &record.body)
-    }
-
-    /// What was done to a message since it was archived.
-    #[must_use]
-    pub fn fate(&self, seq: u64) -> Fate {
-        self.index.read().fates.of(seq).cloned().unwrap_or_default()
-    }
-
-    /// Why a message is not delivered or shown any more at this time, Unix milliseconds.
-    #[must_use]
-    pub fn withdrawn(&self, record: &Record, now_ms: i64) -> Option<Withdrawn> {
-        match self.index.read().fates.of(record.seq) {
-            Some(fate) => fate.withdrawn(record, now_ms),
-            None => Fate::default().withdrawn(record, now_ms),
-        }
-    }
-
-    /// Every message that was retracted or is to be erased, with what was done to it.
-    #[must_use]
-    pub fn recalled(&self) -> Vec<(u64, Fate)> {
-        self.index.read().fates.recalled().map(|(seq, fate)| (seq, fate.clone())).collect()
-    }
-
-    /// Sequences of the records that correct a message of one of these types, in order.
-    #[must_use]
-    pub fn corrections_of(&self, kinds: &[&str]) -> Vec<u64> {
-        self.index.read().fates.corrections_of(kinds)
-    }
-
-    /// Every message with a date of its own on which it must be erased or looked at again.
-    #[must_use]
-    pub fn dues(&self) -> Vec<Due> {
-        self.index.read().dues.values().copied().collect()
-    }
-
-    /// Who holds a message: its recipients, then those to whom it was released.
-    #[must_use]
-    pub fn holders(&self, record: &Record) -> Vec<PartyId> {
-        let own = record.is_delivered().then_some(record.recipients.as_slice()).unwrap_or_default();
-        let mut holders: Vec<PartyId> = own.iter().map(|entry| entry.party.clone()).collect();
-        if let Some(fate) = self.index.read().fates.of(record.seq) {
-            holders.extend(fate.released_to.iter().map(|entry| entry.party.clone()));
-        }
-        holders
-    }
-
     /// A block is in sled; its records leave the memory.
     pub(super) fn sealed(&self, zone: Zone) {
         let mut index = self.index.write();
@@ -216,49 +162,6 @@ impl Reader {
         let _still = self.rewriting.read();
         let (places, segments) = self.index.read().frames(first, last);
         places.iter().map(|place| journal::read(&segments, place)).collect()
-    }
-
-    /// The leaf hashes of the records with these sequences.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn leaves(&self, first: u64, last: u64) -> Result<Vec<Digest>, Error> {
-        let (places, _) = self.index.read().frames(first, last);
-        let Some(start) = places.first().map(|place| place.header.first) else { return Ok(Vec::new()) };
-        let mut leaves = Vec::new();
-        for pack in self.packs(first, last)? {
-            leaves.extend(pack.leaves()?);
-        }
-        let skip = usize::try_from(first - start).unwrap_or(usize::MAX);
-        let count = usize::try_from(last + 1 - first).unwrap_or(usize::MAX);
-        Ok(leaves.into_iter().skip(skip).take(count).collect())
-    }
-
-    /// Builds the tree over the sealed blocks: nodes from their zones, the leaves behind the last from the journal.
-    pub(super) fn grow_tree(&self, sealed: u64) -> Result<(), Error> {
-        let tiles: Vec<Digest> =
-            self.index.read().zones.iter().flat_map(|zone| zone.tiles.iter().copied()).collect();
-        let behind = tiles.len() as u64 * TILE;
-        let leaves = if behind < sealed { self.leaves(behind + 1, sealed)? } else { Vec::new() };
-        if behind + leaves.len() as u64 != sealed {
-            return Err(Error::Corrupt("a tree that does not fit the blocks"));
-        }
-        self.index.write().tree = Tree::restore(tiles, leaves)?;
-        Ok(())
-    }
-
-    /// Slots of message keys that the archive counts on.
-    pub(super) fn slots(&self) -> u64 {
-        let index = self.index.read();
-        let sealed = index.zones.iter().map(|zone| zone.slots);
-        let tail = index.tail.iter().filter_map(|kept| kept.record().body.slot()).map(|slot| slot + 1);
-        sealed.chain(tail).max().unwrap_or_default()
-    }
-
-    /// A copy of the Merkle tree as it is now.
-    #[must_use]
-    pub fn tree(&self) -> Tree {
-        self.index.read().tree.clone()
     }
 
     /// The last archive sequence; 0 if there is none.

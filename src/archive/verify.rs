@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use self::checkpoints::Checked;
-pub use self::export::{ExportReport, export, manifest_of};
 pub(super) use self::content::{each_frame, each_record};
+pub use self::export::{ExportReport, export, manifest_of};
 pub(super) use self::walk::{Walk, walk};
 
 use super::Error;

@@ -32,6 +32,8 @@ pub struct Config {
     pub policy: PolicySection,
     /// How long SIGTERM may take.
     pub drain: DrainSection,
+    /// How often is looked for what falls due.
+    pub retention: RetentionSection,
     /// The registry file.
     pub registry: RegistrySection,
 }
@@ -122,6 +124,20 @@ pub struct PolicySection {
 pub struct DrainSection {
     /// Seconds until a drain is cut off.
     pub seconds: u64,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionSection {
+    /// Seconds between two sweeps for what falls due.
+    pub every_seconds: u64,
+}
+
+impl Default for RetentionSection {
+    fn default() -> Self {
+        Self { every_seconds: 60 }
+    }
 }
 
 /// `[registry]`.

@@ -25,6 +25,7 @@ use crate::archive::{FeedItem, Opened, Reader, Withdrawn};
 use crate::message::names::PartyId;
 use crate::message::subject;
 use crate::message::time::{self, Timestamp};
+use crate::wire::Error;
 use crate::wire::egress::{Headers, Publisher};
 use crate::wire::inspect::Inspector;
 use crate::wire::mailbox_stream;
@@ -241,6 +242,21 @@ impl Courier {
         Ok(feed_seq)
     }
 
+    /// Overwrites personal data among what was acknowledged: a purge leaves bytes in the files of nats-server until a whole
+    /// block of them is old, which may be long after their `eraseby`.
+    async fn overwrite(&self, from: u64, upto: u64) -> Result<(), Error> {
+        let stream = mailbox_stream(&self.party);
+        for kind in ["case.>", "coord.deployment.notice.*", "ctl.msg.correction.*"] {
+            let filter = format!("ilo.out.{}.{kind}", self.party);
+            let mut at = from;
+            while let Some(found) = self.inspector.next(&stream, &filter, at, upto).await? {
+                self.inspector.delete(&stream, found, "").await?;
+                at = found + 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what the party has acknowledged, but for the last letter.
     async fn sweep(&self, round: &mut Round) {
         let stream = mailbox_stream(&self.party);
@@ -256,7 +272,11 @@ impl Courier {
         if standing.acknowledged <= round.swept.max(1) {
             return;
         }
-        match self.inspector.sweep(&stream, standing.acknowledged).await {
+        let swept = match self.overwrite(round.swept, standing.acknowledged - 1).await {
+            Ok(()) => self.inspector.sweep(&stream, standing.acknowledged).await,
+            Err(error) => Err(error),
+        };
+        match swept {
             Ok(()) => round.swept = standing.acknowledged,
             Err(error) => tracing::warn!(party = %self.party, %error, "the mailbox cannot be swept"),
         }

@@ -57,6 +57,15 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Where a delivery stands in the mailbox stream; `None` if it came before all that the stream ever held.
+    #[must_use]
+    pub fn stream_sequence_of(&self, feed_seq: u64) -> Option<u64> {
+        let at = feed_seq.cast_signed() - self.ahead.load(Ordering::Relaxed);
+        u64::try_from(at).ok().filter(|at| *at > 0)
+    }
+}
+
 /// The counter side of one courier.
 #[derive(Debug)]
 pub struct Desk {

@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 use super::Shared;
 use super::drafts::{self, refused, reused};
 use super::metrics::{Judged as JudgedLabel, Metrics};
+use super::own;
 use super::rate::{Buckets, Rate};
 use super::recall::{Found, Waiting, recall};
-use super::receipt::Receipt;
+use super::receipt::{Issuer, Receipt};
 use super::routes::{self, Routes};
 use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
 use crate::message::digest::Digest;
@@ -66,10 +67,19 @@ pub struct Done {
     pub acknowledge: BTreeMap<PartyId, Position>,
 }
 
+/// What the keeper is given.
+pub enum Work {
+    /// Judged messages, in the order of their intake streams.
+    Judged(Vec<Judged>),
+    /// Something of the house's own.
+    Own(own::Request),
+}
+
 /// The keeper's own state.
 pub struct Keeper {
     /// Nobody else writes.
     archive: Archive,
+    issuer: Issuer,
     rules: Arc<RwLock<Arc<Rules>>>,
     routes: Arc<RwLock<Routes>>,
     rate: Arc<RwLock<Rate>>,
@@ -91,9 +101,10 @@ enum Step {
 impl Keeper {
     /// A keeper for an opened archive.
     #[must_use]
-    pub(super) fn new(archive: Archive, shared: &Shared) -> Self {
+    pub(super) fn new(archive: Archive, shared: &Shared, issuer: Issuer) -> Self {
         Self {
             archive,
+            issuer,
             rules: Arc::clone(&shared.rules),
             routes: Arc::clone(&shared.routes),
             rate: Arc::clone(&shared.rate),
@@ -107,24 +118,63 @@ impl Keeper {
     ///
     /// # Errors
     /// The archive could not write: no receipt is given from then on, the caller must end the process.
-    pub fn run(
-        mut self,
-        mut inbox: mpsc::Receiver<Vec<Judged>>,
-        outbox: &mpsc::Sender<Done>,
-    ) -> Result<(), Error> {
-        while let Some(mut batch) = inbox.blocking_recv() {
-            while batch.len() < MOST_IN_COMMIT {
-                match inbox.try_recv() {
-                    Ok(more) => batch.extend(more),
-                    Err(_) => break,
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Work>, outbox: &mpsc::Sender<Done>) -> Result<(), Error> {
+        let mut next = inbox.blocking_recv();
+        while let Some(work) = next.take() {
+            let done = match work {
+                Work::Judged(mut batch) => {
+                    while batch.len() < MOST_IN_COMMIT {
+                        match inbox.try_recv() {
+                            Ok(Work::Judged(more)) => batch.extend(more),
+                            other => {
+                                next = other.ok();
+                                break;
+                            }
+                        }
+                    }
+                    self.keep(batch)?
                 }
-            }
-            let done = self.keep(batch)?;
+                Work::Own(request) => {
+                    let done = self.keep_own(request.own)?;
+                    // Nobody may be waiting any more; it is kept all the same.
+                    request.done.send(done.archived.len()).unwrap_or_default();
+                    done
+                }
+            };
             if outbox.blocking_send(done).is_err() {
                 break;
             }
+            next = next.or_else(|| inbox.blocking_recv());
         }
         self.archive.close()
+    }
+
+    /// The archive.
+    pub(super) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Who signs what the keeper says by itself.
+    pub(super) fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Commits, and carries out what the commit ordered before anybody is told of it.
+    pub(super) fn commit(&mut self, drafts: Vec<Draft>) -> Result<Done, Error> {
+        let mut done = Done::default();
+        if drafts.is_empty() {
+            return Ok(done);
+        }
+        let erases = drafts.iter().any(erases);
+        done.archived = self.archive.commit(drafts)?;
+        if erases {
+            self.archive.erase_ordered()?;
+        }
+        if std::mem::take(&mut self.relearn) {
+            let deployments = routes::deployments(&self.archive.reader())?;
+            self.routes.write().deployments = deployments;
+        }
+        Ok(done)
     }
 
     fn keep(&mut self, batch: Vec<Judged>) -> Result<Done, Error> {
@@ -147,16 +197,7 @@ impl Keeper {
         if !drafts.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "at most 512")]
             self.metrics.commit_messages.observe(drafts.len() as f64);
-            let erases = drafts.iter().any(|draft| erases(draft));
-            done.archived = self.archive.commit(drafts)?;
-            if erases {
-                // Before the receipt says that it was accepted, the content is gone.
-                self.archive.erase_ordered()?;
-            }
-            if std::mem::take(&mut self.relearn) {
-                let deployments = routes::deployments(&self.archive.reader())?;
-                self.routes.write().deployments = deployments;
-            }
+            done.archived = self.commit(drafts)?.archived;
         }
         for archived in &done.archived {
             let record = archived.record();
@@ -352,7 +393,17 @@ pub fn receipt_of(record: &Record, outcome: Outcome, position: Position) -> Rece
         recipients: accepted.then_some(record.recipients.len()),
         digest: record.digest,
         position,
+        is_personal: is_personal(record),
     }
+}
+
+/// True for what is sealed here, and for what was refused because it is personal data or classified, or came on the case
+/// plane.
+fn is_personal(record: &Record) -> bool {
+    use Code::{Category, Class, Personal, Plane, Retention};
+    let refused = matches!(record.code, Some(Category | Class | Personal | Plane | Retention));
+    record.body.slot().is_some()
+        || (record.outcome == Outcome::Rejected && (refused || record.subject.contains(".case.")))
 }
 
 /// The same bytes again: the outcome of the first stands, and the answer is a success.

@@ -13,20 +13,25 @@ mod connections;
 mod courier;
 mod couriers;
 mod drafts;
+mod handling;
 mod intake;
 pub mod judging;
 pub mod keeper;
 pub mod metrics;
 mod notices;
 mod outgoing;
+mod own;
 pub mod rate;
 pub mod recall;
 pub mod receipt;
+pub mod retention;
 pub mod routes;
 pub mod rulebook;
 pub mod services;
+mod sweeper;
 mod threads;
 mod view;
+mod withdrawals;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,12 +50,14 @@ use self::checkpoints::Checkpoints;
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
-use self::keeper::{Done, Judged, Keeper};
+use self::handling::Asker;
+use self::keeper::{Done, Keeper, Work};
 use self::metrics::Metrics;
 use self::outgoing::Outgoing;
 use self::rate::Rate;
 use self::routes::Routes;
 use self::services::Services;
+use self::withdrawals::Withdrawals;
 use crate::archive::{self, Archive, Reader};
 use crate::message::names::PartyId;
 use crate::message::raw::Raw;
@@ -167,8 +174,9 @@ impl Broker {
     ) -> Result<Self, Error> {
         let (stop_intake, stop_all) = (CancellationToken::new(), CancellationToken::new());
         let (raw, raw_out) = mpsc::channel::<Vec<Raw>>(BATCHES);
-        let (judged_in, judged_out) = mpsc::channel::<Vec<Judged>>(BATCHES);
+        let (judged_in, judged_out) = mpsc::channel::<Work>(BATCHES);
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
+        let asker = Asker::new(&judged_in);
         let (fail, failed) = watch::channel(None);
         let publisher = connections.publisher.clone();
         let acker = Acker::default();
@@ -177,12 +185,13 @@ impl Broker {
             publisher: publisher.clone(),
             issuer,
             acker: acker.clone(),
+            inspector: Inspector::new(connections.egress.clone()),
             couriers: Arc::clone(&shared.couriers),
             metrics: Arc::clone(&shared.metrics),
         };
         let outgoing = tokio::spawn(outgoing.run(done_out));
         let keeper = {
-            let keeper = Keeper::new(archive, &shared);
+            let keeper = Keeper::new(archive, &shared, config.issuer());
             threads::spawn("keeper", fail.clone(), move || keeper.run(judged_out, &done_in))?
         };
         let judge = {
@@ -194,9 +203,18 @@ impl Broker {
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
-        let services = Services { shared: shared.clone(), bucket, inspector };
         let checkpoints = Arc::clone(&shared.checkpoints);
         tasks.spawn(checkpoints.run(shared.reader.clone(), Arc::clone(&shared.metrics), stop_all.clone()));
+        let withdrawals = Withdrawals {
+            reader: shared.reader.clone(),
+            inspector: inspector.clone(),
+            couriers: Arc::clone(&shared.couriers),
+            metrics: Arc::clone(&shared.metrics),
+            directory: config.archive.directory.clone(),
+        };
+        tasks.spawn(withdrawals.run(stop_all.clone()));
+        tasks.spawn(sweeper::run(asker.clone(), shared.clone(), config.retention, stop_intake.clone()));
+        let services = Services { shared: shared.clone(), bucket, inspector, keeper: asker };
         tasks.spawn(services.serve(connections.control.clone(), stop_all.clone(), registered));
         Ok(Self {
             config,

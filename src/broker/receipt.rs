@@ -40,6 +40,8 @@ pub struct Receipt {
     pub digest: Digest,
     /// Which publication it answers.
     pub position: Position,
+    /// True if the publication must not wait in the intake stream until it grows old: it is, or may be, personal data.
+    pub is_personal: bool,
 }
 
 #[derive(Serialize)]

@@ -64,6 +64,8 @@ pub fn decide(table: &Table<'_>, message: &Routed<'_>, known: &[Option<Known>]) 
     let targets: Vec<&Known> = known.iter().flatten().collect();
     let data = &message.event["data"];
     let kind = message.envelope.kind.as_str();
+    // Without a memory nobody knows the holders: the audience as written is the best that can be said.
+    let kind = if targets.is_empty() { "" } else { kind };
     let act = match (kind, data["step"].as_str()) {
         ("msg.correction", _) => Act::Correct,
         ("msg.retraction", _) => Act::Retract,

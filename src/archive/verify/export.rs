@@ -114,9 +114,14 @@ fn compare(manifest: &Manifest, report: &mut ExportReport, first: Option<u64>, l
     } else if last < manifest.last_seq {
         fault(report, last.map_or(1, |last| last + 1), "lines are missing at the end");
     } else if last != manifest.last_seq {
-        fault(report, manifest.last_seq.map_or(1, |last| last + 1), "there are more lines than the manifest says");
+        fault(
+            report,
+            manifest.last_seq.map_or(1, |last| last + 1),
+            "there are more lines than the manifest says",
+        );
     } else if report.lines != whole {
-        report.what = Some("not as many lines as the manifest says; which one is too many or missing cannot be told");
+        report.what =
+            Some("not as many lines as the manifest says; which one is too many or missing cannot be told");
     } else if report.sha256 != manifest.sha256 {
         report.what = Some("the file is not the one of the manifest; each event is as its digest says");
     }
@@ -124,15 +129,22 @@ fn compare(manifest: &Manifest, report: &mut ExportReport, first: Option<u64>, l
 
 /// The sequence of a line whose event is the one that was received; else the sequence if it can be read, and what is wrong.
 fn look_at(line: &[u8]) -> Result<u64, (Option<u64>, &'static str)> {
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|_| (None, "a line that is none of an export"))?;
+    let line: Line<'_> =
+        serde_json::from_slice(line).map_err(|_| (None, "a line that is none of an export"))?;
     let bad = |what| (Some(line.seq), what);
     let digest = match (line.raw, line.event, line.tombstone) {
-        (Some(raw), _, None) => Digest::of(&STANDARD.decode(raw).map_err(|_| bad("bytes that cannot be read"))?),
+        (Some(raw), _, None) => {
+            Digest::of(&STANDARD.decode(raw).map_err(|_| bad("bytes that cannot be read"))?)
+        }
         (None, Some(event), None) => Digest::of(event.get().as_bytes()),
         (None, None, Some(_)) => return Ok(line.seq),
         _ => return Err(bad("a line without an event")),
     };
-    if line.digest == format!("sha256:{digest}") { Ok(line.seq) } else { Err(bad("an event with another digest")) }
+    if line.digest == format!("sha256:{digest}") {
+        Ok(line.seq)
+    } else {
+        Err(bad("an event with another digest"))
+    }
 }
 
 #[cfg(test)]
@@ -140,8 +152,10 @@ mod tests {
     use super::*;
 
     fn line(seq: u64, event: &str) -> String {
-        format!(r#"{{"seq":{seq},"archived_at":"x","digest":"sha256:{}","event":{event}}}"#, Digest::of(event.as_bytes()))
-            + "\n"
+        format!(
+            r#"{{"seq":{seq},"archived_at":"x","digest":"sha256:{}","event":{event}}}"#,
+            Digest::of(event.as_bytes())
+        ) + "\n"
     }
 
     fn checked(lines: &[String], manifest_lines: &[String]) -> ExportReport {
@@ -158,7 +172,8 @@ mod tests {
 
     #[test]
     fn tampering_with_an_export_is_named_as_far_as_it_can_be() {
-        let tombstone = "{\"seq\":5,\"archived_at\":\"x\",\"digest\":\"sha256:00\",\"tombstone\":{}}\n".to_owned();
+        let tombstone =
+            "{\"seq\":5,\"archived_at\":\"x\",\"digest\":\"sha256:00\",\"tombstone\":{}}\n".to_owned();
         let raw = format!(
             "{{\"seq\":9,\"archived_at\":\"x\",\"digest\":\"sha256:{}\",\"event\":{{}},\"raw\":\"{}\"}}\n",
             Digest::of(b"{\n}"),
@@ -183,6 +198,10 @@ mod tests {
         assert_eq!(bad(|lines| lines.push(line(12, "{}"))), Some(10));
         assert_eq!(bad(|lines| lines[1].truncate(10)), Some(3));
         assert_eq!(bad(|lines| drop(lines.remove(1))), None, "a gap may be what the query meant");
-        assert_eq!(bad(|lines| lines[2] = lines[2].replace("00", "01")), None, "only the file's digest tells");
+        assert_eq!(
+            bad(|lines| lines[2] = lines[2].replace("00", "01")),
+            None,
+            "only the file's digest tells"
+        );
     }
 }

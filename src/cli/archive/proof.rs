@@ -117,9 +117,9 @@ fn verify_archive(args: &VerifyArgs, given: Option<Verifier>) -> Result<Exit, Fa
 fn verify_proof(file: &Path, key: &Verifier) -> Result<Exit, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))?;
-    let proven = Proof::parse(&text)
-        .and_then(|proof| prove::describe(&proof, &proof.verify(key)?))
-        .map_err(|error| Failure::new(Exit::DataInvalid, format!("{}: nothing is proven: {error}", file.display())))?;
+    let proven = Proof::parse(&text).and_then(|proof| prove::describe(&proof, &proof.verify(key)?)).map_err(
+        |error| Failure::new(Exit::DataInvalid, format!("{}: nothing is proven: {error}", file.display())),
+    )?;
     line(&proven)?;
     Ok(Exit::Ok)
 }
