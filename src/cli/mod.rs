@@ -11,6 +11,7 @@ mod serve;
 mod subscribe;
 mod up;
 mod validate;
+mod witness;
 
 use std::path::PathBuf;
 
@@ -49,6 +50,8 @@ enum Command {
     Publish(publish::Args),
     /// Read a mailbox, one NDJSON line a message.
     Subscribe(subscribe::Args),
+    /// Sign, as a witness, that a party saw the archive's checkpoint and that nothing before it changed.
+    Witness(witness::Args),
     /// Judge messages offline with the daemon's own code.
     Validate(validate::Args),
     /// The schemas in force.
@@ -93,6 +96,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Check(args) => block_on(serve::check(args)),
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
+        Command::Witness(args) => block_on(witness::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),

@@ -119,7 +119,7 @@ pub fn unreachable(error: Error) -> Failure {
 
 fn exit_of(error: &Error) -> Exit {
     match error {
-        Error::Wire(crate::wire::Error::Denied(_)) => Exit::NotPermitted,
+        Error::Wire(crate::wire::Error::Denied(_)) | Error::Refused(_) => Exit::NotPermitted,
         _ => Exit::Unreachable,
     }
 }
