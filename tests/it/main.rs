@@ -24,6 +24,7 @@ mod mailboxes;
 mod oracle;
 mod poison;
 mod processes;
+mod proof;
 mod receipts;
 mod recovery;
 mod references;
