@@ -46,7 +46,13 @@ pub fn read_verifier(file: &Path) -> Result<Verifier, Error> {
 /// # Errors
 /// [`Error::Io`]: as [`read`], of another kind, the public half beside it is another key's, or writing failed.
 pub fn ensure(file: &Path, name: &KeyName, kind: Kind) -> Result<Signer, Error> {
+    let public = file.with_extension("pub");
     if !file.try_exists().map_err(|error| Error::at(file, error))? {
+        if public.exists() {
+            let words = "is missing, but its public half is there: restore it. To begin with another key, move the public half \
+                and archive/checkpoints away, and tell the witnesses";
+            return Err(refused(file, words));
+        }
         let mut seed = [0; 32];
         OsRng
             .try_fill_bytes(&mut seed)
@@ -58,7 +64,6 @@ pub fn ensure(file: &Path, name: &KeyName, kind: Kind) -> Result<Signer, Error> 
     if signer.verifier().kind() != kind {
         return Err(refused(file, "the key is for another use"));
     }
-    let public = file.with_extension("pub");
     if !public.try_exists().map_err(|error| Error::at(&public, error))? {
         write(&public, &signer.verifier().to_string(), 0o644)?;
     }
@@ -107,6 +112,10 @@ mod tests {
         let given = made.verifier().to_string();
         assert_eq!(read_verifier(Path::new(&given)).unwrap(), *made.verifier());
         assert!(ensure(&file, &name, Kind::Witness).is_err());
+
+        std::fs::rename(&file, place.path().join("aside")).unwrap();
+        assert!(ensure(&file, &name, Kind::Log).is_err(), "half a key is no reason to make another");
+        std::fs::rename(place.path().join("aside"), &file).unwrap();
 
         let other = place.path().join("other.key");
         let stranger = ensure(&other, &name, Kind::Log).unwrap();

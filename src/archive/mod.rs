@@ -7,6 +7,7 @@
 //! anew from the journal whenever it is missing, behind or damaged. One thread writes; readers never wait for a sync.
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
+pub mod backup;
 mod body;
 mod cache;
 pub mod checkpoint;
@@ -31,6 +32,7 @@ mod read_only;
 mod reader;
 mod record;
 mod redact;
+pub mod restore;
 mod root;
 mod seal;
 mod standing;

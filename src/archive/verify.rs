@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use self::checkpoints::Checked;
-pub(super) use self::content::{each_frame, each_record};
+pub(super) use self::content::{each_frame, each_record, whole_frame};
 pub use self::export::{ExportReport, export, manifest_of};
 pub(super) use self::walk::{Walk, walk};
 

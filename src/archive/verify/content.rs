@@ -144,6 +144,29 @@ fn look_at<T>(
     Ok(looked)
 }
 
+/// The bytes of a frame, which are looked at twice if they seem damaged.
+///
+/// # Errors
+/// First and last sequence, and what is wrong.
+pub fn whole_frame(walk: &Walk, place: &Place) -> Result<Vec<u8>, (u64, u64, &'static str)> {
+    let bad = |_| (place.header.first, place.header.last(), "a frame cannot be read");
+    let file = File::open(&walk.segments[place.segment]).map_err(bad)?;
+    bytes_at(&file, place).or_else(|_| {
+        std::thread::sleep(PAUSE);
+        bytes_at(&file, place)
+    })
+}
+
+fn bytes_at(file: &File, place: &Place) -> Result<Vec<u8>, (u64, u64, &'static str)> {
+    let bad = |what| (place.header.first, place.header.last(), what);
+    let mut bytes = vec![0; HEADER + place.header.len as usize];
+    file.read_exact_at(&mut bytes, place.offset).map_err(|_| bad("a frame cannot be read"))?;
+    // Its header is read again: it is written anew, with the same hash, when bodies are taken away.
+    let header = Header::read(&bytes).filter(|header| header.hash() == place.header.hash());
+    let whole = header.is_some_and(|header| header.covers(&bytes[HEADER..]));
+    if whole { Ok(bytes) } else { Err(bad("a frame is damaged")) }
+}
+
 /// The leaves of a frame, or what is wrong with it: first and last sequence, words.
 fn frame_at<T>(
     file: &File,
@@ -152,13 +175,9 @@ fn frame_at<T>(
 ) -> Result<(Vec<Digest>, T), (u64, u64, &'static str)> {
     let (first, last) = (place.header.first, place.header.last());
     let bad = |what| (first, last, what);
-    let mut bytes = vec![0; HEADER + place.header.len as usize];
-    file.read_exact_at(&mut bytes, place.offset).map_err(|_| bad("a frame cannot be read"))?;
-    // Its header is read again: it is written anew, with the same hash, when bodies are taken away.
-    let header = Header::read(&bytes).filter(|header| header.hash() == place.header.hash());
-    let payload = &bytes[HEADER..];
-    let header = header.filter(|header| header.covers(payload)).ok_or_else(|| bad("a frame is damaged"))?;
-    let pack = frame::unpack(&header, payload).map_err(|_| bad("a frame cannot be unpacked"))?;
+    let bytes = bytes_at(file, place)?;
+    let header = Header::read(&bytes).ok_or_else(|| bad("a frame is damaged"))?;
+    let pack = frame::unpack(&header, &bytes[HEADER..]).map_err(|_| bad("a frame cannot be unpacked"))?;
     let leaves = pack.leaves().map_err(|_| bad("a frame cannot be taken apart"))?;
     if root_of(&leaves) != header.root {
         return Err(bad("a frame's records are not those that its header commits to"));

@@ -25,6 +25,8 @@ pub struct Walk {
     pub segments: Vec<PathBuf>,
     /// The frames that follow one another from the first on.
     pub places: Vec<Place>,
+    /// True if all that is wrong is that the very last frame is not whole: a crash leaves that, and the next start cuts it.
+    pub torn: bool,
     /// Why there are no more of them, if that is not the end.
     pub finding: Option<Finding>,
 }
@@ -81,6 +83,7 @@ fn follow(walk: &mut Walk, segment: usize) -> Result<(), Error> {
             } else {
                 "the last frame is cut or damaged"
             };
+            walk.torn = segment + 1 == walk.segments.len();
             walk.finding = Some(at(next, None, words));
             return Ok(());
         };

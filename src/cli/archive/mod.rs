@@ -1,6 +1,7 @@
 //! `liaison archive`: offline tools over a data directory, each a file. None of them takes the writer's lock, so they
 //! may be used beside a running broker.
 
+mod backup;
 mod looking;
 mod proof;
 
@@ -22,6 +23,10 @@ pub enum Command {
     Prove(proof::ProveArgs),
     /// Print the latest signed checkpoint: keep it where the archive's keeper cannot reach it.
     Checkpoint(proof::CheckpointArgs),
+    /// Copy an archive beside its running broker, to a new directory, or as a tar stream to stdout.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup and verify everything in it.
+    Restore(backup::RestoreArgs),
 }
 
 /// Runs it.
@@ -32,6 +37,8 @@ pub fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Verify(args) => proof::verify(args),
         Command::Prove(args) => proof::prove(args),
         Command::Checkpoint(args) => proof::checkpoint(args),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
     }
 }
 
