@@ -72,6 +72,10 @@ pub struct Metrics {
     pub erasures_overdue: Gauge,
     /// Letters that a party has not acknowledged, as of the last sweeping.
     pub mailbox_waiting: Family<Authority, Gauge>,
+    /// Records under the last signed checkpoint.
+    pub checkpoint_size: Gauge<u64, AtomicU64>,
+    /// Age of that checkpoint.
+    pub checkpoint_age_seconds: Gauge,
 }
 
 /// A service verb.
@@ -99,6 +103,8 @@ impl Default for Metrics {
         let recalls_unconfirmed = Gauge::<i64>::default();
         let erasures_overdue = Gauge::<i64>::default();
         let mailbox_waiting = Family::<Authority, Gauge>::default();
+        let checkpoint_size = Gauge::<u64, AtomicU64>::default();
+        let checkpoint_age_seconds = Gauge::<i64>::default();
         registry.register("messages", "Messages judged, by outcome and code", messages.clone());
         registry.register("deliveries", "Deliveries to mailboxes", deliveries.clone());
         registry.register("archive_seconds", "From intake stream to archive", archive_seconds.clone());
@@ -130,6 +136,12 @@ impl Default for Metrics {
             erasures_overdue.clone(),
         );
         registry.register("mailbox_waiting", "Letters not acknowledged", mailbox_waiting.clone());
+        registry.register("checkpoint_size", "Records under the last checkpoint", checkpoint_size.clone());
+        registry.register(
+            "checkpoint_age_seconds",
+            "Age of the last checkpoint",
+            checkpoint_age_seconds.clone(),
+        );
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", info);
         let up = Gauge::<i64>::default();
@@ -153,6 +165,8 @@ impl Default for Metrics {
             recalls_unconfirmed,
             erasures_overdue,
             mailbox_waiting,
+            checkpoint_size,
+            checkpoint_age_seconds,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! `liaison archive`: offline tools over a data directory, each a file. None of them takes the writer's lock, so they
 //! may be used beside a running broker.
 
+mod backup;
 mod exporting;
 mod looking;
+mod proof;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,16 @@ pub enum Command {
     Show(Box<looking::ShowArgs>),
     /// Write messages as NDJSON, CSV, GeoJSON or Parquet, with a manifest.
     Export(Box<exporting::Args>),
+    /// Prove that nothing was changed: a data directory, an export with its manifest, or the proof of one record.
+    Verify(proof::VerifyArgs),
+    /// Write the proof that a record is in the archive, as one file that needs no archive to be checked.
+    Prove(proof::ProveArgs),
+    /// Print the latest signed checkpoint: keep it where the archive's keeper cannot reach it.
+    Checkpoint(proof::CheckpointArgs),
+    /// Copy an archive beside its running broker, to a new directory, or as a tar stream to stdout.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup and verify everything in it.
+    Restore(backup::RestoreArgs),
 }
 
 /// Runs it.
@@ -26,6 +38,11 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Stats(args) => looking::stats(*args),
         Command::Show(args) => looking::show(*args),
         Command::Export(args) => exporting::run(*args),
+        Command::Verify(args) => proof::verify(&args),
+        Command::Prove(args) => proof::prove(&args),
+        Command::Checkpoint(args) => proof::checkpoint(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
     }
 }
 
