@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Error;
 use super::body::Body;
-use super::journal::{self, Found};
+use super::journal::{self, Found, Place};
 use super::record::Record;
 use super::root::RootKey;
 use super::vault::{Opened, Vault};
@@ -120,12 +120,30 @@ impl ReadOnly {
         Ok(stats)
     }
 
+    /// The last archive sequence; 0 if there is none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.found.places.last().map_or(0, |place| place.header.last())
+    }
+
     /// The records from a sequence on.
     pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+        self.records_between(from, i64::MIN, i64::MAX)
+    }
+
+    /// The records from a sequence on that were archived at or after `from_ms` and before `to_ms`, Unix milliseconds. A
+    /// frame is one commit and has one time, so frames outside are not read.
+    pub fn records_between(
+        &self,
+        from: u64,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> impl Iterator<Item = Result<Record, Error>> + '_ {
         let start = self.found.places.partition_point(|place| place.header.last() < from);
-        self.found.places[start..].iter().flat_map(move |place| {
-            let read = journal::read(&self.found.segments, place)
-                .and_then(|pack| pack.records(self.vault.as_ref().map(Vault::mask)));
+        let meant = move |place: &&Place| (from_ms..to_ms).contains(&place.header.committed_ms);
+        self.found.places[start..].iter().filter(meant).flat_map(move |place| {
+            let mask = self.vault.as_ref().map(Vault::mask);
+            let read = journal::unpacked(&self.found.segments, place).and_then(|pack| pack.records(mask));
             let (records, error) = match read {
                 Ok(records) => (records, None),
                 Err(error) => (Vec::new(), Some(Err(error))),
