@@ -10,10 +10,12 @@ use serde::Serialize;
 
 use super::Error;
 use super::body::Body;
+use super::fates::{Fate, Fates};
 use super::journal::{self, Found, Place};
 use super::record::Record;
 use super::root::RootKey;
 use super::vault::{Opened, Vault};
+use crate::message::digest::Digest;
 use crate::message::time::{Timestamp, rfc3339};
 
 /// A journal opened for reading.
@@ -118,6 +120,34 @@ impl ReadOnly {
             }
         }
         Ok(stats)
+    }
+
+    /// What was done to each message, folded from the whole journal; and the records themselves, each with its fate and
+    /// whether others hold it, made into what the caller wants of it.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn retained<T>(&self, make: impl Fn(&Record, Fate, bool) -> T) -> Result<Vec<T>, Error> {
+        let mut fates = Fates::default();
+        let mut kept = Vec::new();
+        for record in self.records(1) {
+            let record = record?;
+            for effect in &record.effects {
+                fates.take(record.seq, effect);
+            }
+            // Without what takes room: only dates, type and ledger are asked for.
+            let body = if record.body.is_empty() { Body::None } else { Body::Redacted(Digest::default()) };
+            kept.push(Record { body, ..record });
+        }
+        Ok(kept
+            .iter()
+            .map(|record| {
+                let fate = fates.of(record.seq).cloned().unwrap_or_default();
+                let held =
+                    (record.is_delivered() && !record.recipients.is_empty()) || !fate.released_to.is_empty();
+                make(record, fate, held)
+            })
+            .collect())
     }
 
     /// The last archive sequence; 0 if there is none.
