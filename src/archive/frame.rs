@@ -131,6 +131,21 @@ impl Pack {
         Ok(Self { raw, ends })
     }
 
+    /// Puts leaves together that are no records: the entries of another log.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if one is larger than a length can say.
+    pub fn of_bytes(leaves: &[Vec<u8>]) -> Result<Self, Error> {
+        let mut pack = Self::default();
+        for leaf in leaves {
+            let len = u32::try_from(leaf.len()).map_err(|_| corrupt("a leaf beyond 4 GiB"))?;
+            pack.raw.extend_from_slice(&len.to_le_bytes());
+            pack.raw.extend_from_slice(leaf);
+            pack.ends.push(pack.raw.len());
+        }
+        Ok(pack)
+    }
+
     /// Finds the records in bytes that were written by [`Pack::of`].
     ///
     /// # Errors

@@ -199,7 +199,7 @@ fn sync_directory(directory: &Path) -> Result<(), Error> {
 
 /// A frame that was there when the journal was closed must be there for ever. Later frames may stand behind it, so a note
 /// that a crash left behind is no fault; one that cannot be read says nothing.
-fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
+pub(super) fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
     let note = std::fs::read_to_string(directory.join(HEAD)).unwrap_or_default();
     let Some((seq, hash)) = note.trim_end().split_once(' ') else { return Ok(()) };
     let Ok(seq) = seq.parse::<u64>() else { return Ok(()) };

@@ -7,6 +7,7 @@
 //! anew from the journal whenever it is missing, behind or damaged. One thread writes; readers never wait for a sync.
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
+pub mod audit;
 mod cache;
 mod feeds;
 mod filling;
@@ -151,7 +152,8 @@ pub struct Archive {
     feeds: Feeds,
     sealer: Sealer,
     filling: Filling,
-    _lock: std::fs::File,
+    directory: PathBuf,
+    lock: std::fs::File,
 }
 
 impl Archive {

@@ -49,11 +49,11 @@ pub(super) fn open(directory: &Path) -> Result<(Archive, Recovery), Error> {
     let loaded = store(directory, &found.places, &mut recovery)?;
     let (reader, sealer, filling, feeds) = join(loaded, found)?;
     recovery.took = started.elapsed();
-    Ok((Archive { journal, reader, feeds, sealer, filling, _lock: lock }, recovery))
+    Ok((Archive { journal, reader, feeds, sealer, filling, directory: directory.to_owned(), lock }, recovery))
 }
 
 /// One writer for a directory; the lock goes with the process, however it ends.
-fn lock(directory: &Path) -> Result<std::fs::File, Error> {
+pub(super) fn lock(directory: &Path) -> Result<std::fs::File, Error> {
     let path = directory.join("LOCK");
     let file = std::fs::OpenOptions::new()
         .create(true)

@@ -96,7 +96,7 @@ fn audit(archive: &Archive, records: u64) {
 
 /// As a kill would: no close, no flush, nothing dropped in order.
 fn kill(archive: Archive) {
-    let Archive { journal, reader, feeds, mut sealer, filling, _lock } = archive;
+    let Archive { journal, reader, feeds, mut sealer, filling, directory: _, lock: _lock } = archive;
     drop((journal, feeds, filling));
     sealer.close().expect("the thread ends");
     drop(reader);
