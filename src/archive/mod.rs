@@ -21,6 +21,7 @@ mod reader;
 mod record;
 mod seal;
 mod store;
+mod stretch;
 mod words;
 mod zone;
 
@@ -35,6 +36,7 @@ pub use self::open::Recovery;
 pub use self::read_only::{ReadOnly, Stats};
 pub use self::reader::{FeedItem, Reader};
 pub use self::record::{Draft, Entry, Record, RefusedTarget, Summary};
+pub use self::stretch::{Sketch, Stretch};
 pub use self::words::{Plane, Why};
 
 use self::filling::{Filling, Pending};

@@ -36,7 +36,7 @@ pub struct FeedItem {
 #[derive(Debug, Clone)]
 pub struct Reader {
     store: Store,
-    index: Arc<RwLock<Index>>,
+    pub(super) index: Arc<RwLock<Index>>,
     cache: Arc<Cache>,
 }
 
@@ -97,7 +97,7 @@ impl Reader {
     }
 
     /// A block for one who will want its neighbours too.
-    fn block(&self, zone: &Zone) -> Result<Block, Error> {
+    pub(super) fn block(&self, zone: &Zone) -> Result<Block, Error> {
         if let Some(block) = self.cache.get(zone.first) {
             return Ok(block);
         }
@@ -300,7 +300,7 @@ impl Reader {
 }
 
 /// A party's deliveries in a block, with the running digest.
-fn walk<'a>(
+pub(super) fn walk<'a>(
     zone: &Zone,
     records: &'a [Arc<Record>],
     party: &'a PartyId,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::rate::Rate;
+use super::replay::Limits;
 use crate::message::names::PartyId;
 
 /// The file.
@@ -26,6 +27,8 @@ pub struct Config {
     pub schemas: SchemasSection,
     /// S-23.
     pub rate: Rate,
+    /// How much may be replayed.
+    pub replay: Limits,
     /// Policy of the rules.
     pub policy: PolicySection,
     /// How long SIGTERM may take.

@@ -17,8 +17,10 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Audit;
 use super::couriers::Progress;
 use super::metrics::{Authority, Delivered, Metrics};
+use crate::archive::audit::{Entry, Object, Span, What};
 use crate::archive::{FeedItem, Reader, Record};
 use crate::message::names::PartyId;
 use crate::message::subject;
@@ -53,6 +55,10 @@ pub struct Courier {
     pub inspector: Inspector,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Where is noted what the party has read.
+    pub audit: Audit,
+    /// Feed sequence up to which that is noted.
+    pub read: u64,
     /// How far it has come, for others to see.
     pub progress: Arc<Progress>,
     /// Fresh deliveries, in feed order, possibly with gaps.
@@ -246,7 +252,7 @@ impl Courier {
     }
 
     /// Removes what the party has acknowledged, but for the last letter.
-    async fn sweep(&self, round: &mut Round) {
+    async fn sweep(&mut self, round: &mut Round) {
         let stream = mailbox_stream(&self.party);
         let standing = match self.inspector.standing(&stream).await {
             Ok(standing) => standing,
@@ -257,12 +263,25 @@ impl Courier {
         }
         let label = Authority { authority: self.party.to_string() };
         self.metrics.mailbox_waiting.get_or_create(&label).set(standing.waiting.cast_signed());
+        self.note_read(self.progress.feed_seq_at(standing.acknowledged));
         if standing.acknowledged <= round.swept.max(1) {
             return;
         }
         match self.inspector.sweep(&stream, standing.acknowledged).await {
             Ok(()) => round.swept = standing.acknowledged,
             Err(error) => tracing::warn!(party = %self.party, %error, "the mailbox cannot be swept"),
+        }
+    }
+
+    /// Notes how far the party has acknowledged its mailbox. Said again after a start, which does no harm; what finds no
+    /// room in the queue is said with the next sweep.
+    fn note_read(&mut self, upto: u64) {
+        if upto > self.read {
+            let object = Object { feed: Some(Span { first: 1, last: upto }), ..Object::default() };
+            let now = time::now().as_millisecond();
+            if self.audit.note(Entry::of_party(now, &self.party, What::Read, object)) {
+                self.read = upto;
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Audit;
 use super::courier::{Courier, QUEUE};
 use super::metrics::Metrics;
 use crate::archive::{Archived, FeedItem, Reader};
@@ -118,6 +119,7 @@ pub fn hire(
     publisher: Publisher,
     inspector: Inspector,
     metrics: Arc<Metrics>,
+    audit: Audit,
     stop: &CancellationToken,
 ) -> (Desk, Courier) {
     let (fresh_in, fresh) = mpsc::channel(QUEUE);
@@ -130,6 +132,8 @@ pub fn hire(
         publisher,
         inspector,
         metrics,
+        audit,
+        read: 0,
         progress,
         fresh,
         skipped,

@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::Shared;
+use super::audit::Audit;
 use super::drafts::{self, refused, reused};
 use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::rate::{Buckets, Rate};
@@ -73,6 +74,7 @@ pub struct Keeper {
     routes: Arc<RwLock<Routes>>,
     rate: Arc<RwLock<Rate>>,
     metrics: Arc<Metrics>,
+    audit: Audit,
     buckets: Buckets,
 }
 
@@ -95,6 +97,7 @@ impl Keeper {
             routes: Arc::clone(&shared.routes),
             rate: Arc::clone(&shared.rate),
             metrics: Arc::clone(&shared.metrics),
+            audit: shared.audit.clone(),
             buckets: Buckets::default(),
         }
     }
@@ -160,6 +163,7 @@ impl Keeper {
         // In the order of each intake stream: the last receipt on a subject answers the last publication.
         done.receipts.sort_by(|a, b| (&a.party, a.position.sequence).cmp(&(&b.party, b.position.sequence)));
         self.count(&done.receipts);
+        self.audit.count(&done.archived, &done.receipts);
         Ok(done)
     }
 

@@ -60,6 +60,8 @@ pub struct Metrics {
     pub receipts: Counter,
     /// Requests to the services by verb.
     pub requests: Family<Verb, Counter>,
+    /// Messages and tombstones replayed, by authority.
+    pub replayed: Family<Authority, Counter>,
     /// Mailboxes that do not take deliveries at the moment.
     pub mailboxes_stalled: Gauge,
     /// Parties whose intake cannot be read at the moment.
@@ -87,6 +89,7 @@ impl Default for Metrics {
         let reload_successful = Gauge::<i64>::default();
         let receipts = Counter::default();
         let requests = Family::<Verb, Counter>::default();
+        let replayed = Family::<Authority, Counter>::default();
         let mailboxes_stalled = Gauge::<i64>::default();
         let intakes_interrupted = Gauge::<i64>::default();
         let mailbox_waiting = Family::<Authority, Gauge>::default();
@@ -103,6 +106,7 @@ impl Default for Metrics {
         );
         registry.register("receipts", "Receipts stored", receipts.clone());
         registry.register("requests", "Service requests, by verb", requests.clone());
+        registry.register("replayed_messages", "Messages replayed, by authority", replayed.clone());
         registry.register("mailboxes_stalled", "Mailboxes that take nothing", mailboxes_stalled.clone());
         registry.register("intakes_interrupted", "Intakes that cannot be read", intakes_interrupted.clone());
         registry.register("mailbox_waiting", "Letters not acknowledged", mailbox_waiting.clone());
@@ -123,6 +127,7 @@ impl Default for Metrics {
             reload_successful,
             receipts,
             requests,
+            replayed,
             mailboxes_stalled,
             intakes_interrupted,
             mailbox_waiting,

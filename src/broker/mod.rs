@@ -7,6 +7,7 @@
 //! Every queue between them is bounded, so a slow end slows the start and nothing piles up. Only this room logs and
 //! counts. It holds no rule: what may be sent to whom is `rules`' word alone.
 
+pub mod audit;
 pub mod config;
 mod connections;
 mod courier;
@@ -19,9 +20,11 @@ pub mod metrics;
 mod outgoing;
 pub mod rate;
 pub mod receipt;
+pub mod replay;
 pub mod routes;
 pub mod rulebook;
 pub mod services;
+mod supervision;
 mod threads;
 mod view;
 
@@ -38,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::connections::check as check_nats;
 pub use self::view::View;
 
+use self::audit::Audit;
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
@@ -46,11 +50,14 @@ use self::metrics::Metrics;
 use self::outgoing::Outgoing;
 use self::rate::Rate;
 use self::receipt::Issuer;
+use self::replay::{Backlog, Limits, Replay};
 use self::routes::Routes;
 use self::services::Services;
+use crate::archive::audit::{Entry, Object, What, Word};
 use crate::archive::{self, Archive, Reader};
 use crate::message::names::PartyId;
 use crate::message::raw::Raw;
+use crate::message::time;
 use crate::rules::Rules;
 use crate::wire::inspect::Inspector;
 use crate::wire::intake::{Acker, Puller};
@@ -94,6 +101,8 @@ struct Shared {
     couriers: Arc<RwLock<Couriers>>,
     metrics: Arc<Metrics>,
     reader: Reader,
+    audit: Audit,
+    replay: Arc<RwLock<Limits>>,
 }
 
 /// A running broker. Drop does not stop it: call [`Broker::stop`].
@@ -125,6 +134,15 @@ impl Broker {
         let (archive, recovery) = Archive::open(&config.archive.directory)?;
         tracing::info!(records = recovery.records, cut_bytes = recovery.cut_bytes, rebuilt = recovery.rebuilt,
             took = ?recovery.took, why = ?recovery.why, "archive open");
+        let (fail, failed) = watch::channel(None);
+        let (log, cut) = archive.audit()?;
+        if cut > 0 {
+            tracing::warn!(
+                cut_bytes = cut,
+                "cut a torn frame from the audit log; nobody was told it was written"
+            );
+        }
+        let audit = Audit::start(log, fail.clone())?;
         let connections = Connections::open(&config).await?;
         connections::ensure(&config, &parties).await?;
         let bucket = Bucket::open(connections.control.clone()).await.map_err(Error::Nats)?;
@@ -137,9 +155,13 @@ impl Broker {
             couriers: Arc::default(),
             metrics: Arc::new(Metrics::default()),
             reader,
+            audit,
+            replay: Arc::new(RwLock::new(config.replay)),
         };
+        shared.audit.begin(shared.reader.head_seq()).await?;
         let (registered, can_be_asked) = oneshot::channel();
-        let mut broker = Self::join(config, shared, archive, connections, bucket.clone(), registered)?;
+        let alarm = (fail, failed);
+        let mut broker = Self::join(config, shared, archive, connections, bucket.clone(), registered, alarm)?;
         for party in parties {
             broker.serve(party);
         }
@@ -158,12 +180,12 @@ impl Broker {
         connections: Connections,
         bucket: Bucket,
         registered: oneshot::Sender<()>,
+        (fail, failed): (watch::Sender<Option<&'static str>>, watch::Receiver<Option<&'static str>>),
     ) -> Result<Self, Error> {
         let (stop_intake, stop_all) = (CancellationToken::new(), CancellationToken::new());
         let (raw, raw_out) = mpsc::channel::<Vec<Raw>>(BATCHES);
         let (judged_in, judged_out) = mpsc::channel::<Vec<Judged>>(BATCHES);
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
-        let (fail, failed) = watch::channel(None);
         let publisher = connections.publisher.clone();
         let acker = Acker::default();
         let issuer = Issuer { broker: config.broker.name.clone(), operator: config.broker.operator.clone() };
@@ -188,7 +210,16 @@ impl Broker {
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
-        let services = Services { shared: shared.clone(), bucket, inspector };
+        let replay = Arc::new(Replay {
+            reader: shared.reader.clone(),
+            audit: shared.audit.clone(),
+            metrics: Arc::clone(&shared.metrics),
+            limits: Arc::clone(&shared.replay),
+            intake: Backlog(raw.downgrade()),
+            gate: Arc::default(),
+        });
+        tasks.spawn(shared.audit.clone().keep_counting(stop_all.clone()));
+        let services = Services { shared: shared.clone(), bucket, inspector, replay };
         tasks.spawn(services.serve(connections.control.clone(), stop_all.clone(), registered));
         Ok(Self {
             config,
@@ -218,6 +249,7 @@ impl Broker {
             self.connections.publisher.clone(),
             inspector,
             metrics,
+            self.shared.audit.clone(),
             &self.stop_all,
         );
         let (desk, courier) = hired;
@@ -254,6 +286,11 @@ impl Broker {
     /// Counts how a reload ended, whoever found its faults.
     pub fn note_reload(&self, taken: bool) {
         self.shared.metrics.reload_successful.set(i64::from(taken));
+        let now = time::now().as_millisecond();
+        let entry = Entry::of_broker(now, What::ConfigurationReloaded, Object::default());
+        if !self.shared.audit.note(if taken { entry } else { entry.ending(Word::Failed) }) {
+            tracing::error!("a reload could not be noted in the audit log");
+        }
     }
 
     /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
@@ -280,11 +317,17 @@ impl Broker {
         // Rules first: a new party's first message must meet the registry that knows it.
         *self.shared.rules.write() = Arc::new(rules);
         *self.shared.rate.write() = config.rate;
+        *self.shared.replay.write() = config.replay;
         for party in new {
             self.serve(party);
         }
-        self.config =
-            Config { planes: config.planes, rate: config.rate, drain: config.drain, ..self.config.clone() };
+        self.config = Config {
+            planes: config.planes,
+            rate: config.rate,
+            replay: config.replay,
+            drain: config.drain,
+            ..self.config.clone()
+        };
         Ok(())
     }
 
@@ -294,7 +337,17 @@ impl Broker {
     /// [`Error::Drain`] if it took longer than configured, or what the archive said at closing.
     pub async fn stop(self) -> Result<(), Error> {
         let Self {
-            config, raw, stop_intake, stop_all, mut tasks, judge, keeper, mut outgoing, ready, ..
+            config,
+            shared,
+            raw,
+            stop_intake,
+            stop_all,
+            mut tasks,
+            judge,
+            keeper,
+            mut outgoing,
+            ready,
+            ..
         } = self;
         ready.store(false, Ordering::Relaxed);
         stop_intake.cancel();
@@ -314,8 +367,13 @@ impl Broker {
             Err(_) => return Err(Error::Drain(seconds)),
         }
         let joined = tokio::task::spawn_blocking(move || (judge.join(), keeper.join())).await;
+        // The last that speaks: nothing was given out after it.
+        let noted = shared.audit.close().await;
         match joined {
-            Ok((Ok(()), Ok(closed))) => closed.map_err(Error::Archive),
+            Ok((Ok(()), Ok(closed))) => {
+                closed.map_err(Error::Archive)?;
+                noted.map_err(|_| Error::Stage("the auditor"))
+            }
             _ => Err(Error::Stage("a thread")),
         }
     }

@@ -3,6 +3,7 @@
 //! Each command is a file. None of them holds a rule or touches sled or NATS directly.
 
 mod archive;
+mod audit;
 mod data;
 mod exit;
 mod publish;
@@ -56,6 +57,8 @@ enum Command {
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.
     NatsConfig(up::NatsConfigArgs),
+    /// Read the audit log, offline or as a supervisor.
+    Audit(audit::Args),
     /// Look into a data directory offline.
     #[command(subcommand)]
     Archive(archive::Command),
@@ -96,6 +99,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),
+        Command::Audit(args) => block_on(audit::run(args)),
         Command::Archive(command) => archive::run(&command),
         Command::Completion { shell } => completion(shell),
         Command::ChildGuard { parent, program, args } => {

@@ -126,7 +126,8 @@ pub fn check(registry: &Registry, envelope: &Envelope, purpose: &str) -> Result<
 }
 
 /// Art. 10(3)(b): only return authorities; (e): only law enforcement. Other purposes ask for no role.
-fn may_have(party: &Party, purpose: &str) -> bool {
+#[must_use]
+pub fn may_have(party: &Party, purpose: &str) -> bool {
     match purpose {
         "10.3.b" => party.has(Role::Return),
         "10.3.e" => party.has(Role::Lea),

@@ -29,6 +29,7 @@ mod recovery;
 mod references;
 mod refusals;
 mod reload;
+mod replay;
 mod rules;
 mod samples;
 mod services;

@@ -14,6 +14,7 @@ use super::{DIRECTORY, Entry};
 use crate::archive::Error;
 use crate::archive::frame::{self, HEADER, Header, Pack};
 use crate::archive::journal::{self, Found, Place};
+use crate::message::time::{Timestamp, rfc3339};
 
 /// A mark every so many frames.
 const STRIDE: usize = 64;
@@ -69,6 +70,24 @@ pub struct Numbered {
     pub seq: u64,
     /// The entry.
     pub entry: Entry,
+}
+
+impl Numbered {
+    /// The entry as supervisors see it.
+    #[must_use]
+    pub fn shown(&self) -> serde_json::Value {
+        let Entry { at_ms, who, identity, what, object, result } = &self.entry;
+        let at = Timestamp::from_millisecond(*at_ms).unwrap_or_default();
+        serde_json::json!({
+            "seq": self.seq,
+            "at": rfc3339(at),
+            "who": who,
+            "identity": identity.to_string(),
+            "what": what,
+            "object": object,
+            "result": result,
+        })
+    }
 }
 
 /// What one reading gave.
