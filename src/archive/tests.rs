@@ -411,7 +411,8 @@ fn a_sweep_past_blocks_gives_the_feed_without_them() {
                 item.feed_seq > from && (country == Some(wanted) || item.record.seq > 3 * BLOCK as u64)
             });
             let pair = |item: &FeedItem| (item.feed_seq, item.feed_digest, item.record.seq);
-            let (found, expected): (Vec<_>, Vec<_>) = (found.iter().map(pair).collect(), expected.map(pair).collect());
+            let (found, expected): (Vec<_>, Vec<_>) =
+                (found.iter().map(pair).collect(), expected.map(pair).collect());
             assert_eq!(found, expected, "{name} {wanted} {from}");
         }
     }

@@ -5,6 +5,7 @@
     reason = "tests stand outside: they have a clock and an environment of their own"
 )]
 
+mod audit;
 mod auditor;
 mod cli;
 mod console;

@@ -107,9 +107,13 @@ impl Scene {
         loop {
             let page = self.page(&body).await;
             let last = all.last().map_or(0, |last| last.seq);
-            assert!(page.messages.iter().fold((true, last), |(rising, last), shown| {
-                (rising && shown.seq > last, shown.seq)
-            }).0, "in the order of the feed");
+            assert!(
+                page.messages
+                    .iter()
+                    .fold((true, last), |(rising, last), shown| { (rising && shown.seq > last, shown.seq) })
+                    .0,
+                "in the order of the feed"
+            );
             all.extend(page.messages);
             if page.done {
                 return all;
@@ -152,14 +156,21 @@ async fn a_replay_is_the_mailbox_again_whatever_the_pages_and_across_a_restart()
     let first = scene.page(&json!({ "limit": 7 })).await;
     assert_eq!((first.messages.len(), first.done, first.head), (7, false, 300));
     let whole = scene.all(&json!({})).await;
-    for body in [json!({"limit": 1000}), json!({"limit": 7}), json!({"max_bytes": 9000}), json!({"limit": 1})] {
+    for body in [json!({"limit": 1000}), json!({"limit": 7}), json!({"max_bytes": 9000}), json!({"limit": 1})]
+    {
         assert_eq!(scene.all(&body).await, whole, "{body}");
     }
     let (once, twice) = (scene.page(&json!({"limit": 50})).await, scene.page(&json!({"limit": 50})).await);
     assert_eq!((once.messages, once.cursor), (twice.messages, twice.cursor));
-    for body in [json!({"max_bytes": 9000}), json!({"max_bytes": 100_000, "limit": 1000}), json!({"limit": 1000})] {
+    for body in
+        [json!({"max_bytes": 9000}), json!({"max_bytes": 100_000, "limit": 1000}), json!({"limit": 1000})]
+    {
         let page = scene.page(&body).await;
-        assert!(page.size <= body["max_bytes"].as_u64().unwrap_or(524_288) as usize, "{} for {body}", page.size);
+        assert!(
+            page.size <= body["max_bytes"].as_u64().unwrap_or(524_288) as usize,
+            "{} for {body}",
+            page.size
+        );
         assert!(page.messages.len() > 1, "and not much less");
     }
     assert_eq!(scene.page(&json!({"max_bytes": 1})).await.messages, whole[..1], "at least one");
@@ -191,12 +202,19 @@ async fn a_replay_is_the_mailbox_again_whatever_the_pages_and_across_a_restart()
     audit_feed(&letters);
     let whole = scene.all(&json!({ "limit": 1000 })).await;
     agree(&whole[..301], &letters);
-    let running = whole[..301].iter().fold([0_u8; 32], |running, shown| {
-        sha256_raw(&[running, sha256_raw(&shown.bytes)].concat())
-    });
+    let running = whole[..301]
+        .iter()
+        .fold([0_u8; 32], |running, shown| sha256_raw(&[running, sha256_raw(&shown.bytes)].concat()));
     assert_eq!(hex(&running), letters[300].header("Ilo-Feed-Digest"), "the running digest recomputes");
-    assert!(scene.raw("it-moi", &scene.exchange.connect("it-moi", "system").await, &json!({})).await
-        .expect("answers").messages.is_empty(), "not to its own originator");
+    assert!(
+        scene
+            .raw("it-moi", &scene.exchange.connect("it-moi", "system").await, &json!({}))
+            .await
+            .expect("answers")
+            .messages
+            .is_empty(),
+        "not to its own originator"
+    );
 }
 
 /// The messages of the tests below: some of each kind of difference that a filter can see.
@@ -227,9 +245,10 @@ fn questions() -> Vec<(Value, fn(&Value) -> bool)> {
         }),
         (json!({"filters": [{"exact": {"route": "WMED"}}]}), |event| routes(event, "WMED")),
         (json!({"filters": [{"not": {"exact": {"route": "CMED"}}}]}), |event| !routes(event, "CMED")),
-        (json!({"filters": [{"any": [{"exact": {"subject": "LY"}}, {"exact": {"route": "EMED"}}]}]}), |event| {
-            event["subject"] == "LY" || routes(event, "EMED")
-        }),
+        (
+            json!({"filters": [{"any": [{"exact": {"subject": "LY"}}, {"exact": {"route": "EMED"}}]}]}),
+            |event| event["subject"] == "LY" || routes(event, "EMED"),
+        ),
         (json!({"filters": [{"prefix": {"type": "eu.ilonet.flow."}}]}), |_| true),
         (json!({"filters": [{"exact": {"type": "eu.ilonet.flow.route.v1"}}]}), |_| false),
         (json!({"filters": [{"suffix": {"source": "/post/tn-01"}}]}), |_| true),
@@ -238,8 +257,10 @@ fn questions() -> Vec<(Value, fn(&Value) -> bool)> {
         (json!({"where": "event.subject == 'NE' || 'EMED' in data.routes"}), |event| {
             event["subject"] == "NE" || routes(event, "EMED")
         }),
-        (json!({"where": "event.priority == 'urgent'", "filters": [{"not": {"exact": {"subject": "TR"}}}]}),
-            |event| event["priority"] == "urgent" && event["subject"] != "TR"),
+        (
+            json!({"where": "event.priority == 'urgent'", "filters": [{"not": {"exact": {"subject": "TR"}}}]}),
+            |event| event["priority"] == "urgent" && event["subject"] != "TR",
+        ),
         (json!({"where": "data.routes.size() == 2"}), |event| {
             event["data"]["routes"].as_array().is_some_and(|routes| routes.len() == 2)
         }),
@@ -280,7 +301,10 @@ async fn filters_conditions_and_times_pick_what_an_oracle_picks() {
     let first = scene.page(&json!({"filters": [{"exact": {"subject": "LY"}}], "limit": 3})).await;
     let rest = scene.all(&json!({"after": first.cursor})).await;
     let upto = first.messages.last().expect("three").seq;
-    assert_eq!(rest.iter().collect::<Vec<_>>(), whole.iter().filter(|shown| shown.seq > upto).collect::<Vec<_>>());
+    assert_eq!(
+        rest.iter().collect::<Vec<_>>(),
+        whole.iter().filter(|shown| shown.seq > upto).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -328,7 +352,8 @@ async fn what_cannot_be_read_is_refused_with_its_place() {
         assert_eq!(found, ("400", Some(code), Some(path)), "{shown}: {said}");
     }
     for body in ["{", "[]", "7", "{\"limit\":1,\"limit\":2}", "\u{feff}{}"] {
-        let answer = scene.reader.request(format!("ilo.svc.{READER}.replay"), body.into()).await.expect("answers");
+        let answer =
+            scene.reader.request(format!("ilo.svc.{READER}.replay"), body.into()).await.expect("answers");
         let said: Value = serde_json::from_slice(&answer.payload).expect("JSON");
         assert_eq!(said["code"], "E-JSON", "{body}");
     }
@@ -348,13 +373,18 @@ async fn a_suspended_party_and_one_without_the_role_see_nothing_of_it_any_more()
     let change = |what: &str, to: &str| {
         let registry = few_parties();
         let parts = registry.split("[[party]]").map(|block| {
-            if block.contains(&format!("id = \"{READER}\"\n")) { replaced(block, what, to) } else { block.to_owned() }
+            if block.contains(&format!("id = \"{READER}\"\n")) {
+                replaced(block, what, to)
+            } else {
+                block.to_owned()
+            }
         });
         std::fs::write(&file, parts.collect::<Vec<_>>().join("[[party]]")).expect("writes");
     };
     change("roles", "[\"supervisor\"]");
     assert!(scene.exchange.reload().await);
-    let answer = scene.reader.request(format!("ilo.svc.{READER}.replay"), "{}".into()).await.expect("answers");
+    let answer =
+        scene.reader.request(format!("ilo.svc.{READER}.replay"), "{}".into()).await.expect("answers");
     let reply: Value = serde_json::from_slice(&answer.payload).expect("JSON");
     for (shown, before) in reply["messages"].as_array().expect("a list").iter().zip(&whole) {
         let stone = json!({"seq": before.seq, "archived_at": before.archived_at, "digest": before.digest,
@@ -386,13 +416,15 @@ async fn who_reads_more_than_the_quota_waits_and_the_others_do_not() {
     scene.publish(&(0..20).map(|_| to_all("TN")).collect::<Vec<_>>()).await;
     let first = scene.page(&json!({"limit": 5})).await;
     assert!(first.size > 2_000, "more than a second's worth: {}", first.size);
-    let (status, said) = scene.raw(READER, &scene.reader, &json!({"limit": 5})).await.expect_err("is refused");
+    let (status, said) =
+        scene.raw(READER, &scene.reader, &json!({"limit": 5})).await.expect_err("is refused");
     assert_eq!((status.as_str(), &said["code"]), ("429", &json!("E-QUOTA")));
     let wait = said["detail"][0]["retry_after_ms"].as_u64().expect("a number");
     assert!((1..60_000).contains(&wait), "{wait}");
     let german = scene.exchange.connect("de-bpol", "system").await;
     assert_eq!(scene.raw("de-bpol", &german, &json!({"limit": 1})).await.expect("its own").messages.len(), 1);
-    let again = until("the quota", async || scene.raw(READER, &scene.reader, &json!({"limit": 5})).await.ok());
+    let again =
+        until("the quota", async || scene.raw(READER, &scene.reader, &json!({"limit": 5})).await.ok());
     assert_eq!(again.await.messages, first.messages);
     // A question that reads much and gives nothing is paid for too.
     let nothing = json!({"where": "data.routes.size() == 77"});
