@@ -78,7 +78,7 @@ impl ReadOnly {
             stats.first = stats.first.or_else(|| at.clone());
             stats.last = at;
             stats.records += 1;
-            stats.payload_bytes += record.payload.len() as u64;
+            stats.payload_bytes += record.body.len() as u64;
             stats.deliveries += record.recipients.len() as u64;
             let code = record.code.map_or("", crate::message::outcome::Code::as_str);
             let outcome = format!("{} {code}", record.outcome.as_str());
@@ -94,7 +94,7 @@ impl ReadOnly {
     pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
         let start = self.found.places.partition_point(|place| place.header.last() < from);
         self.found.places[start..].iter().flat_map(move |place| {
-            let read = journal::read(&self.found.segments, place).and_then(|pack| pack.records());
+            let read = journal::read(&self.found.segments, place).and_then(|pack| pack.records(None));
             let (records, error) = match read {
                 Ok(records) => (records, None),
                 Err(error) => (Vec::new(), Some(Err(error))),

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use super::Error;
-use super::reader::{FeedItem, Reader, walk};
+use super::effect::Act;
+use super::reader::{FeedItem, Reader, Step, walk};
 use super::zone::Zone;
 use crate::message::names::PartyId;
 
@@ -58,26 +59,26 @@ impl Reader {
         let mut upto = after;
         loop {
             // Under one look: a block that is sealed in between is neither missed nor given twice.
-            let zones = {
+            let (zones, fresh) = {
                 let index = self.index.read();
                 let (zones, _) = index.zones_behind(party, upto, AHEAD);
-                if zones.is_empty() {
-                    let items = index.fresh_behind(party, upto);
-                    let upto = items.last().map_or(upto, |item| item.feed_seq);
-                    return Ok(Stretch { items, upto });
-                }
-                zones
+                let fresh = if zones.is_empty() { index.fresh_behind(party, upto) } else { Vec::new() };
+                (zones, fresh)
             };
+            if zones.is_empty() {
+                let upto = fresh.last().map_or(upto, |step| step.feed_seq);
+                return Ok(Stretch { items: self.items(fresh.into_iter())?, upto });
+            }
             for zone in &zones {
                 let Some(share) = zone.shares.get(party) else { continue };
                 let end = share.first + u64::from(share.count) - 1;
-                if !wanted(&Sketch::of(zone)) {
+                if !releases(zone, party) && !wanted(&Sketch::of(zone)) {
                     upto = end;
                     continue;
                 }
                 let block = self.block(zone)?;
-                let items: Vec<FeedItem> =
-                    walk(zone, &block, party).filter(|item| item.feed_seq > upto).collect();
+                let steps = walk(zone, &block, party).filter(|step| step.feed_seq > upto);
+                let items = self.items(steps)?;
                 if items.last().map(|item| item.feed_seq) != Some(end) {
                     return Err(Error::Corrupt("a block without the deliveries of its zone"));
                 }
@@ -85,4 +86,17 @@ impl Reader {
             }
         }
     }
+
+    fn items(&self, steps: impl Iterator<Item = Step>) -> Result<Vec<FeedItem>, Error> {
+        steps.map(|step| self.item(step)).collect()
+    }
+}
+
+/// True if an older message is delivered to the party by a record of this block: the sketch of the block does not tell
+/// of it.
+fn releases(zone: &Zone, party: &PartyId) -> bool {
+    zone.effects.iter().any(|(_, effect)| match &effect.act {
+        Act::Release { to, .. } => to.iter().any(|entry| entry.party == *party),
+        _ => false,
+    })
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::receipt::Receipt;
 use super::{Error, threads};
 use crate::archive::audit::{self, Actor, Entry, Identity, Object, Outcomes, Reader, Span, What, Word};
-use crate::archive::{self, Archived};
+use crate::archive::{self, Act, Archived, Record};
 use crate::message::names::PartyId;
 use crate::message::outcome::Outcome;
 use crate::message::time;
@@ -54,6 +54,8 @@ enum Job {
 struct Tally {
     archive: Option<Span>,
     parties: BTreeMap<PartyId, Outcomes>,
+    /// Entries that found no room.
+    done: Vec<Entry>,
 }
 
 /// The desk. Cheap to clone.
@@ -97,7 +99,15 @@ impl Audit {
     /// Has an entry written soon. False if there is no room: the caller says it again later.
     #[must_use]
     pub fn note(&self, entry: Entry) -> bool {
-        self.queue.try_send(Job::Write(vec![entry], None)).is_ok()
+        self.try_note(vec![entry]).is_ok()
+    }
+
+    /// Gives the entries back if there is no room.
+    fn try_note(&self, entries: Vec<Entry>) -> Result<(), Vec<Entry>> {
+        self.queue.try_send(Job::Write(entries, None)).map_err(|error| match error.into_inner() {
+            Job::Write(entries, _) => entries,
+            Job::Close(_) => Vec::new(),
+        })
     }
 
     /// Notes that a party asked for what it has no right to; once a minute, or who is refused could fill the disk.
@@ -138,13 +148,23 @@ impl Audit {
         &self.reader
     }
 
-    /// Counts what one commit decided.
-    pub fn count(&self, archived: &[Archived], receipts: &[Receipt]) {
+    /// Takes what one commit kept: how far the archive is counted, and what was done to earlier messages.
+    pub fn took(&self, archived: &[Archived]) {
+        let done: Vec<Entry> = archived.iter().flat_map(|kept| done_by(kept.record())).collect();
         let mut tally = self.tally.lock();
         if let (Some(first), Some(last)) = (archived.first(), archived.last()) {
             let first = tally.archive.map_or(first.record().seq, |span| span.first);
             tally.archive = Some(Span { first, last: last.record().seq });
         }
+        if let Err(left) = if done.is_empty() { Ok(()) } else { self.try_note(done) } {
+            // No room in the queue: they are written with what was counted.
+            tally.done.extend(left);
+        }
+    }
+
+    /// Counts how publications ended.
+    pub fn count(&self, receipts: &[Receipt]) {
+        let mut tally = self.tally.lock();
         for receipt in receipts {
             let counts = match tally.parties.get_mut(&receipt.party) {
                 Some(counts) => counts,
@@ -207,10 +227,40 @@ impl Audit {
     }
 }
 
-/// One entry a party.
+/// What a record does to earlier ones, as the log says it. What falls due is done by the broker itself.
+fn done_by(record: &Record) -> impl Iterator<Item = Entry> + '_ {
+    record.effects.iter().map(move |effect| {
+        let (what, who, count) = match &effect.act {
+            Act::Correct { .. } => (What::Corrected, &record.party, None),
+            Act::Retract => (What::Retracted, &record.party, None),
+            Act::Erase { .. } => (What::Erased, &record.party, None),
+            Act::Ask { party } => (What::ReleaseAsked, party, None),
+            Act::Release { to, .. } => (What::Released, &record.party, Some(to.len() as u64)),
+            Act::Deny => (What::ReleaseDenied, &record.party, None),
+            Act::Confirm { party, .. } => (What::Confirmed, party, None),
+            Act::Review { .. } => (What::Reviewed, &record.party, None),
+            Act::Remind => (What::Reminded, &record.party, None),
+            Act::Hold { .. } => (What::HoldChanged, &record.party, None),
+        };
+        let archive = Some(Span { first: effect.target, last: effect.target });
+        let object = Object { archive, count, ..Object::default() };
+        let by_date = record.is_own() && matches!(effect.act, Act::Erase { .. } | Act::Remind);
+        if by_date {
+            Entry::of_broker(record.archived_ms, what, object)
+        } else {
+            Entry::of_party(record.archived_ms, who, what, object)
+        }
+    })
+}
+
+/// One entry a party. Where nobody published, the span is noted all the same, or it would count as forgotten.
 fn published(tally: Tally) -> Vec<Entry> {
     let at_ms = time::now().as_millisecond();
-    let archive = tally.archive;
+    let Tally { archive, parties, mut done } = tally;
+    if parties.is_empty() && archive.is_some() {
+        let object = Object { archive, ..Object::default() };
+        done.push(Entry::of_broker(at_ms, What::Published, object));
+    }
     let entry = |(party, outcomes): (PartyId, Outcomes)| Entry {
         at_ms,
         who: Actor::Party(party.clone()),
@@ -219,7 +269,8 @@ fn published(tally: Tally) -> Vec<Entry> {
         object: Object { archive, outcomes: Some(outcomes), ..Object::default() },
         result: Word::Done,
     };
-    tally.parties.into_iter().map(entry).collect()
+    done.extend(parties.into_iter().map(entry));
+    done
 }
 
 /// Writes until closed. After a failure nothing is written any more, and everybody who waits is told: their senders are

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::audit::Audit;
+use super::Shared;
 use super::courier::{Courier, QUEUE};
-use super::metrics::Metrics;
-use crate::archive::{Archived, FeedItem, Reader};
+use super::receipt::Issuer;
+use crate::archive::{Archived, FeedItem};
 use crate::message::names::PartyId;
 use crate::wire::egress::Publisher;
 use crate::wire::inspect::Inspector;
@@ -57,6 +57,15 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Where a delivery stands in the mailbox stream; `None` if it came before all that the stream ever held.
+    #[must_use]
+    pub fn stream_sequence_of(&self, feed_seq: u64) -> Option<u64> {
+        let at = feed_seq.cast_signed() - self.ahead.load(Ordering::Relaxed);
+        u64::try_from(at).ok().filter(|at| *at > 0)
+    }
+}
+
 /// The counter side of one courier.
 #[derive(Debug)]
 pub struct Desk {
@@ -98,6 +107,11 @@ impl Couriers {
         for kept in archived {
             for delivery in kept.deliveries() {
                 let Some(desk) = self.desks.get(&delivery.party) else { continue };
+                if delivery.of != kept.record().seq {
+                    // A message that is released lies further back: the courier reads it there.
+                    desk.skipped.send_replace(delivery.feed_seq);
+                    continue;
+                }
                 let item = FeedItem {
                     feed_seq: delivery.feed_seq,
                     feed_digest: delivery.feed_digest,
@@ -113,13 +127,12 @@ impl Couriers {
 
 /// A courier for a party, and the desk that it takes its deliveries from.
 #[must_use]
-pub fn hire(
+pub(super) fn hire(
     party: &PartyId,
-    reader: Reader,
+    shared: &Shared,
     publisher: Publisher,
     inspector: Inspector,
-    metrics: Arc<Metrics>,
-    audit: Audit,
+    issuer: Issuer,
     stop: &CancellationToken,
 ) -> (Desk, Courier) {
     let (fresh_in, fresh) = mpsc::channel(QUEUE);
@@ -128,12 +141,13 @@ pub fn hire(
     let desk = Desk { fresh: fresh_in, skipped: skipped_in, progress: Arc::clone(&progress) };
     let courier = Courier {
         party: party.clone(),
-        reader,
+        reader: shared.reader.clone(),
         publisher,
         inspector,
-        metrics,
-        audit,
+        metrics: Arc::clone(&shared.metrics),
+        audit: shared.audit.clone(),
         read: 0,
+        issuer,
         progress,
         fresh,
         skipped,

@@ -11,8 +11,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::handling::Asker;
 use super::keeper::receipt_of;
 use super::metrics::Verb;
+use super::recall::{Waiting, recall};
 use super::replay::Replay;
 use super::supervision;
 use crate::archive::audit::{Entry, Object, Span, What};
@@ -45,6 +47,8 @@ pub const VERBS: &[Endpoint] = &[
     one("explain"),
     one("status"),
     one("ledger"),
+    one("confirm"),
+    one("hold"),
     Endpoint { verb: "replay", at_once: PAGES },
     one("audit"),
     one("sub.put"),
@@ -64,6 +68,8 @@ pub struct Services {
     pub(super) inspector: Inspector,
     /// The way back out of the archive.
     pub(super) replay: Arc<Replay>,
+    /// Who commits what recipients and originators say.
+    pub(super) keeper: Asker,
 }
 
 impl Services {
@@ -106,6 +112,8 @@ impl Services {
             "explain" => self.explain(party, &request.payload).await,
             "status" => self.status(party, &request.payload).await,
             "ledger" => self.ledger(party, &request.payload).await,
+            "confirm" => self.confirm(party, &request.payload).await,
+            "hold" => self.hold(party, &request.payload).await,
             "sub.put" => {
                 let _one = changing.lock().await;
                 self.put(party, &request.payload).await
@@ -123,7 +131,7 @@ impl Services {
     }
 
     /// Notes that a party asked about a record; without a note there is no answer.
-    async fn note(
+    pub(super) async fn note(
         &self,
         party: &PartyId,
         what: What,
@@ -155,8 +163,8 @@ impl Services {
         let judged = verdict::of(rules, raw, now, |rules, permitted| {
             let envelope = permitted.envelope();
             let earlier = reader.find(&envelope.source_text, &envelope.id);
-            let known = super::keeper::recall(reader, permitted);
-            let (Ok(earlier), Ok(known)) = (earlier, known) else {
+            let found = recall(reader, Waiting::nothing(), permitted, now.as_millisecond());
+            let (Ok(earlier), Ok(found)) = (earlier, found) else {
                 unreadable = true;
                 return Ok(Routing::default());
             };
@@ -164,13 +172,14 @@ impl Services {
                 let words = "this source has already used this id for other bytes";
                 return Err(Refused::new(Code::Dup, "/id", words));
             }
-            routes.route(rules, permitted, &known)
+            let known: Vec<_> = found.into_iter().map(|found| found.map(|found| found.known)).collect();
+            routes.route(rules, permitted, &known).map(|decision| decision.routing)
         });
         if unreadable { Err(archive_unreadable()) } else { Ok(judged.to_json()) }
     }
 
     /// The record that the request names, if `party` may know of it.
-    fn own(&self, party: &PartyId, body: &Value) -> Result<Arc<Record>, Failure> {
+    pub(super) fn own(&self, party: &PartyId, body: &Value) -> Result<Arc<Record>, Failure> {
         let id = text(body, "id").and_then(|id| MessageId::parse(id).ok());
         let Some(id) = id else { return Err(Failure::new(400, "E-REQUEST", "/id", "must be a message id")) };
         let source = text(body, "source").map(str::to_owned);
@@ -214,7 +223,7 @@ impl Services {
         Ok(json!({ "receipt": receipt.answer(), "deliveries": deliveries }))
     }
 
-    async fn state(&self, delivery: &Delivery) -> &'static str {
+    pub(super) async fn state(&self, delivery: &Delivery) -> &'static str {
         let progress = self.shared.couriers.read().progress(&delivery.party);
         let Some(progress) = progress.filter(|progress| progress.last_stored() >= delivery.feed_seq) else {
             return "pending";
@@ -225,19 +234,6 @@ impl Services {
             }
             _ => "delivered",
         }
-    }
-
-    async fn ledger(&self, party: &PartyId, payload: &Bytes) -> Answer {
-        let record = self.own(party, &body(payload)?)?;
-        self.note(party, What::LedgerAsked, &record, None).await?;
-        Ok(json!({
-            "seq": record.seq,
-            "outcome": record.outcome,
-            "recipients": record.recipients.iter().map(|entry| json!({"party": entry.party, "why": entry.why}))
-                .collect::<Vec<_>>(),
-            "withheld": record.withheld.iter().map(|entry| json!({"party": entry.party, "reason": entry.why}))
-                .collect::<Vec<_>>(),
-        }))
     }
 
     async fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {
@@ -324,17 +320,17 @@ fn schema(rules: &Rules, payload: &Bytes) -> Answer {
     found.ok_or_else(|| Failure::new(404, "E-TYPE", "/type", "no such type in force"))
 }
 
-fn archive_unreadable() -> Failure {
+pub(super) fn archive_unreadable() -> Failure {
     Failure::new(503, "E-STORE", "", "the archive could not be read: try again")
 }
 
-fn body(payload: &Bytes) -> Result<Value, Failure> {
+pub(super) fn body(payload: &Bytes) -> Result<Value, Failure> {
     if payload.is_empty() {
         return Ok(json!({}));
     }
     crate::message::json::read(payload).map_err(|refused| Failure::of(400, &refused))
 }
 
-fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str)
 }

@@ -89,7 +89,8 @@ fn shown(record: &Record, content: bool) -> serde_json::Value {
         "withheld": record.withheld.iter().map(|entry| json!({"party": entry.party, "reason": entry.why})).collect::<Vec<_>>(),
     });
     if content {
-        value["event"] = serde_json::from_slice(&record.payload).unwrap_or_default();
+        value["event"] =
+            record.plain().and_then(|plain| serde_json::from_slice(plain).ok()).unwrap_or_default();
     }
     value
 }

@@ -11,6 +11,7 @@ use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::archive::Error;
+use crate::archive::pack::Pack;
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::subject;
@@ -36,12 +37,24 @@ pub enum What {
     Replayed,
     /// Records were exported.
     Exported,
+    /// A message was corrected.
+    Corrected,
+    /// A holder asked for a wider audience.
+    ReleaseAsked,
+    /// The originator did not grant it.
+    ReleaseDenied,
     /// The audience was widened by a grant of the originator.
     Released,
     /// A message was erased.
     Erased,
     /// A message was withdrawn.
     Retracted,
+    /// The originator needs a message longer.
+    Reviewed,
+    /// The originator was reminded to look at a message again.
+    Reminded,
+    /// A legal hold was put on or taken off.
+    HoldChanged,
     /// A holder confirmed.
     Confirmed,
     /// The key of a sealed body was destroyed.
@@ -253,7 +266,12 @@ impl Entry {
         Ok(bytes)
     }
 
-    pub(super) fn of_bytes(bytes: &[u8]) -> Result<Self, Error> {
+    /// One entry of a pack.
+    pub(super) fn read(pack: &Pack, at: usize) -> Result<Self, Error> {
+        Self::of_bytes(&pack.entry::<Vec<u8>>(at)?)
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let unreadable = Error::Corrupt("an audit entry that cannot be read");
         match bytes.split_first() {
             Some((&VERSION, json)) => serde_json::from_slice(json).map_err(|_| unreadable),

@@ -19,8 +19,8 @@ pub use self::entry::{Actor, Entry, Identity, Object, Outcomes, Span, What, Word
 pub use self::reading::{Numbered, Page, Reader};
 
 use self::reading::Marks;
-use super::frame::Pack;
 use super::journal::{self, Journal, Place};
+use super::pack::Pack;
 use super::{Archive, Error, open};
 use crate::message::digest::Digest;
 
@@ -73,7 +73,8 @@ impl Audit {
         let first = self.journal.next();
         let committed = entries.iter().map(|entry| entry.at_ms).max().unwrap_or_default();
         let bytes = entries.iter().map(Entry::to_bytes).collect::<Result<Vec<_>, _>>()?;
-        let place = self.journal.append(&Pack::of_bytes(&bytes)?, committed)?;
+        let pack = Pack::of_entries(&bytes)?;
+        let place = self.journal.append(&pack, &pack.leaves()?, committed)?;
         self.marks.write().add(&place, self.journal.segments());
         Ok(first)
     }
@@ -124,7 +125,7 @@ pub fn verify(archive: &Path) -> Result<Verified, Error> {
     journal::compare_with_head(&directory, &found)?;
     for place in &found.places {
         let readable = journal::read(&found.segments, place)
-            .is_ok_and(|pack| pack.leaves().into_iter().all(|bytes| Entry::of_bytes(bytes).is_ok()));
+            .is_ok_and(|pack| (0..pack.len()).all(|at| Entry::read(&pack, at).is_ok()));
         if !readable {
             let file = found.segments.get(place.segment).cloned().unwrap_or_default();
             return Err(Error::Damaged { file, offset: place.offset, first: place.header.first });

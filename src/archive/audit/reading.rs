@@ -12,8 +12,9 @@ use parking_lot::RwLock;
 
 use super::{DIRECTORY, Entry};
 use crate::archive::Error;
-use crate::archive::frame::{self, HEADER, Header, Pack};
+use crate::archive::frame::{self, HEADER, Header};
 use crate::archive::journal::{self, Found, Place};
+use crate::archive::pack::Pack;
 use crate::message::time::{Timestamp, rfc3339};
 
 /// A mark every so many frames.
@@ -142,8 +143,8 @@ impl Reader {
         let mut seen = 0;
         while page.upto < head {
             let (first, pack) = walk.next()?;
-            for (seq, bytes) in (first..).zip(pack.leaves()).filter(|(seq, _)| *seq > after) {
-                let entry = Entry::of_bytes(bytes)?;
+            for (seq, at) in (first..).zip(0..pack.len()).filter(|(seq, _)| *seq > after) {
+                let entry = Entry::read(&pack, at)?;
                 if wanted(&entry) {
                     page.entries.push(Numbered { seq, entry });
                 }
@@ -173,8 +174,8 @@ impl Reader {
             while next <= end {
                 let (first, pack) = walk.next()?;
                 next = first;
-                for bytes in pack.leaves() {
-                    let entry = Entry::of_bytes(bytes)?;
+                for at in 0..pack.len() {
+                    let entry = Entry::read(&pack, at)?;
                     if wanted(&entry) {
                         found = Some(Numbered { seq: next, entry });
                     }

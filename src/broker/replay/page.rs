@@ -4,17 +4,15 @@
 //! are, `event` last in its object, so that whoever reads carefully can recompute the digest.
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fate::{self, Gone};
+use super::fate::{self, moment};
 use super::request::Asked;
 use super::{Cursor, unreadable};
-use crate::archive::{FeedItem, Reader, Record, Summary};
+use crate::archive::{FeedItem, Reader, Record};
 use crate::message::names::PartyId;
-use crate::message::time::{self, Timestamp, rfc3339};
+use crate::message::time;
 use crate::rules::Rules;
-use crate::rules::audience::may_have;
 use crate::rules::facets::Facets;
 use crate::rules::filter::Subject;
 use crate::rules::registry::Party;
@@ -41,7 +39,7 @@ enum Shown {
     /// It is not looked for.
     No,
     /// Its bytes.
-    Event,
+    Event(Bytes),
     /// Only that it is gone.
     Tombstone(Value),
 }
@@ -117,28 +115,21 @@ impl Page {
     }
 
     fn put(&mut self, item: &FeedItem, shown: &Shown) {
-        if matches!(shown, Shown::No) {
-            return;
-        }
-        let record = &item.record;
-        let comma = if self.count > 0 { "," } else { "" };
+        let (name, content) = match shown {
+            Shown::No => return,
+            Shown::Event(payload) => ("event", payload.clone()),
+            Shown::Tombstone(tombstone) => ("tombstone", Bytes::from(tombstone.to_string())),
+        };
         let head = format!(
-            "{comma}{{\"seq\":{},\"archived_at\":\"{}\",\"digest\":\"sha256:{}\",",
+            "{}{{\"seq\":{},\"archived_at\":\"{}\",\"digest\":\"sha256:{}\",\"{name}\":",
+            if self.count > 0 { "," } else { "" },
             item.feed_seq,
-            moment(record.archived_ms),
-            record.digest.hex()
+            moment(item.record.archived_ms),
+            item.record.digest.hex()
         );
-        self.bytes.reserve(head.len() + record.payload.len() + 16);
+        self.bytes.reserve(head.len() + content.len() + 1);
         self.bytes.extend_from_slice(head.as_bytes());
-        match shown {
-            Shown::Tombstone(tombstone) => {
-                self.bytes.extend_from_slice(format!("\"tombstone\":{tombstone}").as_bytes());
-            }
-            Shown::Event | Shown::No => {
-                self.bytes.extend_from_slice(b"\"event\":");
-                self.bytes.extend_from_slice(&record.payload);
-            }
-        }
+        self.bytes.extend_from_slice(&content);
         self.bytes.push(b'}');
     }
 
@@ -175,53 +166,21 @@ impl Reading<'_> {
         if !might.hold {
             return Ok(Shown::No);
         }
-        if !self.may_see(record, summary)? {
+        if !fate::may_see(self.rules, self.party, record, summary) {
             return Ok(Shown::Tombstone(json!({ "why": "not-entitled" })));
         }
-        if let Some(gone) = fate::gone(self.reader, record, self.now_ms) {
-            return Ok(Shown::Tombstone(tombstone(gone, summary)));
-        }
+        let payload = match fate::open(self.reader, record, summary, self.now_ms)? {
+            Ok(payload) => payload,
+            Err(tombstone) => return Ok(Shown::Tombstone(tombstone)),
+        };
         if !might.fail {
-            return Ok(Shown::Event);
+            return Ok(Shown::Event(payload));
         }
-        *parsed += record.payload.len();
-        let event: Value = serde_json::from_slice(&record.payload).map_err(|_| unreadable())?;
+        *parsed += payload.len();
+        let event: Value = serde_json::from_slice(&payload).map_err(|_| unreadable())?;
         let priority = event["priority"].as_str().unwrap_or("routine");
         let facets = Facets::of(summary.country.as_deref(), priority, &event["data"]);
         let matches = self.asked.query.matches(Subject { event: &event, facets: &facets });
-        Ok(if matches { Shown::Event } else { Shown::No })
+        Ok(if matches { Shown::Event(payload) } else { Shown::No })
     }
-
-    /// The rights of today: the party may read content, and has the role that the purpose asks for.
-    fn may_see(&self, record: &Record, summary: &Summary) -> Result<bool, Failure> {
-        if self.party.reads_no_content() {
-            return Ok(false);
-        }
-        let entry = self.rules.catalogue.get(summary.kind.as_str());
-        if entry.is_some_and(|entry| entry.purposes.iter().all(|purpose| may_have(self.party, purpose))) {
-            return Ok(true);
-        }
-        /// The one attribute that is needed here.
-        #[derive(Deserialize)]
-        struct Purpose<'a> {
-            #[serde(borrow)]
-            purpose: std::borrow::Cow<'a, str>,
-        }
-        let read: Purpose<'_> = serde_json::from_slice(&record.payload).map_err(|_| unreadable())?;
-        Ok(may_have(self.party, &read.purpose))
-    }
-}
-
-fn tombstone(gone: Gone, summary: &Summary) -> Value {
-    json!({
-        "why": gone.why.as_str(),
-        "at": moment(gone.at_ms),
-        "source": summary.source,
-        "id": summary.id,
-        "type": format!("{}{}.v{}", crate::message::envelope::TYPE_PREFIX, summary.kind, summary.major),
-    })
-}
-
-fn moment(ms: i64) -> String {
-    rfc3339(Timestamp::from_millisecond(ms).unwrap_or_default())
 }
