@@ -85,6 +85,25 @@ fn named() -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_done_stands_in_the_log_without_content() {
     let mut scene = Scene::start().await;
+    let question =
+        json!({"where": format!("data.title == '{CANARY}'"), "filters": [{"exact": {"subject": "TN"}}]});
+    do_all(&scene, &question).await;
+    assert_eq!(scene.exchange.letters("fr-dnpaf").await.len(), 3);
+    scene.exchange.signal("TERM");
+    assert_eq!(scene.exchange.wait(), Some(0));
+    scene.again().await;
+    let read = async || {
+        let log = scene.log(&json!({"what": "read"})).await;
+        log.iter().find(|entry| entry["who"] == "fr-dnpaf").cloned()
+    };
+    let read = until("the note of what was read", read).await;
+    // Three letters, and the one that ended the reading.
+    assert_eq!(read["object"]["feed"], json!({"first": 1, "last": 4}));
+    said_all(&scene.log(&json!({})).await, &question);
+}
+
+/// Something of everything.
+async fn do_all(scene: &Scene, question: &Value) {
     let messages = [named(), named(), named()];
     for message in &messages {
         assert_eq!(scene.publish(message).await["outcome"], "accepted");
@@ -94,9 +113,7 @@ async fn what_is_done_stands_in_the_log_without_content() {
     broken["data"]["count"]["max"] = 1.into();
     assert_eq!(scene.publish(&broken).await["outcome"], "rejected");
 
-    let question =
-        json!({"where": format!("data.title == '{CANARY}'"), "filters": [{"exact": {"subject": "TN"}}]});
-    let replayed = scene.ask("fr-dnpaf", "replay", &question).await.expect("answers");
+    let replayed = scene.ask("fr-dnpaf", "replay", question).await.expect("answers");
     assert_eq!(replayed["messages"].as_array().map(Vec::len), Some(3));
     scene.ask("fr-dnpaf", "replay", &json!({"limit": 1})).await.expect("answers");
     for verb in ["status", "ledger", "explain"] {
@@ -116,38 +133,29 @@ async fn what_is_done_stands_in_the_log_without_content() {
         let (status, said) = scene.ask(party, "audit", &json!({})).await.expect_err("no supervisor");
         assert_eq!((status.as_str(), &said["code"]), ("403", &json!("E-ROLE")));
     }
-    assert_eq!(scene.exchange.letters("fr-dnpaf").await.len(), 3);
-    scene.exchange.signal("TERM");
-    assert_eq!(scene.exchange.wait(), Some(0));
-    scene.again().await;
-    let read = async || {
-        let log = scene.log(&json!({"what": "read"})).await;
-        log.iter().find(|entry| entry["who"] == "fr-dnpaf").cloned()
-    };
-    let read = until("the note of what was read", read).await;
-    // Three letters, and the one that ended the reading.
-    assert_eq!(read["object"]["feed"], json!({"first": 1, "last": 4}));
+}
 
-    let log = scene.log(&json!({})).await;
+/// Each of it stands in the log, and no more of it than that it was done.
+fn said_all(log: &[Value], question: &Value) {
     let seqs: Vec<u64> = log.iter().map(|entry| entry["seq"].as_u64().expect("a number")).collect();
     assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "dense: {seqs:?}");
     let text = json!(log).to_string();
     assert!(!text.contains(CANARY) && !text.contains("data.title"), "{text}");
-    let who = |what: &str| of(&log, what).iter().map(|entry| entry["who"].clone()).collect::<Vec<_>>();
+    let who = |what: &str| of(log, what).iter().map(|entry| entry["who"].clone()).collect::<Vec<_>>();
     assert_eq!(who("started"), ["broker", "broker"]);
     assert_eq!(who("stopped"), ["broker"]);
     assert_eq!(who("subscription-changed"), ["de-bpol", "de-bpol"]);
-    let reloads = of(&log, "configuration-reloaded");
+    let reloads = of(log, "configuration-reloaded");
     let ends: Vec<&Value> = reloads.iter().map(|entry| &entry["result"]).collect();
     assert_eq!(ends, ["done", "failed"]);
     for (what, about) in [("status-asked", None), ("ledger-asked", None), ("explain-asked", Some("fr-dnpaf"))]
     {
-        let entry = of(&log, what)[0];
+        let entry = of(log, what)[0];
         assert_eq!((&entry["who"], &entry["identity"]), (&json!("it-moi"), &json!("account:A_IT_MOI")));
         assert_eq!(entry["object"]["archive"], json!({"first": 2, "last": 2}));
         assert_eq!(entry["object"]["party"].as_str(), about);
     }
-    let replays = of(&log, "replayed");
+    let replays = of(log, "replayed");
     assert_eq!(replays.len(), 2);
     let asked = json!([question["filters"], question["where"]]).to_string();
     assert_eq!(
@@ -161,8 +169,8 @@ async fn what_is_done_stands_in_the_log_without_content() {
         refused,
         [(&json!("fr-dnpaf"), &json!("audit-read")), (&json!("eu-com"), &json!("audit-read"))]
     );
-    assert!(of(&log, "audit-read").iter().any(|entry| entry["who"] == SUPERVISOR), "this reading too");
-    let published = of(&log, "published");
+    assert!(of(log, "audit-read").iter().any(|entry| entry["who"] == SUPERVISOR), "this reading too");
+    let published = of(log, "published");
     let italian: Vec<&&Value> = published.iter().filter(|entry| entry["who"] == "it-moi").collect();
     // One more is the letter that ended the reading.
     let outcomes = json!({"accepted": 4, "duplicate": 1, "quarantined": 0, "rejected": 1});
@@ -244,7 +252,12 @@ async fn pages_and_filters_agree_with_the_whole_and_with_the_command_line() {
         assert_eq!(found, ("400", &json!("E-REQUEST"), &json!(path)), "{body}: {said}");
     }
 
-    // The command line, asking and looking by itself.
+    command_line(&scene, &whole);
+}
+
+/// The command line says the same, asking and looking by itself.
+fn command_line(scene: &Scene, whole: &[Value]) {
+    let upto = whole.len();
     let lines = |args: &[&str]| {
         let output = scene.exchange.run(args);
         assert!(output.status.success(), "{output:?}");
@@ -254,8 +267,8 @@ async fn pages_and_filters_agree_with_the_whole_and_with_the_command_line() {
     let parsed = |lines: &[String]| {
         lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>()
     };
-    assert_eq!(parsed(&lines(&["audit"]))[..upto], whole);
-    assert_eq!(parsed(&lines(&["audit", "--as", SUPERVISOR]))[..upto], whole);
+    assert_eq!(parsed(&lines(&["audit"]))[..upto], *whole);
+    assert_eq!(parsed(&lines(&["audit", "--as", SUPERVISOR]))[..upto], *whole);
     let ours: Vec<Value> = whole
         .iter()
         .filter(|entry| entry["who"] == "de-bpol" && entry["what"] == "replayed")

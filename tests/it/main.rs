@@ -38,6 +38,7 @@ mod start;
 mod subscriptions;
 mod syntax;
 mod tidy;
+mod tombstones;
 mod tour;
 mod unreadable;
 mod way;
