@@ -437,3 +437,25 @@ fn a_sweep_past_blocks_gives_the_feed_without_them() {
         }
     }
 }
+
+/// The sketch of a block knows nothing of older messages that its records release: it must be read all the same.
+#[test]
+fn a_sweep_never_skips_what_was_released() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(directory.path());
+    let reader = party("es-pn");
+    for n in 1..=2 * BLOCK as u64 {
+        let mut draft = draft(n);
+        if n == 300 {
+            let to = vec![Entry { party: reader.clone(), why: Why::Named }];
+            let (digest, sealed) = (self::draft(7).digest, self::draft(7).seal);
+            let act = Act::Release { digest, sealed, to, withheld: Vec::new() };
+            draft.effects.push(Effect { target: 7, act });
+        }
+        archive.commit(vec![draft]).expect("commits");
+    }
+    archive.close().expect("closes");
+    let (archive, _) = open(directory.path());
+    let stretch = archive.reader().stretch(&reader, 0, |_| false).expect("reads");
+    assert_eq!(stretch.items.iter().map(|item| item.record.seq).collect::<Vec<_>>(), [7]);
+}

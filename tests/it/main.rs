@@ -31,6 +31,7 @@ mod references;
 mod refusals;
 mod reload;
 mod replay;
+mod replay_limits;
 mod rules;
 mod samples;
 mod services;
