@@ -8,8 +8,10 @@
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
 pub mod audit;
+pub mod backup;
 mod body;
 mod cache;
+pub mod checkpoint;
 mod effect;
 mod erase;
 mod fates;
@@ -18,21 +20,29 @@ mod filling;
 mod frame;
 mod index;
 mod journal;
+pub mod keyfile;
 mod keys;
 mod known;
+pub mod note;
+pub mod notebook;
 mod open;
 mod pack;
+pub mod proof;
+pub mod prove;
 mod read_only;
 mod reader;
 mod record;
 mod redact;
+pub mod restore;
 mod root;
 mod seal;
 mod standing;
 mod store;
 mod stretch;
-mod tree;
+pub mod tree;
 mod vault;
+pub mod verify;
+pub mod witness;
 mod words;
 mod zone;
 
@@ -189,6 +199,16 @@ impl Archive {
     /// [`Error::Locked`], [`Error::Damaged`], [`Error::Behind`], [`Error::Keys`], [`Error::Io`].
     pub fn open(directory: &Path, root: &RootKey) -> Result<(Self, Recovery), Error> {
         open::open(directory, root)
+    }
+
+    /// Builds sled anew from the journal.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn rebuild(directory: &Path, root: &RootKey) -> Result<Recovery, Error> {
+        let (archive, recovery) = open::rebuild(directory, root)?;
+        archive.close()?;
+        Ok(recovery)
     }
 
     /// A look at the journal without sled, lock or change.

@@ -3,19 +3,27 @@
 //! Takes no lock, opens no sled, changes nothing; a torn tail is simply not read.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::Error;
-use super::journal::{self, Found};
+use super::body::Body;
+use super::fates::{Fate, Fates};
+use super::journal::{self, Found, Place};
 use super::record::Record;
+use super::root::RootKey;
+use super::vault::{Opened, Vault};
+use crate::message::digest::Digest;
 use crate::message::time::{Timestamp, rfc3339};
 
 /// A journal opened for reading.
 #[derive(Debug)]
 pub struct ReadOnly {
+    directory: PathBuf,
     found: Found,
+    vault: Option<Vault>,
 }
 
 /// Counts over a journal.
@@ -54,7 +62,31 @@ impl ReadOnly {
             let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
             return Err(Error::at(&journal, missing));
         }
-        Ok(Self { found: journal::walk(&journal)? })
+        Ok(Self { directory: directory.to_owned(), found: journal::walk(&journal)?, vault: None })
+    }
+
+    /// The same with the keys: sealed content can be read, and digests of sealed messages are not masked.
+    ///
+    /// # Errors
+    /// [`Error::Keys`], [`Error::Io`].
+    pub fn unlocked(self, root: &RootKey) -> Result<Self, Error> {
+        let vault = Vault::look(&self.directory.join("keys"), root)?;
+        Ok(Self { vault: Some(vault), ..self })
+    }
+
+    /// The content of a record; `None` if it is sealed and there are no keys.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] if its key is damaged.
+    pub fn content(&self, record: &Record) -> Result<Option<Opened>, Error> {
+        match (&self.vault, &record.body) {
+            (Some(vault), body) => vault.open_body(record.seq, record.digest, body).map(Some),
+            (None, Body::Sealed { .. }) => Ok(None),
+            (None, Body::Plain(_)) => {
+                Ok(Some(Opened::Content(Bytes::copy_from_slice(record.plain().unwrap_or_default()))))
+            }
+            (None, Body::None | Body::Redacted(_)) => Ok(Some(Opened::Gone)),
+        }
     }
 
     /// Counts everything; reads and checks the whole journal.
@@ -90,11 +122,58 @@ impl ReadOnly {
         Ok(stats)
     }
 
+    /// What was done to each message, folded from the whole journal; and the records themselves, each with its fate and
+    /// whether others hold it, made into what the caller wants of it.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn retained<T>(&self, make: impl Fn(&Record, Fate, bool) -> T) -> Result<Vec<T>, Error> {
+        let mut fates = Fates::default();
+        let mut kept = Vec::new();
+        for record in self.records(1) {
+            let record = record?;
+            for effect in &record.effects {
+                fates.take(record.seq, effect);
+            }
+            // Without what takes room: only dates, type and ledger are asked for.
+            let body = if record.body.is_empty() { Body::None } else { Body::Redacted(Digest::default()) };
+            kept.push(Record { body, ..record });
+        }
+        Ok(kept
+            .iter()
+            .map(|record| {
+                let fate = fates.of(record.seq).cloned().unwrap_or_default();
+                let held =
+                    (record.is_delivered() && !record.recipients.is_empty()) || !fate.released_to.is_empty();
+                make(record, fate, held)
+            })
+            .collect())
+    }
+
+    /// The last archive sequence; 0 if there is none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.found.places.last().map_or(0, |place| place.header.last())
+    }
+
     /// The records from a sequence on.
     pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+        self.records_between(from, i64::MIN, i64::MAX)
+    }
+
+    /// The records from a sequence on that were archived at or after `from_ms` and before `to_ms`, Unix milliseconds. A
+    /// frame is one commit and has one time, so frames outside are not read.
+    pub fn records_between(
+        &self,
+        from: u64,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> impl Iterator<Item = Result<Record, Error>> + '_ {
         let start = self.found.places.partition_point(|place| place.header.last() < from);
-        self.found.places[start..].iter().flat_map(move |place| {
-            let read = journal::read(&self.found.segments, place).and_then(|pack| pack.records(None));
+        let meant = move |place: &&Place| (from_ms..to_ms).contains(&place.header.committed_ms);
+        self.found.places[start..].iter().filter(meant).flat_map(move |place| {
+            let mask = self.vault.as_ref().map(Vault::mask);
+            let read = journal::unpacked(&self.found.segments, place).and_then(|pack| pack.records(mask));
             let (records, error) = match read {
                 Ok(records) => (records, None),
                 Err(error) => (Vec::new(), Some(Err(error))),

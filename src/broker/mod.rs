@@ -8,11 +8,13 @@
 //! counts. It holds no rule: what may be sent to whom is `rules`' word alone.
 
 pub mod audit;
+pub mod checkpoints;
 pub mod config;
 mod connections;
 mod courier;
 mod couriers;
 mod drafts;
+mod explain;
 mod handling;
 mod intake;
 pub mod judging;
@@ -49,6 +51,7 @@ pub use self::connections::check as check_nats;
 pub use self::view::View;
 
 use self::audit::Audit;
+use self::checkpoints::Checkpoints;
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
@@ -109,6 +112,7 @@ struct Shared {
     couriers: Arc<RwLock<Couriers>>,
     metrics: Arc<Metrics>,
     reader: Reader,
+    checkpoints: Arc<Checkpoints>,
     audit: Audit,
     replay: Arc<RwLock<Limits>>,
 }
@@ -163,6 +167,7 @@ impl Broker {
             rate: Arc::new(RwLock::new(config.rate)),
             couriers: Arc::default(),
             metrics: Arc::new(Metrics::default()),
+            checkpoints: Arc::new(Checkpoints::open(&config, &reader)?),
             reader,
             audit,
             replay: Arc::new(RwLock::new(config.replay)),
@@ -221,6 +226,8 @@ impl Broker {
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
+        let checkpoints = Arc::clone(&shared.checkpoints);
+        tasks.spawn(checkpoints.run(shared.reader.clone(), Arc::clone(&shared.metrics), stop_all.clone()));
         let replay = Arc::new(Replay {
             reader: shared.reader.clone(),
             audit: shared.audit.clone(),
@@ -380,7 +387,12 @@ impl Broker {
             Ok(Err(_)) => return Err(Error::Stage("the sender of receipts")),
             Err(_) => return Err(Error::Drain(seconds)),
         }
-        let joined = tokio::task::spawn_blocking(move || (judge.join(), keeper.join())).await;
+        let joined = tokio::task::spawn_blocking(move || {
+            let joined = (judge.join(), keeper.join());
+            shared.checkpoints.sign_last(&shared.reader, &shared.metrics);
+            joined
+        })
+        .await;
         // The last that speaks: nothing was given out after it.
         let noted = shared.audit.close().await;
         match joined {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::explain::explain;
 use super::handling::Asker;
 use super::keeper::receipt_of;
 use super::metrics::Verb;
@@ -22,7 +23,7 @@ use crate::archive::{Delivery, Record};
 use crate::message::digest::Digest;
 use crate::message::envelope::{TYPE_PREFIX, split_type};
 use crate::message::names::{MessageId, PartyId};
-use crate::message::outcome::{Code, Outcome, Refused};
+use crate::message::outcome::{Code, Refused};
 use crate::message::raw::{Frame, Position, Raw};
 use crate::message::time;
 use crate::rules::audience::Routing;
@@ -47,6 +48,7 @@ pub const VERBS: &[Endpoint] = &[
     one("explain"),
     one("status"),
     one("ledger"),
+    one("witness"),
     one("confirm"),
     one("hold"),
     Endpoint { verb: "replay", at_once: PAGES },
@@ -111,6 +113,7 @@ impl Services {
             "validate" => self.validate(&rules, party, &request.payload),
             "explain" => self.explain(party, &request.payload).await,
             "status" => self.status(party, &request.payload).await,
+            "witness" => self.witness(&rules, party, &request.payload).await,
             "ledger" => self.ledger(party, &request.payload).await,
             "confirm" => self.confirm(party, &request.payload).await,
             "hold" => self.hold(party, &request.payload).await,
@@ -236,6 +239,17 @@ impl Services {
         }
     }
 
+    /// The latest checkpoint for a witness, or its signature; may read records and write files, so not on this thread.
+    async fn witness(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Answer {
+        let asked = body(payload)?;
+        let key = rules.registry.party(party.as_str()).and_then(|party| party.witness.clone());
+        let shared = self.shared.clone();
+        let answered = tokio::task::spawn_blocking(move || {
+            shared.checkpoints.answer(&shared.reader, &shared.metrics, key.as_deref(), &asked)
+        });
+        answered.await.unwrap_or_else(|_| Err(archive_unreadable()))
+    }
+
     async fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {
         let body = body(payload)?;
         let record = self.own(party, &body)?;
@@ -244,15 +258,7 @@ impl Services {
             return Err(Failure::new(400, "E-REQUEST", "/party", "must be a party id"));
         };
         self.note(party, What::ExplainAsked, &record, Some(&asked)).await?;
-        let got = record.recipients.iter().find(|entry| entry.party == asked);
-        let withheld = record.withheld.iter().find(|entry| entry.party == asked);
-        let (decision, why) = match (got, withheld) {
-            (Some(entry), _) => ("recipient", entry.why.as_str()),
-            (None, Some(entry)) => ("withheld", entry.why.as_str()),
-            (None, None) if record.outcome == Outcome::Accepted => ("withheld", "not-named"),
-            (None, None) => ("withheld", "not-accepted"),
-        };
-        Ok(json!({ "party": asked, "seq": record.seq, "decision": decision, "why": why }))
+        Ok(explain(&record, &self.shared.reader.fate(record.seq), &asked))
     }
 
     fn list(&self, party: &PartyId) -> Value {

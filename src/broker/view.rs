@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 
 use super::Shared;
 use super::audit::Audit;
+use super::checkpoints::Checkpoints;
 use super::connections::Connections;
 use super::couriers::Couriers;
 use super::metrics::Metrics;
@@ -29,6 +30,7 @@ pub struct Check {
 pub struct View {
     metrics: Arc<Metrics>,
     reader: Reader,
+    checkpoints: Arc<Checkpoints>,
     audit: Audit,
     couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
@@ -40,6 +42,7 @@ impl View {
         Self {
             metrics: Arc::clone(&shared.metrics),
             reader: shared.reader.clone(),
+            checkpoints: Arc::clone(&shared.checkpoints),
             audit: shared.audit.clone(),
             couriers: Arc::clone(&shared.couriers),
             ready,
@@ -74,6 +77,7 @@ impl View {
             [] => "all take deliveries".to_owned(),
             some => format!("{} take no deliveries: {}", some.len(), some.join(", ")),
         };
+        let (signed, checkpoint) = self.checkpoints.check();
         vec![
             Check { name: "nats", ok: away.is_empty(), words: nats },
             Check { name: "archive", ok: true, words: format!("last sequence {}", self.reader.head_seq()) },
@@ -82,6 +86,7 @@ impl View {
                 ok: taking,
                 words: format!("{intake}; {interrupted} parties' intake interrupted"),
             },
+            Check { name: "checkpoint", ok: signed, words: checkpoint },
             Check {
                 name: "audit",
                 ok: audited,
@@ -95,6 +100,7 @@ impl View {
     /// The counters as OpenMetrics text.
     #[must_use]
     pub fn metrics(&self) -> String {
+        self.metrics.checkpoint_age_seconds.set(self.checkpoints.age_seconds());
         self.metrics.text()
     }
 }

@@ -1,4 +1,5 @@
-//! Erased messages leave the streams of nats-server too: letters that wait in mailboxes are deleted and overwritten.
+//! Erased messages leave the streams of nats-server too: the publication in the intake stream and the letters that wait in
+//! mailboxes are deleted and overwritten.
 //!
 //! A letter that is not stored yet needs no deleting, for its courier sends a tombstone in its place; one that is in the
 //! air when the order comes is waited for. How far that is done is noted, so that a crash only means doing it again.
@@ -13,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::couriers::Couriers;
 use super::metrics::Metrics;
 use crate::archive::{Delivery, Error, Reader};
+use crate::message::names::PartyId;
 use crate::wire::inspect::Inspector;
-use crate::wire::mailbox_stream;
+use crate::wire::{intake_stream, mailbox_stream};
 
 /// Pause between two looks at the orders.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -35,11 +37,18 @@ pub struct Withdrawals {
     pub directory: PathBuf,
 }
 
-/// One letter to be taken back.
+/// One copy to be taken back.
 struct Letter {
     /// Record that orders it.
     by: u64,
-    delivery: Delivery,
+    place: Place,
+}
+
+enum Place {
+    /// A letter in a mailbox.
+    Mailbox(Delivery),
+    /// A publication in the intake stream of a party.
+    Intake(PartyId, u64),
 }
 
 impl Withdrawals {
@@ -65,7 +74,7 @@ impl Withdrawals {
             }
             let mut left = Vec::new();
             for letter in open.drain(..) {
-                if !self.take_back(&letter.delivery).await {
+                if !self.take_back(&letter.place).await {
                     left.push(letter);
                 }
             }
@@ -87,14 +96,25 @@ impl Withdrawals {
             let releases = self.reader.fate(target).releases;
             for seq in std::iter::once(target).chain(releases) {
                 let owed = self.reader.deliveries(seq)?.into_iter().filter(|delivery| delivery.of == target);
-                letters.extend(owed.map(|delivery| Letter { by, delivery }));
+                letters.extend(owed.map(|delivery| Letter { by, place: Place::Mailbox(delivery) }));
             }
+            let published = self.reader.get(target)?.filter(|record| !record.is_own());
+            letters.extend(published.map(|record| Letter {
+                by,
+                place: Place::Intake(record.party.clone(), record.position.sequence),
+            }));
         }
         Ok((upto, letters))
     }
 
     /// True if the letter is surely not in the mailbox any more.
-    async fn take_back(&self, delivery: &Delivery) -> bool {
+    async fn take_back(&self, place: &Place) -> bool {
+        let delivery = match place {
+            Place::Mailbox(delivery) => delivery,
+            Place::Intake(party, sequence) => {
+                return self.delete(party, &intake_stream(party), *sequence, "").await;
+            }
+        };
         let progress = self.couriers.read().progress(&delivery.party);
         // A party that left the registry has no courier; its mailbox stream is the operator's to remove.
         let Some(progress) = progress else { return true };
@@ -102,13 +122,13 @@ impl Withdrawals {
             return false;
         }
         let Some(at) = progress.stream_sequence_of(delivery.feed_seq) else { return true };
-        let deleted =
-            self.inspector.delete(&mailbox_stream(&delivery.party), at, ".ctl.msg.receipt.zz").await;
-        deleted
-            .inspect_err(
-                |error| tracing::warn!(party = %delivery.party, %error, "a letter cannot be taken back yet"),
-            )
-            .is_ok()
+        // A tombstone stays: it says what became of the message.
+        self.delete(&delivery.party, &mailbox_stream(&delivery.party), at, ".ctl.msg.receipt.zz").await
+    }
+
+    async fn delete(&self, party: &PartyId, stream: &str, at: u64, but: &str) -> bool {
+        let deleted = self.inspector.delete(stream, at, but).await;
+        deleted.inspect_err(|error| tracing::warn!(%party, %error, "a copy cannot be taken back yet")).is_ok()
     }
 }
 

@@ -7,11 +7,15 @@ mod audit;
 mod data;
 mod exit;
 mod publish;
+mod replay;
 mod schema;
+mod selecting;
 mod serve;
 mod subscribe;
+mod target;
 mod up;
 mod validate;
+mod witness;
 
 use std::path::PathBuf;
 
@@ -50,6 +54,10 @@ enum Command {
     Publish(publish::Args),
     /// Read a mailbox, one NDJSON line a message.
     Subscribe(subscribe::Args),
+    /// Read what a party may see of the archive: paced, resumable, as NDJSON, CSV, GeoJSON or Parquet.
+    Replay(Box<replay::Args>),
+    /// Sign, as a witness, that a party saw the archive's checkpoint and that nothing before it changed.
+    Witness(witness::Args),
     /// Judge messages offline with the daemon's own code.
     Validate(validate::Args),
     /// The schemas in force.
@@ -96,11 +104,13 @@ pub fn run() -> std::process::ExitCode {
         Command::Check(args) => block_on(serve::check(args)),
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
+        Command::Replay(args) => block_on(replay::run(*args)),
+        Command::Witness(args) => block_on(witness::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),
+        Command::Archive(command) => archive::run(command),
         Command::Audit(args) => block_on(audit::run(args)),
-        Command::Archive(command) => archive::run(&command),
         Command::Completion { shell } => completion(shell),
         Command::ChildGuard { parent, program, args } => {
             let error = server::guard(parent, &program, &args);

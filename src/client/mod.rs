@@ -1,20 +1,26 @@
-//! What a member-state system in Rust uses: publish and get the receipt, read the mailbox.
+//! What a member-state system in Rust uses: publish and get the receipt, read the mailbox, replay, witness.
 //!
 //! It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
-//! stored one as the truth, an ordinary pull consumer. It never sees archive or rules.
+//! stored one as the truth, an ordinary pull consumer, requests. It never sees archive or rules.
+
+pub mod replay;
+mod witness;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 
+pub use self::witness::{Shown, WitnessLine};
 pub use crate::wire::asking::AskError;
 
 use crate::message::names::{PartyId, PostId};
-use crate::wire::asking;
 use crate::wire::connect;
 use crate::wire::mailbox::{Letter, Mailbox, MailboxError};
 use crate::wire::outbox::{Outbox, OutboxError};
+
+/// How long a service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a client could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +34,12 @@ pub enum Error {
     /// Reading the mailbox.
     #[error("mailbox: {0}")]
     Mailbox(#[from] MailboxError),
+    /// Asking a service.
+    #[error("service: {0}")]
+    Ask(#[from] AskError),
+    /// An answer that is not what `PROTOCOL.md` says.
+    #[error("the broker's answer {0}")]
+    Answer(&'static str),
 }
 
 /// A publisher: one user of a party.
@@ -130,7 +142,7 @@ impl Subscriber {
 /// Asks the services of one party.
 #[derive(Debug, Clone)]
 pub struct Asker {
-    asker: asking::Asker,
+    asker: crate::wire::asking::Asker,
 }
 
 impl Asker {
@@ -140,7 +152,7 @@ impl Asker {
     /// NATS cannot be reached, or the key is not let in.
     pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
         let nats = connect::connect_party(url, seed, party, None).await?;
-        Ok(Self { asker: asking::Asker::new(nats, party.clone()) })
+        Ok(Self { asker: crate::wire::asking::Asker::new(nats, party.clone()) })
     }
 
     /// Asks a verb once; the bytes of the answer.
@@ -148,6 +160,6 @@ impl Asker {
     /// # Errors
     /// Nobody answered, or the service refused.
     pub async fn ask(&self, verb: &str, body: &Value) -> Result<Bytes, AskError> {
-        self.asker.ask(verb, body).await
+        self.asker.ask(verb, Bytes::from(body.to_string()), PATIENCE).await
     }
 }

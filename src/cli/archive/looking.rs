@@ -1,0 +1,99 @@
+//! `liaison archive stats` and `show`: what is in the journal. Reads it only; changes nothing.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::super::exit::line;
+use super::super::selecting::InArchive;
+use super::super::{Exit, Failure};
+use crate::archive::Record;
+use crate::export::source::{self, Counts, Next, Opened};
+use crate::message::time::{Timestamp, rfc3339};
+
+/// Records shown unless more are asked for.
+const SHOWN: u64 = 20;
+
+/// Arguments of `archive stats`.
+#[derive(Debug, clap::Args)]
+pub struct StatsArgs {
+    #[command(flatten)]
+    selection: InArchive,
+    /// Data directory of `liaison up`, or an archive directory.
+    #[arg(default_value = "./liaison-data")]
+    directory: PathBuf,
+}
+
+/// Arguments of `archive show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Data directory of `liaison up`, or an archive directory.
+    #[arg(long, env = "LIAISON_DATA", default_value = "./liaison-data")]
+    data: PathBuf,
+    #[command(flatten)]
+    selection: InArchive,
+    /// Print the content too; personal data only with --personal.
+    #[arg(long, env = "LIAISON_CONTENT")]
+    content: bool,
+}
+
+/// Runs `archive stats`: of the whole journal, or of what is asked for.
+pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
+    let personal = args.selection.personal;
+    let archive = args.selection.archive(&args.directory)?;
+    let query = args.selection.query(&[], None)?;
+    let counted = if query.is_everything() && query.after.or(query.limit).is_none() {
+        serde_json::to_value(archive.stats()?)
+    } else {
+        serde_json::to_value(Counts::of(&archive, &query, personal)?)
+    };
+    line(&counted.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?)?;
+    Ok(Exit::Ok)
+}
+
+/// Runs `archive show`.
+pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
+    let personal = args.selection.personal;
+    let archive = args.selection.archive(&args.data)?;
+    let query = args.selection.query(&[], Some(SHOWN))?;
+    source::search(&archive, &query, personal, |record, opened| {
+        let mut value = shown(record);
+        if args.content {
+            value.as_object_mut().into_iter().for_each(|members| members.extend(content(&opened)));
+        }
+        line(&value).map(|read| if read { Next::Taken } else { Next::Stop })
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// The event, or what stands in its place.
+fn content(opened: &Opened) -> [(String, Value); 1] {
+    let (name, value) = match opened {
+        Opened::Bytes(bytes) => ("event", serde_json::from_slice(bytes).unwrap_or_default()),
+        Opened::Sealed => ("withheld_content", "personal".into()),
+        Opened::Gone(why) => ("tombstone", why.clone().into()),
+    };
+    [(name.to_owned(), value)]
+}
+
+fn shown(record: &Record) -> Value {
+    let time = |ms| Timestamp::from_millisecond(ms).map(rfc3339).unwrap_or_default();
+    let summary = record.summary.as_ref();
+    json!({
+        "seq": record.seq,
+        "outcome": record.outcome,
+        "code": record.code,
+        "detail": record.detail,
+        "party": record.party,
+        "subject": record.subject,
+        "stream_sequence": record.position.sequence,
+        "arrived": time(record.arrived_ms),
+        "archived": time(record.archived_ms),
+        "sha256": record.digest.hex(),
+        "source": summary.map(|summary| &summary.source),
+        "id": summary.map(|summary| &summary.id),
+        "type": summary.map(|summary| &summary.kind),
+        "recipients": record.recipients.iter().map(|entry| json!({"party": entry.party, "why": entry.why})).collect::<Vec<_>>(),
+        "withheld": record.withheld.iter().map(|entry| json!({"party": entry.party, "reason": entry.why})).collect::<Vec<_>>(),
+    })
+}
