@@ -103,8 +103,7 @@ impl Default for Metrics {
         let recalls_unconfirmed = Gauge::<i64>::default();
         let erasures_overdue = Gauge::<i64>::default();
         let mailbox_waiting = Family::<Authority, Gauge>::default();
-        let checkpoint_size = Gauge::<u64, AtomicU64>::default();
-        let checkpoint_age_seconds = Gauge::<i64>::default();
+        let (checkpoint_size, checkpoint_age_seconds) = checkpoint_gauges(&mut registry);
         registry.register("messages", "Messages judged, by outcome and code", messages.clone());
         registry.register("deliveries", "Deliveries to mailboxes", deliveries.clone());
         registry.register("archive_seconds", "From intake stream to archive", archive_seconds.clone());
@@ -136,12 +135,6 @@ impl Default for Metrics {
             erasures_overdue.clone(),
         );
         registry.register("mailbox_waiting", "Letters not acknowledged", mailbox_waiting.clone());
-        registry.register("checkpoint_size", "Records under the last checkpoint", checkpoint_size.clone());
-        registry.register(
-            "checkpoint_age_seconds",
-            "Age of the last checkpoint",
-            checkpoint_age_seconds.clone(),
-        );
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", info);
         let up = Gauge::<i64>::default();
@@ -169,6 +162,14 @@ impl Default for Metrics {
             checkpoint_age_seconds,
         }
     }
+}
+
+/// Size and age of the last checkpoint.
+fn checkpoint_gauges(registry: &mut Registry) -> (Gauge<u64, AtomicU64>, Gauge) {
+    let (size, age) = (Gauge::<u64, AtomicU64>::default(), Gauge::<i64>::default());
+    registry.register("checkpoint_size", "Records under the last checkpoint", size.clone());
+    registry.register("checkpoint_age_seconds", "Age of the last checkpoint", age.clone());
+    (size, age)
 }
 
 impl Metrics {

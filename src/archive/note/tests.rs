@@ -88,7 +88,7 @@ fn what_is_no_note_is_refused() {
         format!("text\n\n{}", line.replace(" n ", " n+ ")),
         format!("text\n\n{}", line.replace(" n ", "  ")),
         format!("text\n\n{line}trailing\n"),
-        format!("text\n\n\u{2014} n AAAAAA==\n"),
+        "text\n\n\u{2014} n AAAAAA==\n".to_owned(),
         format!("text\n\n{many}"),
     ] {
         assert!(Note::parse(&bad).is_err(), "{bad:?}");
