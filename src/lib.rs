@@ -25,9 +25,10 @@ pub mod rules;
 // 2: the memory, blocking; the road, async.
 pub mod archive;
 pub mod wire;
-// 3: the daemon, which joins them; the client of a member-state system.
+// 3: the daemon, which joins them; the client of a member-state system; files for analysts.
 pub mod broker;
 pub mod client;
+pub mod export;
 // 4: the window for operators; officers that do not exist.
 pub mod console;
 pub mod sim;

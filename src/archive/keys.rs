@@ -75,6 +75,19 @@ impl KeyFile {
                 sync_directory(directory)?;
             }
         }
+        Self::checked(path, file, check)
+    }
+
+    /// Opens a key file that is there, for reading alone: another process may be writing it.
+    ///
+    /// # Errors
+    /// As [`KeyFile::open`]; also if it is not there.
+    pub fn look(path: &Path, check: [u8; 16]) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|error| Error::at(path, error))?;
+        Self::checked(path, file, check)
+    }
+
+    fn checked(path: &Path, file: File, check: [u8; 16]) -> Result<Self, Error> {
         let mut found = [0; SLOT as usize];
         let read = file.read_exact_at(&mut found, 0);
         if read.is_err() || found[..8] != header(check)[..8] || crc(&found[..32]) != found[32..36] {
@@ -84,7 +97,7 @@ impl KeyFile {
             return Err(Error::Keys(format!("{}: belongs to another root key", path.display())));
         }
         // A slot cut short by a crash was not synced, so nothing was sealed with it.
-        let len = file.metadata().map_err(at)?.len();
+        let len = file.metadata().map_err(|error| Error::at(path, error))?.len();
         Ok(Self { path: path.to_owned(), file, slots: (len / SLOT).saturating_sub(1) })
     }
 

@@ -3,19 +3,25 @@
 //! Takes no lock, opens no sled, changes nothing; a torn tail is simply not read.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::Error;
+use super::body::Body;
 use super::journal::{self, Found};
 use super::record::Record;
+use super::root::RootKey;
+use super::vault::{Opened, Vault};
 use crate::message::time::{Timestamp, rfc3339};
 
 /// A journal opened for reading.
 #[derive(Debug)]
 pub struct ReadOnly {
+    directory: PathBuf,
     found: Found,
+    vault: Option<Vault>,
 }
 
 /// Counts over a journal.
@@ -54,7 +60,31 @@ impl ReadOnly {
             let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
             return Err(Error::at(&journal, missing));
         }
-        Ok(Self { found: journal::walk(&journal)? })
+        Ok(Self { directory: directory.to_owned(), found: journal::walk(&journal)?, vault: None })
+    }
+
+    /// The same with the keys: sealed content can be read, and digests of sealed messages are not masked.
+    ///
+    /// # Errors
+    /// [`Error::Keys`], [`Error::Io`].
+    pub fn unlocked(self, root: &RootKey) -> Result<Self, Error> {
+        let vault = Vault::look(&self.directory.join("keys"), root)?;
+        Ok(Self { vault: Some(vault), ..self })
+    }
+
+    /// The content of a record; `None` if it is sealed and there are no keys.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] if its key is damaged.
+    pub fn content(&self, record: &Record) -> Result<Option<Opened>, Error> {
+        match (&self.vault, &record.body) {
+            (Some(vault), body) => vault.open_body(record.seq, record.digest, body).map(Some),
+            (None, Body::Sealed { .. }) => Ok(None),
+            (None, Body::Plain(_)) => {
+                Ok(Some(Opened::Content(Bytes::copy_from_slice(record.plain().unwrap_or_default()))))
+            }
+            (None, Body::None | Body::Redacted(_)) => Ok(Some(Opened::Gone)),
+        }
     }
 
     /// Counts everything; reads and checks the whole journal.
@@ -94,7 +124,8 @@ impl ReadOnly {
     pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
         let start = self.found.places.partition_point(|place| place.header.last() < from);
         self.found.places[start..].iter().flat_map(move |place| {
-            let read = journal::read(&self.found.segments, place).and_then(|pack| pack.records(None));
+            let read = journal::read(&self.found.segments, place)
+                .and_then(|pack| pack.records(self.vault.as_ref().map(Vault::mask)));
             let (records, error) = match read {
                 Ok(records) => (records, None),
                 Err(error) => (Vec::new(), Some(Err(error))),

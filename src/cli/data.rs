@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure};
+use crate::export::{Line, read_line};
 use crate::message::names::{PartyId, PostId};
 
 /// Flags that every client command has.
@@ -52,7 +53,8 @@ fn key_file(data: &Path, party: &PartyId, post: Option<&PostId>) -> PathBuf {
     data.join("keys").join(party.as_str()).join(format!("{user}.nk"))
 }
 
-/// Reads messages from files or `-`: one JSON document a file, or NDJSON. Bytes are passed on untouched.
+/// Reads messages from files or `-`: one JSON document a file, or NDJSON. Bytes are passed on untouched. Lines of an export,
+/// of `replay` or of `subscribe` wrap a message: it is taken out of them; their tombstones are nothing to send.
 pub fn read_messages(files: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut messages = Vec::new();
     for file in files {
@@ -66,6 +68,14 @@ pub fn read_messages(files: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, Failur
         .map_err(|error| Failure::new(Exit::Io, format!("{name}: {error}")))?;
         split(&name, &bytes, &mut messages);
     }
+    messages.retain_mut(|(_, bytes)| match read_line(bytes) {
+        Some(Line::Event(event)) => {
+            *bytes = event;
+            true
+        }
+        Some(Line::Tombstone) => false,
+        None => true,
+    });
     Ok(messages)
 }
 

@@ -73,6 +73,11 @@ pub fn code(ended: Result<Exit, Failure>) -> ExitCode {
     }
 }
 
+/// Words for people on stderr. If nobody reads them, nothing better is left to tell.
+pub fn words(text: &str) {
+    drop(write!(std::io::stderr(), "{text}"));
+}
+
 /// Writes to stdout and flushes. A reader that went away is no failure.
 pub fn print(bytes: &[u8]) -> Result<Exit, Failure> {
     put(bytes).map(|_| Exit::Ok)
@@ -91,10 +96,4 @@ pub fn put(bytes: &[u8]) -> Result<bool, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(Exit::Io, format!("stdout: {error}"))),
     }
-}
-
-/// Words on stderr.
-#[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]
-pub fn say(words: &str) {
-    eprint!("{words}");
 }

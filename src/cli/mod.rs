@@ -6,9 +6,12 @@ mod archive;
 mod data;
 mod exit;
 mod publish;
+mod replay;
 mod schema;
+mod selecting;
 mod serve;
 mod subscribe;
+mod target;
 mod up;
 mod validate;
 mod witness;
@@ -52,6 +55,8 @@ enum Command {
     Subscribe(subscribe::Args),
     /// Sign, as a witness, that a party saw the archive's checkpoint and that nothing before it changed.
     Witness(witness::Args),
+    /// Read what a party may see of the archive: paced, resumable, as NDJSON, CSV, GeoJSON or Parquet.
+    Replay(Box<replay::Args>),
     /// Judge messages offline with the daemon's own code.
     Validate(validate::Args),
     /// The schemas in force.
@@ -97,10 +102,11 @@ pub fn run() -> std::process::ExitCode {
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Witness(args) => block_on(witness::run(args)),
+        Command::Replay(args) => block_on(replay::run(*args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),
-        Command::Archive(command) => archive::run(&command),
+        Command::Archive(command) => archive::run(command),
         Command::Completion { shell } => completion(shell),
         Command::ChildGuard { parent, program, args } => {
             let error = server::guard(parent, &program, &args);

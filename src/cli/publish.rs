@@ -13,6 +13,7 @@ use crate::client::{Error, Publisher};
 use crate::message::names::{PartyId, PostId};
 use crate::message::time;
 use crate::rules::verdict;
+use crate::wire::asking::AskError;
 use crate::wire::keys;
 
 /// Arguments of `publish`.
@@ -119,7 +120,11 @@ pub fn unreachable(error: Error) -> Failure {
 
 fn exit_of(error: &Error) -> Exit {
     match error {
-        Error::Wire(crate::wire::Error::Denied(_)) | Error::Refused(_) => Exit::NotPermitted,
+        Error::Wire(crate::wire::Error::Denied(_)) | Error::Ask(AskError::Refused { status: 403, .. }) => {
+            Exit::NotPermitted
+        }
+        Error::Ask(AskError::Refused { status: 400 | 404, .. }) => Exit::DataInvalid,
+        Error::Answer(_) => Exit::Failure,
         _ => Exit::Unreachable,
     }
 }

@@ -1,8 +1,9 @@
 //! What a member-state system in Rust uses: publish and get the receipt, read the mailbox.
 //!
-//! It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
+//! `replay.rs` pages through what the party may see of the archive. It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
 //! stored one as the truth, an ordinary pull consumer. It never sees archive or rules.
 
+pub mod replay;
 mod witness;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde_json::Value;
 pub use self::witness::{Shown, WitnessLine};
 
 use crate::message::names::{PartyId, PostId};
+use crate::wire::asking::AskError;
 use crate::wire::connect;
 use crate::wire::mailbox::{Letter, Mailbox, MailboxError};
 use crate::wire::outbox::{Outbox, OutboxError};
@@ -29,9 +31,12 @@ pub enum Error {
     /// Reading the mailbox.
     #[error("mailbox: {0}")]
     Mailbox(#[from] MailboxError),
-    /// The broker said no.
-    #[error("refused: {0}")]
-    Refused(String),
+    /// Asking a service.
+    #[error("service: {0}")]
+    Ask(#[from] AskError),
+    /// An answer that is not what `PROTOCOL.md` says.
+    #[error("the broker's answer {0}")]
+    Answer(&'static str),
 }
 
 /// A publisher: one user of a party.

@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use bytes::Bytes;
+use serde_json::{Value, json};
 
 use super::Error;
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
-use crate::wire::ask::ask;
-use crate::wire::connect::{self, Client};
+use crate::wire::asking::Asker;
+use crate::wire::connect;
 
 /// How long an answer may take: the broker may have to read records for the proof.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A line to the broker.
 pub struct WitnessLine {
-    nats: Client,
-    party: PartyId,
+    asker: Asker,
 }
 
 /// What the log shows.
@@ -39,7 +39,7 @@ impl WitnessLine {
     /// NATS cannot be reached, or the key is not let in.
     pub async fn connect(url: &str, seed: &str, party: PartyId) -> Result<Self, Error> {
         let nats = connect::connect_party(url, seed, &party, None).await?;
-        Ok(Self { nats, party })
+        Ok(Self { asker: Asker::new(nats, party) })
     }
 
     /// The latest checkpoint, with the proof that it begins with the first `old` records.
@@ -47,8 +47,7 @@ impl WitnessLine {
     /// # Errors
     /// No answer, a refusal, or an answer that is none.
     pub async fn fetch(&self, old: u64) -> Result<Shown, Error> {
-        let body = ask(&self.nats, &self.party, "witness", &json!({ "old": old }), PATIENCE).await?;
-        let body = body.map_err(|refused| Error::Refused(refused.code))?;
+        let body = self.ask(&json!({ "old": old })).await?;
         let hash = |text: &str| Some(Digest(STANDARD.decode(text).ok()?.try_into().ok()?));
         let path =
             body["consistency"].as_array().map(|path| path.iter().map(|node| hash(node.as_str()?)).collect());
@@ -56,7 +55,7 @@ impl WitnessLine {
             (Some(checkpoint), Some(Some(consistency))) => {
                 Ok(Shown { checkpoint: checkpoint.to_owned(), consistency })
             }
-            _ => Err(Error::Refused("an answer without checkpoint and proof".to_owned())),
+            _ => Err(Error::Answer("has no checkpoint with its proof")),
         }
     }
 
@@ -65,8 +64,11 @@ impl WitnessLine {
     /// # Errors
     /// No answer, or a refusal: the broker does not know this witness, or signed another checkpoint.
     pub async fn bring(&self, cosignature: &str, size: u64) -> Result<(), Error> {
-        let body = json!({ "cosignature": cosignature, "size": size });
-        let answer = ask(&self.nats, &self.party, "witness", &body, PATIENCE).await?;
-        answer.map(drop).map_err(|refused| Error::Refused(refused.code))
+        self.ask(&json!({ "cosignature": cosignature, "size": size })).await.map(drop)
+    }
+
+    async fn ask(&self, body: &Value) -> Result<Value, Error> {
+        let answer = self.asker.ask("witness", Bytes::from(body.to_string()), PATIENCE).await?;
+        serde_json::from_slice(&answer).map_err(|_| Error::Answer("is no JSON"))
     }
 }

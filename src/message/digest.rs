@@ -22,6 +22,20 @@ impl Digest {
         Self(Sha256::new().chain_update(first).chain_update(second).finalize().into())
     }
 
+    /// Reads 64 hexadecimal characters, with or without `sha256:` before them.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// The running digest of a feed after one more message: SHA-256 of previous feed digest bytes, then message
     /// digest bytes (`PROTOCOL.md` section 3). A feed starts at 32 zero bytes, which is `Digest::default()`.
     #[must_use]

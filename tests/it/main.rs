@@ -13,6 +13,7 @@ mod crash;
 mod drain;
 mod duplicates;
 mod examples;
+mod exports;
 mod foreign;
 #[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
@@ -31,6 +32,7 @@ mod recovery;
 mod references;
 mod refusals;
 mod reload;
+mod replays;
 mod rules;
 mod samples;
 mod services;

@@ -10,6 +10,7 @@ const RANKS: &[(&str, u8)] = &[
     ("wire", 2),
     ("broker", 3),
     ("client", 3),
+    ("export", 3),
     ("console", 4),
     ("sim", 4),
     ("cli", 5),
@@ -68,7 +69,14 @@ fn imports_go_downwards_only() {
 
 #[test]
 fn each_library_has_its_room() {
-    let walls = [("sled::", "archive/"), ("async_nats::", "wire/"), ("clap", "cli/"), ("axum", "console/")];
+    let walls = [
+        ("sled::", "archive/"),
+        ("async_nats::", "wire/"),
+        ("clap", "cli/"),
+        ("axum", "console/"),
+        ("parquet::", "export/"),
+        ("csv::", "export/"),
+    ];
     each_source(|name, source| {
         for (library, room) in walls {
             let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -2,17 +2,23 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::exit::line;
+use super::super::selecting::InArchive;
 use super::super::{Exit, Failure};
-use super::{archive_in, failed};
-use crate::archive::{Archive, Record};
+use crate::archive::Record;
+use crate::export::source::{self, Counts, Next, Opened};
 use crate::message::time::{Timestamp, rfc3339};
+
+/// Records shown unless more are asked for.
+const SHOWN: u64 = 20;
 
 /// Arguments of `archive stats`.
 #[derive(Debug, clap::Args)]
 pub struct StatsArgs {
+    #[command(flatten)]
+    selection: InArchive,
     /// Data directory of `liaison up`, or an archive directory.
     #[arg(default_value = "./liaison-data")]
     directory: PathBuf,
@@ -24,43 +30,56 @@ pub struct ShowArgs {
     /// Data directory of `liaison up`, or an archive directory.
     #[arg(long, env = "LIAISON_DATA", default_value = "./liaison-data")]
     data: PathBuf,
-    /// First archive sequence.
-    #[arg(long, env = "LIAISON_FROM", default_value_t = 1)]
-    from: u64,
-    /// Most records.
-    #[arg(long, env = "LIAISON_LIMIT", default_value_t = 20)]
-    limit: usize,
-    /// Print the content too.
+    #[command(flatten)]
+    selection: InArchive,
+    /// Print the content too; personal data only with --personal.
     #[arg(long, env = "LIAISON_CONTENT")]
     content: bool,
 }
 
-/// Runs `archive stats`.
-pub fn stats(args: &StatsArgs) -> Result<Exit, Failure> {
-    let stats = Archive::read_only(&archive_in(&args.directory))
-        .and_then(|archive| archive.stats())
-        .map_err(failed)?;
-    let value =
-        serde_json::to_value(stats).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
-    line(&value)?;
+/// Runs `archive stats`: of the whole journal, or of what is asked for.
+pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
+    let personal = args.selection.personal;
+    let archive = args.selection.archive(&args.directory)?;
+    let query = args.selection.query(&[], None)?;
+    let counted = if query.is_everything() && query.after.or(query.limit).is_none() {
+        serde_json::to_value(archive.stats()?)
+    } else {
+        serde_json::to_value(Counts::of(&archive, &query, personal)?)
+    };
+    line(&counted.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?)?;
     Ok(Exit::Ok)
 }
 
 /// Runs `archive show`.
-pub fn show(args: &ShowArgs) -> Result<Exit, Failure> {
-    let archive = Archive::read_only(&archive_in(&args.data)).map_err(failed)?;
-    for record in archive.records(args.from).take(args.limit) {
-        if !line(&shown(&record.map_err(failed)?, args.content))? {
-            break;
+pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
+    let personal = args.selection.personal;
+    let archive = args.selection.archive(&args.data)?;
+    let query = args.selection.query(&[], Some(SHOWN))?;
+    source::search(&archive, &query, personal, |record, opened| {
+        let mut value = shown(record);
+        if args.content {
+            value.as_object_mut().into_iter().for_each(|members| members.extend(content(&opened)));
         }
-    }
+        line(&value).map(|read| if read { Next::Taken } else { Next::Stop })
+    })?;
     Ok(Exit::Ok)
 }
 
-fn shown(record: &Record, content: bool) -> serde_json::Value {
+/// The event, or what stands in its place.
+fn content(opened: &Opened) -> [(String, Value); 1] {
+    let (name, value) = match opened {
+        Opened::Bytes(bytes) => ("event", serde_json::from_slice(bytes).unwrap_or_default()),
+        Opened::Sealed => ("withheld_content", "personal".into()),
+        Opened::Gone(why) => ("tombstone", why.clone().into()),
+    };
+    [(name.to_owned(), value)]
+}
+
+fn shown(record: &Record) -> Value {
     let time = |ms| Timestamp::from_millisecond(ms).map(rfc3339).unwrap_or_default();
     let summary = record.summary.as_ref();
-    let mut value = json!({
+    json!({
         "seq": record.seq,
         "outcome": record.outcome,
         "code": record.code,
@@ -76,10 +95,5 @@ fn shown(record: &Record, content: bool) -> serde_json::Value {
         "type": summary.map(|summary| &summary.kind),
         "recipients": record.recipients.iter().map(|entry| json!({"party": entry.party, "why": entry.why})).collect::<Vec<_>>(),
         "withheld": record.withheld.iter().map(|entry| json!({"party": entry.party, "reason": entry.why})).collect::<Vec<_>>(),
-    });
-    if content {
-        value["event"] =
-            record.plain().and_then(|plain| serde_json::from_slice(plain).ok()).unwrap_or_default();
-    }
-    value
+    })
 }

@@ -2,6 +2,7 @@
 //! may be used beside a running broker.
 
 mod backup;
+mod exporting;
 mod looking;
 mod proof;
 
@@ -13,37 +14,40 @@ use crate::archive;
 /// Subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Counts by outcome and code, first and last sequence, bytes.
-    Stats(looking::StatsArgs),
-    /// Print records, one JSON line each, without personal data planes' content.
-    Show(looking::ShowArgs),
     /// Prove that nothing was changed: a data directory, an export with its manifest, or the proof of one record.
-    Verify(proof::VerifyArgs),
+    Verify(Box<proof::VerifyArgs>),
     /// Write the proof that a record is in the archive, as one file that needs no archive to be checked.
-    Prove(proof::ProveArgs),
+    Prove(Box<proof::ProveArgs>),
     /// Print the latest signed checkpoint: keep it where the archive's keeper cannot reach it.
-    Checkpoint(proof::CheckpointArgs),
+    Checkpoint(Box<proof::CheckpointArgs>),
     /// Copy an archive beside its running broker, to a new directory, or as a tar stream to stdout.
-    Backup(backup::BackupArgs),
+    Backup(Box<backup::BackupArgs>),
     /// Make a data directory of a backup and verify everything in it.
-    Restore(backup::RestoreArgs),
+    Restore(Box<backup::RestoreArgs>),
+    /// Counts by outcome and code, first and last sequence, bytes.
+    Stats(Box<looking::StatsArgs>),
+    /// Print records, one JSON line each; their content only if asked for.
+    Show(Box<looking::ShowArgs>),
+    /// Write messages as NDJSON, CSV, GeoJSON or Parquet, with a manifest.
+    Export(Box<exporting::Args>),
 }
 
 /// Runs it.
-pub fn run(command: &Command) -> Result<Exit, Failure> {
+pub fn run(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Stats(args) => looking::stats(args),
-        Command::Show(args) => looking::show(args),
-        Command::Verify(args) => proof::verify(args),
-        Command::Prove(args) => proof::prove(args),
-        Command::Checkpoint(args) => proof::checkpoint(args),
-        Command::Backup(args) => backup::backup(args),
-        Command::Restore(args) => backup::restore(args),
+        Command::Stats(args) => looking::stats(*args),
+        Command::Show(args) => looking::show(*args),
+        Command::Export(args) => exporting::run(*args),
+        Command::Verify(args) => proof::verify(&args),
+        Command::Prove(args) => proof::prove(&args),
+        Command::Checkpoint(args) => proof::checkpoint(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
     }
 }
 
 /// The archive in a data directory of `liaison up`, or the archive directory itself.
-fn archive_in(directory: &Path) -> PathBuf {
+pub fn archive_in(directory: &Path) -> PathBuf {
     let inner = directory.join("archive");
     if inner.is_dir() { inner } else { directory.to_owned() }
 }
@@ -51,4 +55,10 @@ fn archive_in(directory: &Path) -> PathBuf {
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn failed(error: archive::Error) -> Failure {
     Failure::new(Exit::Io, error.to_string())
+}
+
+impl From<archive::Error> for Failure {
+    fn from(error: archive::Error) -> Self {
+        failed(error)
+    }
 }
