@@ -1,7 +1,7 @@
 //! A few decoded blocks, shared by all readers: some sixty couriers that catch up read the same ones one after the
 //! other, and after a crash thousands of messages that come again are looked up in the same block.
 //!
-//! Records never change, so nothing here can be stale. It is bounded twice, by blocks and by bytes; what it holds beyond
+//! Records never change but when a body is taken away, and then its block is let go. It is bounded twice, by blocks and by bytes; what it holds beyond
 //! that is what its users still have in their hands.
 
 use std::collections::VecDeque;
@@ -44,6 +44,11 @@ impl Cache {
         Some(block)
     }
 
+    /// Lets go of the block that begins with this sequence: a body in it was taken away.
+    pub(super) fn forget(&self, first: u64) {
+        self.held.lock().retain(|held| held.first != first);
+    }
+
     /// Holds a block that was read, and lets go what was not used for longest.
     pub(super) fn put(&self, first: u64, block: &Block) {
         let fresh = Held { first, weight: weight(block), block: Arc::clone(block) };
@@ -62,7 +67,7 @@ fn weight(block: &[Arc<Record>]) -> usize {
         let ledger = record.recipients.len() + record.withheld.len();
         let detail: usize =
             record.detail.iter().map(|fault| fault.path.len() + fault.message.len() + 48).sum();
-        512 + record.payload.len() + ledger * size_of::<super::record::Entry>() + detail
+        512 + record.body.len() + ledger * size_of::<super::record::Entry>() + detail
     };
     block.iter().map(one).sum()
 }

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::frame::Pack;
+use super::pack::Pack;
 use super::{Archived, BLOCK};
+use crate::message::digest::Digest;
 
 /// A block is full at this many bytes too, so that memory for blocks is bounded whatever the size of the messages.
 const BLOCK_BYTES: usize = 2 << 20;
@@ -20,6 +21,8 @@ pub(super) struct Pending {
     pub(super) pack: Arc<Pack>,
     /// Which one of the pack it is.
     pub(super) at: usize,
+    /// The node of the Merkle tree over 256 leaves that its leaf completes.
+    pub(super) tile: Option<Digest>,
 }
 
 /// The records of the next block so far.
@@ -32,12 +35,17 @@ pub(super) struct Filling {
 impl Filling {
     /// One more record; gives the block that it completes.
     pub(super) fn push(&mut self, pending: Pending) -> Option<Vec<Pending>> {
-        self.bytes += pending.pack.record(pending.at).len();
+        self.bytes += pending.pack.size(pending.at);
         self.records.push(pending);
         if self.records.len() < BLOCK && self.bytes < BLOCK_BYTES {
             return None;
         }
         self.bytes = 0;
         Some(std::mem::replace(&mut self.records, Vec::with_capacity(BLOCK)))
+    }
+
+    /// The records that wait.
+    pub(super) fn waiting_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
+        self.records.iter_mut()
     }
 }

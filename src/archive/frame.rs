@@ -3,16 +3,18 @@
 //! ```text
 //! "LIAF" version:u16 shard:u16 first:u64 count:u32 raw:u32 len:u32 committed_ms:i64 prev:[32] root:[32] crc:u32 payload
 //! ```
-//! All numbers little endian. `payload` is zstd level 1 of the records, each with its length before it (u32). `root` is
-//! the Merkle root (RFC 6962) over the records' bytes, `prev` the hash of the frame before: SHA-256 of its header
-//! without the checksum. So the chain holds whatever becomes of the content. `crc` covers header and payload.
+//! All numbers little endian. `payload` is zstd level 1 of the records, each as `len:u32 head len:u32 body`; zstd frames
+//! to be skipped may fill it up. `root` is the Merkle root (RFC 6962) over the records' leaves, `prev` the hash of the
+//! frame before: SHA-256 of its header without the lengths and the checksum. A leaf commits to the body by a hash, so
+//! the chain holds whatever becomes of the content: a body can be taken away in place. `crc` covers header and payload.
 
-use super::record::Record;
+use super::pack::Pack;
+use super::tree::root_of;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
 
 /// Version of frame and record bytes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes before the payload.
 pub const HEADER: usize = 4 + 2 + 2 + 8 + 4 + 4 + 4 + 8 + 32 + 32 + 4;
 /// The first bytes of every frame.
@@ -81,10 +83,11 @@ impl Header {
         bytes
     }
 
-    /// The hash that the next frame names.
+    /// The hash that the next frame names: everything but what changes when a body is taken away.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        Digest::of(&self.write())
+        let bytes = self.write();
+        Digest::of_two(&bytes[..20], &bytes[28..])
     }
 
     /// Sequence of the last record.
@@ -103,77 +106,6 @@ impl Header {
     }
 }
 
-/// Records put together, each with its length before it: what a payload holds when it is unpacked.
-#[derive(Debug, Default)]
-pub struct Pack {
-    raw: Vec<u8>,
-    /// Where each record ends in `raw`.
-    ends: Vec<usize>,
-}
-
-impl Pack {
-    /// Writes records out, one after the other.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if a record cannot be written, which postcard's rules exclude for this type.
-    pub fn of(records: &[impl AsRef<Record>]) -> Result<Self, Error> {
-        let mut raw = Vec::with_capacity(records.len() * 2_048);
-        let mut ends = Vec::with_capacity(records.len());
-        for record in records {
-            let at = raw.len();
-            raw.extend_from_slice(&[0; 4]);
-            raw = postcard::to_extend(record.as_ref(), raw)
-                .map_err(|_| corrupt("a record that cannot be written"))?;
-            let len = u32::try_from(raw.len() - at - 4).map_err(|_| corrupt("a record beyond 4 GiB"))?;
-            raw[at..at + 4].copy_from_slice(&len.to_le_bytes());
-            ends.push(raw.len());
-        }
-        Ok(Self { raw, ends })
-    }
-
-    /// Finds the records in bytes that were written by [`Pack::of`].
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if lengths do not fit.
-    pub fn parse(raw: Vec<u8>) -> Result<Self, Error> {
-        let mut ends = Vec::new();
-        let mut at = 0;
-        while let Some(rest) = raw.get(at..).filter(|rest| !rest.is_empty()) {
-            let (len, behind) =
-                rest.split_first_chunk::<4>().ok_or_else(|| corrupt("a record's length is cut"))?;
-            let len = u32::from_le_bytes(*len) as usize;
-            if behind.len() < len {
-                return Err(corrupt("a record is cut"));
-            }
-            at += 4 + len;
-            ends.push(at);
-        }
-        Ok(Self { raw, ends })
-    }
-
-    /// One record with its length before it, ready to be copied into another pack.
-    #[must_use]
-    pub fn record(&self, at: usize) -> &[u8] {
-        let from = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.raw[from..self.ends[at]]
-    }
-
-    /// The bytes of each record: the leaves of the Merkle tree.
-    #[must_use]
-    pub fn leaves(&self) -> Vec<&[u8]> {
-        (0..self.ends.len()).map(|at| &self.record(at)[4..]).collect()
-    }
-
-    /// Reads the records.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if one cannot be read.
-    pub fn records(&self) -> Result<Vec<Record>, Error> {
-        let read = |bytes| postcard::from_bytes(bytes).map_err(|_| corrupt("a record that cannot be read"));
-        self.leaves().into_iter().map(read).collect()
-    }
-}
-
 /// Makes a frame: header with checksum, then payload. Also gives the header for the chain.
 ///
 /// # Errors
@@ -184,10 +116,10 @@ pub fn encode(
     prev: Digest,
     committed_ms: i64,
     pack: &Pack,
+    leaves: &[Digest],
     first: u64,
 ) -> Result<(Header, Vec<u8>), Error> {
-    let leaves = pack.leaves();
-    let payload = zstd.compress(&pack.raw)?;
+    let payload = zstd.compress(pack.raw())?;
     let size = |len: usize| {
         u32::try_from(len)
             .ok()
@@ -197,23 +129,49 @@ pub fn encode(
     let mut header = Header {
         shard: 0,
         first,
-        count: size(leaves.len())?,
-        raw: size(pack.raw.len())?,
+        count: size(pack.len())?,
+        raw: size(pack.raw().len())?,
         len: size(payload.len())?,
         committed_ms,
         prev,
-        root: merkle_root(&leaves),
+        root: root_of(leaves),
         crc: 0,
     };
+    Ok(finish(&mut header, &payload))
+}
+
+/// The frame again after bodies were taken away, in exactly as many bytes: what the payload lacks is filled with a zstd
+/// frame that every reader skips.
+///
+/// # Errors
+/// [`Error::Corrupt`] if it does not fit into the room of the old one.
+pub(super) fn refill(zstd: &mut Zstd, old: &Header, pack: &Pack) -> Result<(Header, Vec<u8>), Error> {
+    /// Magic number and length of a frame to be skipped, RFC 8878 section 3.1.2.
+    const SKIPPED: usize = 8;
+    let room = old.len as usize;
+    let mut payload = zstd.compress(pack.raw())?;
+    let left = room.checked_sub(payload.len()).filter(|left| *left == 0 || *left >= SKIPPED);
+    let left = left.ok_or_else(|| corrupt("a frame that does not get smaller"))?;
+    if left > 0 {
+        payload.extend_from_slice(&0x184D_2A50_u32.to_le_bytes());
+        payload.extend_from_slice(&u32::try_from(left - SKIPPED).unwrap_or_default().to_le_bytes());
+        payload.resize(room, 0);
+    }
+    let mut header = *old;
+    Ok(finish(&mut header, &payload))
+}
+
+/// Computes the checksum and writes header and payload.
+fn finish(header: &mut Header, payload: &[u8]) -> (Header, Vec<u8>) {
     let mut bytes = header.write();
     let mut crc = crc32fast::Hasher::new();
     crc.update(&bytes);
-    crc.update(&payload);
+    crc.update(payload);
     header.crc = crc.finalize();
     bytes.reserve_exact(4 + payload.len());
     bytes.extend_from_slice(&header.crc.to_le_bytes());
-    bytes.extend_from_slice(&payload);
-    Ok((header, bytes))
+    bytes.extend_from_slice(payload);
+    (*header, bytes)
 }
 
 /// Unpacks a payload that [`Header::covers`] and checks the Merkle root.
@@ -221,12 +179,21 @@ pub fn encode(
 /// # Errors
 /// [`Error::Corrupt`] if the content is not what the header says.
 pub fn decode(header: &Header, payload: &[u8]) -> Result<Pack, Error> {
-    let pack = Pack::parse(decompress(payload, header.raw as usize)?)?;
-    let leaves = pack.leaves();
-    if leaves.len() != header.count as usize || merkle_root(&leaves) != header.root {
+    let pack = unpack(header, payload)?;
+    if root_of(&pack.leaves()?) != header.root {
         return Err(corrupt("the records are not those that the header commits to"));
     }
     Ok(pack)
+}
+
+/// Unpacks a payload that [`Header::covers`] without looking at the root.
+///
+/// # Errors
+/// [`Error::Corrupt`] if it does not hold as many records as the header says.
+pub fn unpack(header: &Header, payload: &[u8]) -> Result<Pack, Error> {
+    let pack = Pack::parse(decompress(payload, header.raw as usize)?.into())?;
+    let whole = pack.len() == header.count as usize;
+    if whole { Ok(pack) } else { Err(corrupt("not as many records as the header says")) }
 }
 
 /// zstd level 1, with the working memory kept: making it anew costs a small commit more than the packing.
@@ -235,6 +202,12 @@ pub(super) struct Zstd(zstd::bulk::Compressor<'static>);
 impl Zstd {
     pub(super) fn new() -> Result<Self, Error> {
         let made = zstd::bulk::Compressor::new(1);
+        Ok(Self(made.map_err(|error| Fault::new("preparing zstd", error))?))
+    }
+
+    /// As small as it gets, for the rare frame that must fit into a given room.
+    pub(super) fn smallest() -> Result<Self, Error> {
+        let made = zstd::bulk::Compressor::new(19);
         Ok(Self(made.map_err(|error| Fault::new("preparing zstd", error))?))
     }
 
@@ -256,41 +229,4 @@ pub(super) fn decompress(payload: &[u8], most: usize) -> Result<Vec<u8>, Error> 
 
 fn corrupt(words: &'static str) -> Error {
     Error::Corrupt(words)
-}
-
-/// RFC 6962 section 2.1: leaves are hashed behind 0x00, nodes behind 0x01.
-#[must_use]
-pub fn merkle_root(leaves: &[&[u8]]) -> Digest {
-    match leaves {
-        [] => Digest::of(&[]),
-        [leaf] => Digest::of_two(&[0], leaf),
-        _ => {
-            let half = leaves.len().next_power_of_two() / 2;
-            let (left, right) = (merkle_root(&leaves[..half]), merkle_root(&leaves[half..]));
-            let mut node = [0_u8; 65];
-            node[0] = 1;
-            node[1..33].copy_from_slice(&left.0);
-            node[33..].copy_from_slice(&right.0);
-            Digest::of(&node)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The first three roots of the public RFC 6962 test vectors.
-    #[test]
-    fn merkle_roots_agree_with_rfc_6962_vectors() {
-        let leaves: [&[u8]; 3] = [b"", b"\x00", b"\x10"];
-        let expected = [
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-        ];
-        for (count, hex) in (1..).zip(expected) {
-            assert_eq!(merkle_root(&leaves[..count]).hex(), hex);
-        }
-    }
 }

@@ -2,16 +2,18 @@
 //!
 //! It reads no file. One lock guards it, so a record is always in the tail or in a zone, never in both or neither.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Archived;
+use super::fates::Fates;
 use super::feeds::Feeds;
 use super::journal::Place;
 use super::known::Known;
-use super::reader::FeedItem;
-use super::zone::Zone;
+use super::reader::Step;
+use super::tree::Tree;
+use super::zone::{Due, Zone};
 use crate::message::names::PartyId;
 use crate::message::raw::Position;
 
@@ -36,6 +38,12 @@ pub(super) struct Index {
     pub(super) segments: Arc<[PathBuf]>,
     /// Last archive sequence.
     pub(super) head: u64,
+    /// The Merkle tree over all records.
+    pub(super) tree: Tree,
+    /// What was done to which message.
+    pub(super) fates: Fates,
+    /// What falls due when, by archive sequence.
+    pub(super) dues: BTreeMap<u64, Due>,
 }
 
 impl Index {
@@ -55,6 +63,10 @@ impl Index {
                 index.note(party, Position { epoch: *epoch, sequence: *sequence });
             }
             index.head = zone.last;
+            for (by, effect) in &zone.effects {
+                index.fates.take(*by, effect);
+            }
+            index.dues.extend(zone.dues.iter().map(|due| (due.seq, *due)));
             index.add(zone);
         }
         index
@@ -78,7 +90,13 @@ impl Index {
         if let Some(print) = print {
             self.known.insert(print, record.seq);
         }
-        self.note(&record.party, record.position);
+        if !record.is_own() {
+            self.note(&record.party, record.position);
+        }
+        for effect in &record.effects {
+            self.fates.take(record.seq, effect);
+        }
+        self.dues.extend(Due::of(record).map(|due| (due.seq, due)));
         self.head = record.seq;
         for delivery in kept.deliveries() {
             self.heads.set(&delivery.party, (delivery.feed_seq, delivery.feed_digest));
@@ -100,6 +118,20 @@ impl Index {
     pub(super) fn in_tail(&self, seq: u64) -> Option<&Archived> {
         let first = self.tail.front()?.record().seq;
         self.tail.get(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn in_tail_mut(&mut self, seq: u64) -> Option<&mut Archived> {
+        let first = self.tail.front()?.record().seq;
+        self.tail.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+
+    /// A frame was written anew where it stood.
+    pub(super) fn replace(&mut self, fresh: Place) {
+        let at = self.places.partition_point(|place| place.header.last() < fresh.header.first);
+        if let Some(place) = self.places.get_mut(at) {
+            *place = fresh;
+        }
     }
 
     /// The zone that holds a sequence.
@@ -132,7 +164,7 @@ impl Index {
     }
 
     /// Where the next `limit` deliveries of a party behind a feed sequence are: zones to read, then unsealed ones.
-    pub(super) fn road(&self, party: &PartyId, after: u64, limit: usize) -> (Vec<Arc<Zone>>, Vec<FeedItem>) {
+    pub(super) fn road(&self, party: &PartyId, after: u64, limit: usize) -> (Vec<Arc<Zone>>, Vec<Step>) {
         let wanted = after.saturating_add(1);
         let through = self.through.get(party).map_or(&[][..], Vec::as_slice);
         let from = through.partition_point(|(first, _)| *first <= wanted).saturating_sub(1);
@@ -150,23 +182,16 @@ impl Index {
             }
         }
         // From the back: a courier is mostly near the head.
-        let mut fresh: Vec<FeedItem> = Vec::new();
-        for item in self.tail.iter().rev().filter_map(|kept| item(kept, party)) {
-            if item.feed_seq < wanted {
-                break;
+        let mut fresh: Vec<Step> = Vec::new();
+        'tail: for kept in self.tail.iter().rev() {
+            for delivery in kept.deliveries().iter().rev().filter(|delivery| delivery.party == *party) {
+                if delivery.feed_seq < wanted {
+                    break 'tail;
+                }
+                fresh.push(Step::of(kept, delivery));
             }
-            fresh.push(item);
         }
         fresh.reverse();
         (zones, fresh)
     }
-}
-
-fn item(kept: &Archived, party: &PartyId) -> Option<FeedItem> {
-    let delivery = kept.deliveries().iter().find(|delivery| delivery.party == *party)?;
-    Some(FeedItem {
-        feed_seq: delivery.feed_seq,
-        feed_digest: delivery.feed_digest,
-        record: Arc::clone(kept.record_arc()),
-    })
 }

@@ -10,7 +10,8 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, HEADER, Header, Pack, Zstd};
+use super::frame::{self, HEADER, Header, Zstd};
+use super::pack::Pack;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
 
@@ -114,11 +115,12 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`] once, [`Error::Poisoned`] ever after: the kernel may have dropped the pages, and trying again would
     /// be believing.
-    pub fn append(&mut self, pack: &Pack, committed_ms: i64) -> Result<Place, Error> {
+    pub fn append(&mut self, pack: &Pack, leaves: &[Digest], committed_ms: i64) -> Result<Place, Error> {
         if self.broken {
             return Err(Error::Poisoned);
         }
-        let (header, bytes) = frame::encode(&mut self.zstd, self.head, committed_ms, pack, self.next)?;
+        let (header, bytes) =
+            frame::encode(&mut self.zstd, self.head, committed_ms, pack, leaves, self.next)?;
         self.broken = true;
         if self.size >= SEGMENT {
             self.roll()?;
@@ -193,7 +195,7 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), Error> {
     }
 }
 
-fn sync_directory(directory: &Path) -> Result<(), Error> {
+pub(super) fn sync_directory(directory: &Path) -> Result<(), Error> {
     File::open(directory).and_then(|dir| dir.sync_all()).map_err(|error| Error::at(directory, error))
 }
 

@@ -7,19 +7,30 @@
 //! anew from the journal whenever it is missing, behind or damaged. One thread writes; readers never wait for a sync.
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
+mod body;
 mod cache;
+mod effect;
+mod erase;
+mod fates;
 mod feeds;
 mod filling;
 mod frame;
 mod index;
 mod journal;
+mod keys;
 mod known;
 mod open;
+mod pack;
 mod read_only;
 mod reader;
 mod record;
+mod redact;
+mod root;
 mod seal;
+mod standing;
 mod store;
+mod tree;
+mod vault;
 mod words;
 mod zone;
 
@@ -29,17 +40,24 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::body::Body;
+pub use self::effect::{Act, Effect};
+pub use self::fates::{Confirmation, Erasure, Fate, Withdrawn};
 pub use self::feeds::Feeds;
 pub use self::open::Recovery;
 pub use self::read_only::{ReadOnly, Stats};
 pub use self::reader::{FeedItem, Reader};
 pub use self::record::{Draft, Entry, Record, RefusedTarget, Summary};
-pub use self::words::{Plane, Why};
+pub use self::root::RootKey;
+pub use self::vault::{Opened, Vault};
+pub use self::words::{Category, Ground, Handled, Plane, Why};
+pub use self::zone::Due;
 
 use self::filling::{Filling, Pending};
-use self::frame::Pack;
 use self::journal::Journal;
+use self::pack::Pack;
 use self::seal::{Full, Sealer};
+use self::vault::Fresh;
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::time;
@@ -94,6 +112,9 @@ pub enum Error {
         /// The archive.
         directory: PathBuf,
     },
+    /// Keys are missing, damaged, or of another archive. Nothing is made anew in their place: what they open would be lost.
+    #[error("{0}")]
+    Keys(String),
     /// Bytes that are not what they must be.
     #[error("{0}")]
     Corrupt(&'static str),
@@ -114,6 +135,8 @@ pub struct Delivery {
     pub feed_seq: u64,
     /// Running digest of the party's feed after this message.
     pub feed_digest: Digest,
+    /// Archive sequence of the message: that of the record itself, or of the one that it releases.
+    pub of: u64,
 }
 
 /// A message that is kept. Only this room makes one, so nothing that was not kept can be delivered.
@@ -151,6 +174,8 @@ pub struct Archive {
     feeds: Feeds,
     sealer: Sealer,
     filling: Filling,
+    vault: Arc<Vault>,
+    directory: PathBuf,
     _lock: std::fs::File,
 }
 
@@ -158,9 +183,9 @@ impl Archive {
     /// Opens or begins an archive: compares journal and sled, cuts a torn tail, rebuilds what is missing.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Damaged`], [`Error::Behind`], [`Error::Io`].
-    pub fn open(directory: &Path) -> Result<(Self, Recovery), Error> {
-        open::open(directory)
+    /// [`Error::Locked`], [`Error::Damaged`], [`Error::Behind`], [`Error::Keys`], [`Error::Io`].
+    pub fn open(directory: &Path, root: &RootKey) -> Result<(Self, Recovery), Error> {
+        open::open(directory, root)
     }
 
     /// A look at the journal without sled, lock or change.
@@ -187,12 +212,19 @@ impl Archive {
             return Ok(Vec::new());
         }
         let now = time::now().as_millisecond();
-        let records: Vec<Arc<Record>> = (self.journal.next()..)
-            .zip(drafts)
-            .map(|(seq, draft)| Arc::new(Record::from_draft(draft, seq, now)))
+        let first = self.journal.next();
+        let fresh = (first..).zip(&drafts).map(|(seq, draft)| {
+            let Draft { digest, payload, seal, .. } = draft;
+            Fresh { seq, digest: *digest, payload, seal: *seal }
+        });
+        let bodies = self.vault.bodies(&fresh.collect::<Vec<_>>())?;
+        let records: Vec<Arc<Record>> = (first..)
+            .zip(drafts.into_iter().zip(bodies))
+            .map(|(seq, (draft, body))| Arc::new(Record::from_draft(draft, seq, now, body)))
             .collect();
-        let pack = Arc::new(Pack::of(&records)?);
-        let place = self.journal.append(&pack, now)?;
+        let pack = Arc::new(Pack::of(&records, self.vault.mask())?);
+        let leaves = pack.leaves()?;
+        let place = self.journal.append(&pack, &leaves, now)?;
         let kept: Vec<(Archived, Option<u64>)> = records
             .into_iter()
             .map(|record| {
@@ -200,15 +232,21 @@ impl Archive {
                 (owe(record, &mut self.feeds), print)
             })
             .collect();
-        self.reader.append(place, self.journal.segments(), &kept);
-        for (at, (kept, print)) in kept.iter().enumerate() {
-            let pending = Pending { kept: kept.clone(), print: *print, pack: Arc::clone(&pack), at };
+        let tiles = self.reader.append(place, self.journal.segments(), &kept, &leaves);
+        for (at, ((kept, print), tile)) in kept.iter().zip(tiles).enumerate() {
+            let pending = Pending { kept: kept.clone(), print: *print, pack: Arc::clone(&pack), at, tile };
             if let Some(records) = self.filling.push(pending) {
                 let sealed = self.sealer.seal(Full { records, tip: place.header.hash() });
                 sealed.inspect_err(|_| self.journal.poison())?;
             }
         }
         Ok(kept.into_iter().map(|(kept, _)| kept).collect())
+    }
+
+    /// The sequence that the next record gets.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.journal.next()
     }
 
     /// Ends the writing: sealed blocks reach sled, the rest stays in the journal.
@@ -221,14 +259,20 @@ impl Archive {
     }
 }
 
-/// A record with what it owes; `feeds` moves on.
+/// A record with what it owes; `feeds` moves on. Its own message goes before what it releases.
 fn owe(record: Arc<Record>, feeds: &mut Feeds) -> Archived {
-    let recipients = if record.is_delivered() { record.recipients.as_slice() } else { &[] };
-    let deliveries = recipients
-        .iter()
-        .map(|entry| {
-            let (feed_seq, feed_digest) = feeds.push(&entry.party, record.digest);
-            Delivery { party: entry.party.clone(), feed_seq, feed_digest }
+    let own = if record.is_delivered() { record.recipients.as_slice() } else { &[] };
+    let own = own.iter().map(|entry| (entry, record.seq, record.digest));
+    let released = record.effects.iter().filter_map(|effect| match &effect.act {
+        Act::Release { digest, to, .. } => Some((to, effect.target, *digest)),
+        _ => None,
+    });
+    let released = released.flat_map(|(to, of, digest)| to.iter().map(move |entry| (entry, of, digest)));
+    let deliveries = own
+        .chain(released)
+        .map(|(entry, of, digest)| {
+            let (feed_seq, feed_digest) = feeds.push(&entry.party, digest);
+            Delivery { party: entry.party.clone(), feed_seq, feed_digest, of }
         })
         .collect();
     Archived { record, deliveries }

@@ -14,10 +14,12 @@ use super::frame::Zstd;
 use super::index::Index;
 use super::journal::{self, Found, Journal, Place};
 use super::reader::Reader;
+use super::root::RootKey;
 use super::seal::{self, Full, Sealer};
 use super::store::{self, Store, Unfit};
+use super::vault::Vault;
 use super::zone::{Zone, print_of, unpack_ids};
-use super::{Archive, BLOCK, Error, owe};
+use super::{Archive, BLOCK, Error, owe, redact};
 
 /// What opening found and did.
 #[derive(Debug, Clone, Default)]
@@ -35,21 +37,48 @@ pub struct Recovery {
 }
 
 /// See [`Archive::open`].
-pub(super) fn open(directory: &Path) -> Result<(Archive, Recovery), Error> {
+pub(super) fn open(directory: &Path, root: &RootKey) -> Result<(Archive, Recovery), Error> {
     let started = crate::message::time::stopwatch();
     journal::make_directory(directory)?;
     let lock = lock(directory)?;
     let mut recovery = Recovery::default();
+    let vault = Arc::new(Vault::open(&directory.join("keys"), root)?);
+    redact::finish(&directory.join("journal"))?;
     let (journal, found) = Journal::open(&directory.join("journal"))?;
     recovery.cut_bytes = found.cut;
     if found.cut > 0 {
         recovery.why.push(format!("cut {} bytes of a torn frame that was never receipted", found.cut));
     }
     recovery.records = journal.next() - 1;
-    let loaded = store(directory, &found.places, &mut recovery)?;
-    let (reader, sealer, filling, feeds) = join(loaded, found)?;
+    let loaded = store(directory, &found.places, &vault, &mut recovery)?;
+    let (reader, sealer, filling, feeds) = join(loaded, found, &vault)?;
+    look_at_keys(&reader, &vault, &mut recovery)?;
+    let directory = directory.to_owned();
+    let mut archive = Archive { journal, reader, feeds, sealer, filling, vault, directory, _lock: lock };
+    // Orders to erase that a crash came before.
+    let erased = archive.erase_ordered()?;
+    if erased > 0 {
+        recovery.why.push(format!("{erased} messages that were ordered to be erased are now erased"));
+    }
     recovery.took = started.elapsed();
-    Ok((Archive { journal, reader, feeds, sealer, filling, _lock: lock }, recovery))
+    Ok((archive, recovery))
+}
+
+/// A key file that was cut, or put there anew, would take every message sealed with the missing keys for lost only when it is
+/// read. So that is said now; single damaged keys are told, for the rest can be read.
+fn look_at_keys(reader: &Reader, vault: &Vault, recovery: &mut Recovery) -> Result<(), Error> {
+    let wanted = reader.slots();
+    if vault.slots() < wanted {
+        let words = "the key file messages.liak has fewer keys than there are sealed messages: restore it";
+        return Err(Error::Keys(format!("{words} ({} of {wanted})", vault.slots())));
+    }
+    let damaged = vault.damaged()?;
+    if damaged > 0 {
+        recovery
+            .why
+            .push(format!("{damaged} message keys are damaged: the content sealed with them is lost"));
+    }
+    Ok(())
 }
 
 /// One writer for a directory; the lock goes with the process, however it ends.
@@ -81,7 +110,12 @@ impl Loaded {
 }
 
 /// The store as it stands, or a new one if that is not to be used.
-fn store(directory: &Path, places: &[Place], recovery: &mut Recovery) -> Result<Loaded, Error> {
+fn store(
+    directory: &Path,
+    places: &[Place],
+    vault: &Arc<Vault>,
+    recovery: &mut Recovery,
+) -> Result<Loaded, Error> {
     let sled = directory.join("sled");
     let mark = directory.join("sled.opening");
     let healed = store::heal(&sled)?;
@@ -92,7 +126,7 @@ fn store(directory: &Path, places: &[Place], recovery: &mut Recovery) -> Result<
         Err(Unfit::Rebuild("the last start ended while sled was opening".to_owned()))
     } else {
         // Agreement is looked at under the same guard: a store that opened may still panic when it is read or dropped.
-        let load = std::panic::AssertUnwindSafe(|| load(&sled, places));
+        let load = std::panic::AssertUnwindSafe(|| load(&sled, places, vault));
         let panicked = |_| Err(Unfit::Rebuild("sled panicked while reading".to_owned()));
         std::panic::catch_unwind(load).unwrap_or_else(panicked)
     };
@@ -106,7 +140,7 @@ fn store(directory: &Path, places: &[Place], recovery: &mut Recovery) -> Result<
             recovery.why.push(format!("sled is built anew: {why}"));
             recovery.rebuilt = true;
             store::set_aside(&sled)?;
-            match Store::open(&sled) {
+            match Store::open(&sled, vault) {
                 Ok(store) => Ok(Loaded::empty(store)),
                 Err(Unfit::Disk(error)) => Err(Error::at(&sled, error)),
                 Err(why) => Err(Error::Store(format!("a new store does not open: {why:?}"))),
@@ -118,9 +152,9 @@ fn store(directory: &Path, places: &[Place], recovery: &mut Recovery) -> Result<
 }
 
 /// Opens sled and compares it with the journal.
-fn load(path: &Path, places: &[Place]) -> Result<Loaded, Unfit> {
+fn load(path: &Path, places: &[Place], vault: &Arc<Vault>) -> Result<Loaded, Unfit> {
     let records = places.last().map_or(0, |place| place.header.last());
-    let store = Store::open(path)?;
+    let store = Store::open(path, vault)?;
     let Some((meta, zones)) = store.read()? else {
         let whole = records < BLOCK as u64;
         return if whole { Ok(Loaded::empty(store)) } else { Err("it is missing".to_owned().into()) };
@@ -142,24 +176,27 @@ fn load(path: &Path, places: &[Place]) -> Result<Loaded, Unfit> {
 type Joined = (Reader, Sealer, Filling, Feeds);
 
 /// Seals whole blocks that sled lacks, holds the rest as tail, and computes the heads of the feeds.
-fn join(loaded: Loaded, found: Found) -> Result<Joined, Error> {
+fn join(loaded: Loaded, found: Found, vault: &Arc<Vault>) -> Result<Joined, Error> {
     let Loaded { store, zones, ids } = loaded;
     let sealed = zones.last().map_or(0, |zone| zone.last);
     let from = found.places.partition_point(|place| place.header.last() <= sealed);
     let behind: Vec<Place> = found.places[from..].to_vec();
-    let reader = Reader::new(store.clone(), Index::new(zones, ids, found.places, &found.segments));
+    let index = Index::new(zones, ids, found.places, &found.segments);
+    let reader = Reader::new(store.clone(), index, Arc::clone(vault));
+    reader.grow_tree(sealed)?;
     let mut feeds = reader.sealed_heads()?;
     let mut before = feeds.clone();
     let mut filling = Filling::default();
     let mut zstd = Zstd::new()?;
     for place in &behind {
         let pack = Arc::new(journal::read(&found.segments, place)?);
-        for (at, record) in pack.records()?.into_iter().enumerate().filter(|(_, record)| record.seq > sealed)
-        {
+        let leaves = pack.leaves()?;
+        let records = pack.records(Some(vault.mask()))?;
+        for (at, record) in records.into_iter().enumerate().filter(|(_, record)| record.seq > sealed) {
             let print = print_of(&record);
             let kept = owe(Arc::new(record), &mut feeds);
-            reader.hold(kept.clone(), print);
-            if let Some(records) = filling.push(Pending { kept, print, pack: Arc::clone(&pack), at }) {
+            let tile = reader.hold(kept.clone(), print, leaves[at]);
+            if let Some(records) = filling.push(Pending { kept, print, pack: Arc::clone(&pack), at, tile }) {
                 let full = Full { records, tip: place.header.hash() };
                 reader.sealed(seal::seal(&full, &store, &mut before, &mut zstd)?);
             }

@@ -1,21 +1,26 @@
 //! A look at the journal alone: for offline tools, beside a running broker or after it.
 //!
-//! Takes no lock, opens no sled, changes nothing; a torn tail is simply not read.
+//! Takes no lock, opens no sled, changes nothing; a torn tail is simply not read. Sealed bodies stay shut unless the root key
+//! is given.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::Error;
 use super::journal::{self, Found};
 use super::record::Record;
+use super::root::RootKey;
+use super::vault::{Opened, Vault};
 use crate::message::time::{Timestamp, rfc3339};
 
 /// A journal opened for reading.
 #[derive(Debug)]
 pub struct ReadOnly {
     found: Found,
+    vault: Option<Vault>,
 }
 
 /// Counts over a journal.
@@ -54,7 +59,33 @@ impl ReadOnly {
             let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
             return Err(Error::at(&journal, missing));
         }
-        Ok(Self { found: journal::walk(&journal)? })
+        Ok(Self { found: journal::walk(&journal)?, vault: None })
+    }
+
+    /// Takes the root key: digests of sealed messages are told, and sealed bodies can be opened. Reads the key files as they
+    /// are after the journal was looked at, so a broker that goes on writing does not matter.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] if the archive has no keys, or they belong to another root key; [`Error::Io`].
+    pub fn unlock(self, directory: &Path, root: &RootKey) -> Result<Self, Error> {
+        let keys = directory.join("keys");
+        // A vault begins key files where there are none; here nothing may be made.
+        if !["messages.liak", "blocks.liak"].iter().all(|name| keys.join(name).is_file()) {
+            return Err(Error::Keys(format!("{}: no key files here", keys.display())));
+        }
+        Ok(Self { vault: Some(Vault::open(&keys, root)?), ..self })
+    }
+
+    /// Opens a record's body; `None` if it is sealed and there is no root key.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] if its key is damaged.
+    pub fn content(&self, record: &Record) -> Result<Option<Opened>, Error> {
+        match (&self.vault, record.plain()) {
+            (_, Some(plain)) => Ok(Some(Opened::Content(Bytes::copy_from_slice(plain)))),
+            (Some(vault), None) => vault.open_body(record.seq, record.digest, &record.body).map(Some),
+            (None, None) => Ok(record.body.slot().is_none().then_some(Opened::Gone)),
+        }
     }
 
     /// Counts everything; reads and checks the whole journal.
@@ -78,7 +109,7 @@ impl ReadOnly {
             stats.first = stats.first.or_else(|| at.clone());
             stats.last = at;
             stats.records += 1;
-            stats.payload_bytes += record.payload.len() as u64;
+            stats.payload_bytes += record.body.len() as u64;
             stats.deliveries += record.recipients.len() as u64;
             let code = record.code.map_or("", crate::message::outcome::Code::as_str);
             let outcome = format!("{} {code}", record.outcome.as_str());
@@ -92,9 +123,10 @@ impl ReadOnly {
 
     /// The records from a sequence on.
     pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+        let mask = self.vault.as_ref().map(Vault::mask);
         let start = self.found.places.partition_point(|place| place.header.last() < from);
         self.found.places[start..].iter().flat_map(move |place| {
-            let read = journal::read(&self.found.segments, place).and_then(|pack| pack.records());
+            let read = journal::read(&self.found.segments, place).and_then(|pack| pack.records(mask));
             let (records, error) = match read {
                 Ok(records) => (records, None),
                 Err(error) => (Vec::new(), Some(Err(error))),

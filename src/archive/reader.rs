@@ -11,12 +11,15 @@ use parking_lot::RwLock;
 
 use super::cache::{Block, Cache};
 use super::feeds::Feeds;
+use super::frame::Zstd;
 use super::index::Index;
 use super::journal::{self, Place};
+use super::pack::Pack;
 use super::record::Record;
-use super::store::Store;
+use super::store::{self, Store};
+use super::vault::Vault;
 use super::zone::{Zone, fingerprint};
-use super::{Archived, Delivery, Error};
+use super::{Archived, Delivery, Error, owe};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::raw::Position;
@@ -32,21 +35,49 @@ pub struct FeedItem {
     pub record: Arc<Record>,
 }
 
+/// One delivery before its message was looked up.
+#[derive(Debug)]
+pub(super) struct Step {
+    feed_seq: u64,
+    feed_digest: Digest,
+    /// Archive sequence of the message.
+    of: u64,
+    /// The message, if it is the record itself.
+    own: Option<Arc<Record>>,
+}
+
+impl Step {
+    pub(super) fn of(kept: &Archived, delivery: &Delivery) -> Self {
+        let own = (delivery.of == kept.record().seq).then(|| Arc::clone(kept.record_arc()));
+        Self { feed_seq: delivery.feed_seq, feed_digest: delivery.feed_digest, of: delivery.of, own }
+    }
+}
+
 /// A reader of the archive.
 #[derive(Debug, Clone)]
 pub struct Reader {
     store: Store,
-    index: Arc<RwLock<Index>>,
-    cache: Arc<Cache>,
+    pub(super) index: Arc<RwLock<Index>>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) vault: Arc<Vault>,
+    /// Held for writing while a frame of the journal is written anew: its bytes are not read in between.
+    pub(super) rewriting: Arc<RwLock<()>>,
 }
 
 impl Reader {
-    pub(super) fn new(store: Store, index: Index) -> Self {
-        Self { store, index: Arc::new(RwLock::new(index)), cache: Arc::default() }
+    pub(super) fn new(store: Store, index: Index, vault: Arc<Vault>) -> Self {
+        let index = Arc::new(RwLock::new(index));
+        Self { store, index, cache: Arc::default(), vault, rewriting: Arc::default() }
     }
 
-    /// A commit is on stable storage.
-    pub(super) fn append(&self, place: Place, segments: &[PathBuf], kept: &[(Archived, Option<u64>)]) {
+    /// A commit is on stable storage. Gives, for each record, the node over 256 leaves that its leaf completes.
+    pub(super) fn append(
+        &self,
+        place: Place,
+        segments: &[PathBuf],
+        kept: &[(Archived, Option<u64>)],
+        leaves: &[Digest],
+    ) -> Vec<Option<Digest>> {
         let mut index = self.index.write();
         index.places.push(place);
         if index.segments.len() != segments.len() {
@@ -55,11 +86,14 @@ impl Reader {
         for (kept, print) in kept {
             index.take(kept.clone(), *print);
         }
+        leaves.iter().map(|leaf| index.tree.push(*leaf)).collect()
     }
 
     /// A record of the journal that sled lacks was found while opening.
-    pub(super) fn hold(&self, kept: Archived, print: Option<u64>) {
-        self.index.write().take(kept, print);
+    pub(super) fn hold(&self, kept: Archived, print: Option<u64>, leaf: Digest) -> Option<Digest> {
+        let mut index = self.index.write();
+        index.take(kept, print);
+        index.tree.push(leaf)
     }
 
     /// A block is in sled; its records leave the memory.
@@ -112,16 +146,22 @@ impl Reader {
         if let Some(records) = self.store.block(zone.first).filter(|records| whole(records)) {
             return Ok(records.into_iter().map(Arc::new).collect());
         }
-        let (places, segments) = self.index.read().frames(zone.first, zone.last);
         let mut records = Vec::new();
-        for place in &places {
-            let frame = journal::read(&segments, place)?.records()?;
+        for pack in self.packs(zone.first, zone.last)? {
+            let frame = pack.records(Some(self.vault.mask()))?;
             records.extend(frame.into_iter().filter(|record| (zone.first..=zone.last).contains(&record.seq)));
         }
         if !whole(&records) {
             return Err(Error::Corrupt("a block that the journal does not hold whole"));
         }
         Ok(records.into_iter().map(Arc::new).collect())
+    }
+
+    /// The frames of the journal that hold these sequences.
+    pub(super) fn packs(&self, first: u64, last: u64) -> Result<Vec<Pack>, Error> {
+        let _still = self.rewriting.read();
+        let (places, segments) = self.index.read().frames(first, last);
+        places.iter().map(|place| journal::read(&segments, place)).collect()
     }
 
     /// The last archive sequence; 0 if there is none.
@@ -162,17 +202,15 @@ impl Reader {
         };
         let Some(zone) = zone else { return Ok(Vec::new()) };
         let block = self.block(&zone)?;
-        let asked = block.iter().find(|record| record.seq == seq && record.is_delivered());
+        let asked = block.iter().find(|record| record.seq == seq);
         let Some(asked) = asked else { return Ok(Vec::new()) };
-        let parties = asked.recipients.iter().map(|entry| &entry.party);
-        parties
-            .map(|party| {
-                let item = walk(&zone, &block, party).find(|item| item.record.seq == seq);
-                let item = item.ok_or(Error::Corrupt("a delivery that its zone does not know"))?;
-                let (feed_seq, feed_digest) = (item.feed_seq, item.feed_digest);
-                Ok(Delivery { party: party.clone(), feed_seq, feed_digest })
-            })
-            .collect()
+        let mut feeds = Feeds::default();
+        for (party, share) in &zone.shares {
+            feeds.set(party, (share.first - 1, share.before));
+        }
+        let before = block.iter().take_while(|record| record.seq < seq);
+        before.for_each(|record| drop(owe(Arc::clone(record), &mut feeds)));
+        Ok(owe(Arc::clone(asked), &mut feeds).deliveries().to_vec())
     }
 
     /// The message known under `source` and `id`: the first that was accepted or quarantined under them.
@@ -242,27 +280,33 @@ impl Reader {
         let mut found: Vec<FeedItem> = Vec::new();
         let mut bytes = 0;
         // False when enough was found.
-        let mut take = |item: FeedItem| {
-            if item.feed_seq != after + 1 + found.len() as u64 {
+        let mut take = |step: Step| {
+            if step.feed_seq != after + 1 + found.len() as u64 {
                 return Err(Error::Corrupt("a feed with a gap"));
             }
-            if found.len() < limit && bytes < most_bytes {
-                bytes += item.record.payload.len();
-                found.push(item);
-                return Ok(true);
+            if found.len() >= limit || bytes >= most_bytes {
+                return Ok(false);
             }
-            Ok(false)
+            let record = match step.own {
+                Some(record) => record,
+                None => {
+                    self.get(step.of)?.ok_or(Error::Corrupt("a release of a message that is not there"))?
+                }
+            };
+            bytes += record.body.len();
+            found.push(FeedItem { feed_seq: step.feed_seq, feed_digest: step.feed_digest, record });
+            Ok(true)
         };
         for zone in &zones {
             let records = self.block(zone)?;
-            for item in walk(zone, &records, party).filter(|item| item.feed_seq > after) {
-                if !take(item)? {
+            for step in walk(zone, &records, party).filter(|step| step.feed_seq > after) {
+                if !take(step)? {
                     return Ok(found);
                 }
             }
         }
-        for item in fresh {
-            if !take(item)? {
+        for step in fresh {
+            if !take(step)? {
                 break;
             }
         }
@@ -292,6 +336,12 @@ impl Reader {
         Ok(found)
     }
 
+    /// Puts these bodies in the place of a block's in sled.
+    pub(super) fn replace_bodies(&self, first: u64, bodies: &[Vec<u8>], now_ms: i64) -> Result<(), Error> {
+        let packed = store::pack(bodies.iter().map(Vec::as_slice), &mut Zstd::new()?)?;
+        self.store.replace_bodies(first, &packed, now_ms)
+    }
+
     /// Bytes of sled on disk.
     #[must_use]
     pub fn sled_bytes(&self) -> u64 {
@@ -304,18 +354,15 @@ fn walk<'a>(
     zone: &Zone,
     records: &'a [Arc<Record>],
     party: &'a PartyId,
-) -> impl Iterator<Item = FeedItem> + use<'a> {
+) -> impl Iterator<Item = Step> + use<'a> {
     let share = zone.shares.get(party).copied();
     let mut head = share.map_or((0, Digest::default()), |share| (share.first - 1, share.before));
-    records
-        .iter()
-        .filter(move |record| {
-            share.is_some()
-                && record.is_delivered()
-                && record.recipients.binary_search_by(|entry| entry.party.cmp(party)).is_ok()
-        })
-        .map(move |record| {
-            head = (head.0 + 1, head.1.feed(record.digest));
-            FeedItem { feed_seq: head.0, feed_digest: head.1, record: Arc::clone(record) }
-        })
+    let records = share.map_or(&[][..], |_| records);
+    records.iter().flat_map(move |record| record.owes(party).map(move |owed| (record, owed))).map(
+        move |(record, (of, digest))| {
+            head = (head.0 + 1, head.1.feed(digest));
+            let own = (of == record.seq).then(|| Arc::clone(record));
+            Step { feed_seq: head.0, feed_digest: head.1, of, own }
+        },
+    )
 }

@@ -1,12 +1,15 @@
 //! What is kept of one message, and its bytes on disk.
 //!
 //! A record never changes once it has a sequence. Refused messages keep digest, code and places, not their content:
-//! spillage and unlawful personal data are not stored. The bytes are postcard, which is not self-describing: a field
-//! may only be added together with a new frame version.
+//! spillage and unlawful personal data are not stored. Head and body lie apart on disk (see `frame`): the head is
+//! postcard, which is not self-describing, so a field may only be added together with a new frame version.
 
 use serde::{Deserialize, Serialize};
 
-use super::words::{Plane, Why};
+use super::body::Body;
+use super::effect::{Act, Effect};
+use super::vault::Mask;
+use super::words::{Category, Plane, Why};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId, TypeId};
 use crate::message::outcome::{Code, Fault, Outcome};
@@ -43,6 +46,16 @@ pub struct Summary {
     pub time_ms: i64,
     /// `audience`, split.
     pub audience: Vec<String>,
+    /// `purpose`.
+    pub purpose: String,
+    /// `datacategory`.
+    pub category: Category,
+    /// `expirytime`, Unix milliseconds.
+    pub expires_ms: Option<i64>,
+    /// `eraseby`, Unix milliseconds.
+    pub erase_ms: Option<i64>,
+    /// `reviewby`, Unix milliseconds.
+    pub review_ms: Option<i64>,
 }
 
 /// What could be read of a refused message.
@@ -73,6 +86,8 @@ pub struct Draft {
     pub digest: Digest,
     /// The received bytes; empty if rejected.
     pub payload: Vec<u8>,
+    /// True if they must be erasable from every copy: they are encrypted under a key of their own.
+    pub seal: bool,
     /// The envelope; `None` if refused.
     pub summary: Option<Summary>,
     /// The code, if refused.
@@ -87,6 +102,8 @@ pub struct Draft {
     pub target: Option<RefusedTarget>,
     /// Older than the rules want it.
     pub late: bool,
+    /// What it does to earlier records.
+    pub effects: Vec<Effect>,
 }
 
 /// A kept record.
@@ -108,9 +125,9 @@ pub struct Record {
     pub arrived_ms: i64,
     /// See [`Draft::digest`].
     pub digest: Digest,
-    /// See [`Draft::payload`].
-    #[serde(with = "bytes_of")]
-    pub payload: Vec<u8>,
+    /// The received bytes, perhaps sealed, perhaps gone. Not part of the head.
+    #[serde(skip)]
+    pub body: Body,
     /// See [`Draft::summary`].
     pub summary: Option<Summary>,
     /// See [`Draft::code`].
@@ -125,13 +142,15 @@ pub struct Record {
     pub target: Option<RefusedTarget>,
     /// See [`Draft::late`].
     pub late: bool,
+    /// See [`Draft::effects`].
+    pub effects: Vec<Effect>,
 }
 
 impl Record {
     /// A draft with its place in the archive. Recipients are sorted, each stands once: two entries of a party would be
     /// two deliveries at the commit and one when its feed is read back.
     #[must_use]
-    pub(super) fn from_draft(mut draft: Draft, seq: u64, archived_ms: i64) -> Self {
+    pub(super) fn from_draft(mut draft: Draft, seq: u64, archived_ms: i64, body: Body) -> Self {
         draft.recipients.sort_by(|left, right| left.party.cmp(&right.party));
         draft.recipients.dedup_by(|left, right| left.party == right.party);
         Self {
@@ -143,7 +162,7 @@ impl Record {
             subject: draft.subject,
             arrived_ms: draft.arrived_ms,
             digest: draft.digest,
-            payload: draft.payload,
+            body,
             summary: draft.summary,
             code: draft.code,
             detail: draft.detail,
@@ -151,7 +170,54 @@ impl Record {
             withheld: draft.withheld,
             target: draft.target,
             late: draft.late,
+            effects: draft.effects,
         }
+    }
+
+    /// The received bytes, if they are kept and not sealed.
+    #[must_use]
+    pub fn plain(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Plain(bytes) => bytes.get(super::body::SALT..),
+            _ => None,
+        }
+    }
+
+    /// True if the broker made it itself: it came over no intake stream.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.position == Position::default()
+    }
+
+    /// Puts the mask on what tells of sealed content, or takes it off: the digest of a sealed message, here and where it
+    /// is released.
+    pub(super) fn mask(&mut self, mask: &Mask) {
+        if self.body.slot().is_some() {
+            self.digest = mask.apply(self.seq, self.digest);
+        }
+        for effect in &mut self.effects {
+            if let Act::Release { digest, sealed: true, .. } = &mut effect.act {
+                *digest = mask.apply(effect.target, *digest);
+            }
+        }
+    }
+
+    /// True if something of it is masked on disk.
+    pub(super) fn has_masked(&self) -> bool {
+        self.body.slot().is_some()
+            || self.effects.iter().any(|effect| matches!(effect.act, Act::Release { sealed: true, .. }))
+    }
+
+    /// What it delivers to a party: its own message if that is a recipient, then the messages that it releases to it.
+    /// Each with the sequence of the message and its digest.
+    pub fn owes<'a>(&'a self, party: &'a PartyId) -> impl Iterator<Item = (u64, Digest)> + 'a {
+        let among = |list: &[Entry]| list.binary_search_by(|entry| entry.party.cmp(party)).is_ok();
+        let own = (self.is_delivered() && among(&self.recipients)).then_some((self.seq, self.digest));
+        let released = self.effects.iter().filter_map(move |effect| match &effect.act {
+            Act::Release { digest, to, .. } if among(to) => Some((effect.target, *digest)),
+            _ => None,
+        });
+        own.into_iter().chain(released)
     }
 
     /// True if it stands in the feeds of its recipients.
@@ -203,30 +269,4 @@ fn shared_party<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Par
         }
     }
     deserializer.deserialize_str(Name)
-}
-
-mod bytes_of {
-    //! Bytes in one piece; serde would write a `Vec<u8>` item by item.
-    use serde::{Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl serde::de::Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
-            }
-        }
-        deserializer.deserialize_byte_buf(Bytes)
-    }
 }

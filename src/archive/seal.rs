@@ -27,13 +27,22 @@ pub(super) struct Full {
     pub(super) tip: Digest,
 }
 
+/// What the thread is asked.
+#[derive(Debug)]
+enum Job {
+    /// Seal this block.
+    Seal(Full),
+    /// Say when you are here.
+    Tell(SyncSender<()>),
+}
+
 type Thread = JoinHandle<Result<(), Error>>;
 
 /// The writer's side.
 #[derive(Debug)]
 pub(super) struct Sealer {
     /// `None` after it was closed or has failed.
-    running: Option<(SyncSender<Full>, Thread)>,
+    running: Option<(SyncSender<Job>, Thread)>,
 }
 
 impl Sealer {
@@ -53,8 +62,21 @@ impl Sealer {
     /// # Errors
     /// What the thread failed with.
     pub(super) fn seal(&mut self, full: Full) -> Result<(), Error> {
-        let sent = self.running.as_ref().is_some_and(|(queue, _)| queue.send(full).is_ok());
+        let sent = self.running.as_ref().is_some_and(|(queue, _)| queue.send(Job::Seal(full)).is_ok());
         if sent {
+            return Ok(());
+        }
+        self.close().and(Err(Error::Store("the sealing thread has ended".to_owned())))
+    }
+
+    /// Waits until everything handed over is sealed, and goes on.
+    ///
+    /// # Errors
+    /// What the thread failed with.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        let (done, wait) = sync_channel(1);
+        let sent = self.running.as_ref().is_some_and(|(queue, _)| queue.send(Job::Tell(done)).is_ok());
+        if sent && wait.recv().is_ok() {
             return Ok(());
         }
         self.close().and(Err(Error::Store("the sealing thread has ended".to_owned())))
@@ -72,14 +94,17 @@ impl Sealer {
 }
 
 fn run(
-    inbox: &Receiver<Full>,
+    inbox: &Receiver<Job>,
     store: &Store,
     reader: &Reader,
     mut feeds: Feeds,
     zstd: &mut Zstd,
 ) -> Result<(), Error> {
-    while let Ok(full) = inbox.recv() {
-        reader.sealed(seal(&full, store, &mut feeds, zstd)?);
+    while let Ok(job) = inbox.recv() {
+        match job {
+            Job::Seal(full) => reader.sealed(seal(&full, store, &mut feeds, zstd)?),
+            Job::Tell(done) => done.send(()).unwrap_or_default(), // nobody waits: the writer has ended
+        }
     }
     store.flush();
     Ok(())
@@ -88,7 +113,9 @@ fn run(
 /// Seals one block into the store.
 pub(super) fn seal(full: &Full, store: &Store, feeds: &mut Feeds, zstd: &mut Zstd) -> Result<Zone, Error> {
     let zone = Zone::of(&full.records, feeds);
-    let block = store::pack(full.records.iter().map(|pending| pending.pack.record(pending.at)), zstd)?;
-    store.put(&Sealed { zone: &zone, ids: pack_ids(&full.records), block, tip: full.tip })?;
+    let heads = store::pack(full.records.iter().map(|pending| pending.pack.head_with_len(pending.at)), zstd)?;
+    let bodies =
+        store::pack(full.records.iter().map(|pending| pending.pack.body_with_len(pending.at)), zstd)?;
+    store.put(&Sealed { zone: &zone, ids: pack_ids(&full.records), heads, bodies, tip: full.tip })?;
     Ok(zone)
 }

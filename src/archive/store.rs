@@ -5,21 +5,26 @@
 //! left-over snapshots are removed, a store that does not open or does not agree with the journal is moved aside and
 //! built anew, and every block read is checked and taken from the journal if it is bad.
 //!
-//! Keys: `b` + first sequence (big endian) -> block, `z` + same -> zone, `i` + same -> fingerprints, `m` -> meta. Every
-//! value but meta has its CRC-32 before it.
+//! Keys: `h` + first sequence (big endian) -> heads of the block's records, `b` + same -> their bodies, `z` + same -> zone,
+//! `i` + same -> fingerprints, `m` -> meta. Every value but meta has its CRC-32 before it. Heads and bodies are apart so that a
+//! search reads heads alone. Bodies are encrypted under a key that can be destroyed, for sled forgets nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::body::Body;
 use super::frame;
 use super::record::Record;
+use super::vault::Vault;
 use super::zone::Zone;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
 
 /// Version of the layout in sled.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// What the store says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +40,7 @@ pub struct Meta {
 #[derive(Debug, Clone)]
 pub struct Store {
     db: sled::Db,
+    vault: Arc<Vault>,
 }
 
 /// One sealed block on its way into the store.
@@ -44,8 +50,10 @@ pub struct Sealed<'a> {
     pub zone: &'a Zone,
     /// Fingerprints as [`super::zone::pack_ids`] writes them.
     pub ids: Vec<u8>,
-    /// The block's bytes.
-    pub block: Vec<u8>,
+    /// The heads, packed.
+    pub heads: Vec<u8>,
+    /// The bodies, packed.
+    pub bodies: Vec<u8>,
     /// See [`Meta::tip`].
     pub tip: Digest,
 }
@@ -78,7 +86,7 @@ impl Store {
     ///
     /// # Errors
     /// What sled said, also if it panicked; the message of a panic goes to standard error, as every panic's does.
-    pub fn open(path: &Path) -> Result<Self, Unfit> {
+    pub fn open(path: &Path, vault: &Arc<Vault>) -> Result<Self, Unfit> {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let config = sled::Config::new()
             .path(path)
@@ -89,7 +97,7 @@ impl Store {
         #[expect(clippy::disallowed_methods, reason = "the one place that opens sled")]
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
         match opened {
-            Ok(Ok(db)) => Ok(Self { db }),
+            Ok(Ok(db)) => Ok(Self { db, vault: Arc::clone(vault) }),
             Ok(Err(sled::Error::Io(error)))
                 if matches!(
                     error.kind(),
@@ -155,19 +163,58 @@ impl Store {
         let corrupt = |_| Error::Corrupt("a zone that cannot be written");
         let zone = postcard::to_stdvec(sealed.zone).map_err(corrupt)?;
         let mut batch = sled::Batch::default();
-        batch.insert(&key(b'b', sealed.zone.first), seal(&sealed.block));
+        let bodies = self.vault.seal_block(sealed.zone.first, &sealed.bodies)?;
+        batch.insert(&key(b'h', sealed.zone.first), seal(&sealed.heads));
+        batch.insert(&key(b'b', sealed.zone.first), seal(&bodies));
         batch.insert(&key(b'z', sealed.zone.first), seal(&zone));
         batch.insert(&key(b'i', sealed.zone.first), seal(&sealed.ids));
         batch.insert(b"m", postcard::to_stdvec(&meta).map_err(corrupt)?);
         self.db.apply_batch(batch).map_err(|error| Error::Store(error.to_string()))
     }
 
+    /// A block's records without their bodies, or `None` if sled's copy is missing or bad: the journal has them. Digests of
+    /// sealed messages stay masked.
+    #[must_use]
+    pub fn heads(&self, first: u64) -> Option<Vec<Record>> {
+        let raw = unpack(&self.value(b'h', first)?)?;
+        split(&raw)?.map(|head| postcard::from_bytes(&head).ok()).collect()
+    }
+
     /// A block's records, or `None` if sled's copy is missing or bad: the journal has them.
     #[must_use]
     pub fn block(&self, first: u64) -> Option<Vec<Record>> {
-        let read = std::panic::AssertUnwindSafe(|| self.db.get(key(b'b', first)).ok().flatten());
+        let mut records = self.heads(first)?;
+        let raw = unpack(&self.vault.open_block(first, &self.value(b'b', first)?)?)?;
+        let mut bodies = split(&raw)?;
+        for record in &mut records {
+            record.body = Body::read(&bodies.next()?).ok()?;
+            if record.has_masked() {
+                record.mask(self.vault.mask());
+            }
+        }
+        bodies.next().is_none().then_some(records)
+    }
+
+    /// Puts other bodies in the place of a block's, and destroys the key of the old ones.
+    ///
+    /// # Errors
+    /// What sled or the key file said.
+    pub fn replace_bodies(&self, first: u64, bodies: &[u8], now_ms: i64) -> Result<(), Error> {
+        let old = self.value(b'b', first);
+        let sealed = self.vault.seal_block(first, bodies)?;
+        let put = self.db.insert(key(b'b', first), seal(&sealed));
+        put.map_err(|error| Error::Store(error.to_string()))?;
+        match old {
+            Some(old) => self.vault.forget_block(&old, now_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// A value whose checksum holds.
+    fn value(&self, kind: u8, first: u64) -> Option<Vec<u8>> {
+        let read = std::panic::AssertUnwindSafe(|| self.db.get(key(kind, first)).ok().flatten());
         let value = std::panic::catch_unwind(read).ok().flatten()?;
-        unpack(unseal(&value)?)
+        unseal(&value).map(<[u8]>::to_vec)
     }
 
     /// Gives what is buffered to the operating system.
@@ -196,7 +243,7 @@ fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
 }
 
-/// The bytes of a block: unpacked length, then zstd of the records as they stand in a frame.
+/// Heads or bodies of a block: unpacked length, then zstd of the parts, each with its length before it.
 ///
 /// # Errors
 /// From packing.
@@ -209,10 +256,22 @@ pub(super) fn pack<'a>(
     Ok([len.to_le_bytes().as_slice(), &zstd.compress(&raw)?].concat())
 }
 
-fn unpack(bytes: &[u8]) -> Option<Vec<Record>> {
+fn unpack(bytes: &[u8]) -> Option<Bytes> {
     let (len, packed) = bytes.split_first_chunk::<4>()?;
-    let raw = frame::decompress(packed, u32::from_le_bytes(*len) as usize).ok()?;
-    frame::Pack::parse(raw).and_then(|pack| pack.records()).ok()
+    frame::decompress(packed, u32::from_le_bytes(*len) as usize).ok().map(Bytes::from)
+}
+
+/// The parts of what [`pack`] put together; `None` if the lengths do not fit.
+fn split(raw: &Bytes) -> Option<impl Iterator<Item = Bytes> + use<>> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    while at < raw.len() {
+        let len = u32::from_le_bytes(raw.get(at..at + 4)?.try_into().ok()?) as usize;
+        raw.get(at + 4..at + 4 + len)?;
+        parts.push(raw.slice(at + 4..at + 4 + len));
+        at += 4 + len;
+    }
+    Some(parts.into_iter())
 }
 
 /// Removes snapshots that were cut short; each of them would keep sled from opening.

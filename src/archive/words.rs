@@ -78,6 +78,10 @@ words! {
         Named = 1 "named",
         /// A group holds it, and it subscribed.
         Subscribed = 2 "subscribed",
+        /// It holds the message that this one is about.
+        Holds = 3 "holder-of-target",
+        /// The message is about one of its own.
+        Owns = 4 "originator-of-target",
         /// It is the originator.
         Originator = 16 "originator",
         /// The message excludes it.
@@ -88,6 +92,10 @@ words! {
         Role = 19 "role",
         /// None of its subscriptions matches.
         NotSubscribed = 20 "not-subscribed",
+        /// A recall or correction goes to those who hold its target; it does not.
+        NotHolder = 21 "not-holder",
+        /// It holds the message already.
+        Holder = 22 "holder",
     }
 }
 
@@ -104,6 +112,48 @@ words! {
         Case = 4 "case",
         /// Corrections, retractions, erasure, release.
         Ctl = 5 "ctl",
+    }
+}
+
+words! {
+    /// What kind of personal data a message carries.
+    Category, "category" {
+        /// None.
+        None = 1 "none",
+        /// Contact data of officers.
+        Contact = 2 "contact",
+        /// Personal data, Art. 10(3).
+        Personal = 3 "personal",
+        /// Biometric data or vulnerability.
+        Special = 4 "special",
+    }
+}
+
+words! {
+    /// Why a message is erased.
+    Ground, "ground" {
+        /// Art. 10(2).
+        NoLongerNecessary = 1 "no-longer-necessary",
+        /// GDPR Art. 17.
+        DataSubjectRequest = 2 "data-subject-request",
+        /// It should not have been there.
+        Unlawful = 3 "unlawful",
+        /// `eraseby`, or the limit of its type.
+        RetentionReached = 4 "retention-reached",
+        /// A court or supervisory authority.
+        CourtOrDpaOrder = 5 "court-or-dpa-order",
+    }
+}
+
+words! {
+    /// What a recipient says that it did.
+    Handled, "handling" {
+        /// It has read and dealt with it.
+        Handled = 1 "handled",
+        /// It has erased its copies.
+        Erased = 2 "erased",
+        /// It has withdrawn the information where it had passed it on or used it.
+        Withdrawn = 3 "withdrawn",
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::effect::Effect;
 use super::feeds::Feeds;
 use super::filling::Pending;
 use super::record::Record;
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
+use crate::message::outcome::Outcome;
 
 /// A party's share of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,41 @@ pub struct Zone {
     pub positions: BTreeMap<PartyId, (i64, u64, u64)>,
     /// Records by outcome and code.
     pub outcomes: BTreeMap<String, u64>,
+    /// What its records do to earlier ones, with the sequence of each record.
+    pub effects: Vec<(u64, Effect)>,
+    /// Records with a date on which something falls due.
+    pub dues: Vec<Due>,
+    /// Slots of message keys up to and including its last sealed body.
+    pub slots: u64,
+    /// Nodes of the archive's Merkle tree over 256 leaves each that became whole in it.
+    pub tiles: Vec<Digest>,
+}
+
+/// A record with a date on which something falls due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// Archive sequence.
+    pub seq: u64,
+    /// `eraseby`, or the end of the time that a message put aside is kept, Unix milliseconds.
+    pub erase_ms: Option<i64>,
+    /// `reviewby`, Unix milliseconds.
+    pub review_ms: Option<i64>,
+}
+
+impl Due {
+    /// Of a record; `None` if nothing ever falls due.
+    #[must_use]
+    pub fn of(record: &Record) -> Option<Self> {
+        /// A message put aside is kept for 7 days (`domain.md` section 8).
+        const ASIDE_MS: i64 = 7 * 24 * 3_600 * 1_000;
+        let summary = record.summary.as_ref();
+        let aside = record.outcome == Outcome::Quarantined && !record.body.is_empty();
+        let erase_ms = summary
+            .and_then(|summary| summary.erase_ms)
+            .or_else(|| aside.then_some(record.archived_ms + ASIDE_MS));
+        let review_ms = summary.and_then(|summary| summary.review_ms);
+        (erase_ms.is_some() || review_ms.is_some()).then_some(Self { seq: record.seq, erase_ms, review_ms })
+    }
 }
 
 impl Zone {
@@ -63,9 +100,14 @@ impl Zone {
             shares: BTreeMap::new(),
             positions: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            effects: Vec::new(),
+            dues: Vec::new(),
+            slots: 0,
+            tiles: Vec::new(),
         };
         for pending in block {
             zone.take(&pending.kept.record);
+            zone.tiles.extend(pending.tile);
             for delivery in pending.kept.deliveries() {
                 match zone.shares.get_mut(&delivery.party) {
                     Some(share) => share.count += 1,
@@ -97,6 +139,17 @@ impl Zone {
                 self.originators.insert(summary.originator.clone());
             }
         }
+        self.effects.extend(record.effects.iter().map(|effect| (record.seq, effect.clone())));
+        self.dues.extend(Due::of(record));
+        self.slots = self.slots.max(record.body.slot().map_or(0, |slot| slot + 1));
+        let code = record.code.map_or("", crate::message::outcome::Code::as_str);
+        *self
+            .outcomes
+            .entry(format!("{} {code}", record.outcome.as_str()).trim_end().to_owned())
+            .or_default() += 1;
+        if record.is_own() {
+            return;
+        }
         let (epoch, sequence) = (record.position.epoch, record.position.sequence);
         match self.positions.get_mut(&record.party) {
             Some(range) if range.0 == epoch => {
@@ -106,11 +159,6 @@ impl Zone {
             Some(range) => *range = (epoch, sequence, sequence),
             None => drop(self.positions.insert(record.party.clone(), (epoch, sequence, sequence))),
         }
-        let code = record.code.map_or("", crate::message::outcome::Code::as_str);
-        *self
-            .outcomes
-            .entry(format!("{} {code}", record.outcome.as_str()).trim_end().to_owned())
-            .or_default() += 1;
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::rate::Rate;
+use super::receipt::Issuer;
+use crate::archive::{self, RootKey};
 use crate::message::names::PartyId;
 
 /// The file.
@@ -30,6 +32,8 @@ pub struct Config {
     pub policy: PolicySection,
     /// How long SIGTERM may take.
     pub drain: DrainSection,
+    /// How often is looked for what falls due.
+    pub retention: RetentionSection,
     /// The registry file.
     pub registry: RegistrySection,
 }
@@ -62,8 +66,24 @@ pub struct NatsSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ArchiveSection {
-    /// Directory of journal and sled.
+    /// Directory of journal, sled and keys.
     pub directory: PathBuf,
+    /// File of the root key, outside the data directory; default: beside the directory of this file, with the ending
+    /// `.root-key`.
+    pub root_key: PathBuf,
+    /// The root key itself, from the environment; goes before the file.
+    #[serde(skip)]
+    pub root: Option<RootKey>,
+}
+
+impl ArchiveSection {
+    /// The root key: from the environment, or its file, which is made when the archive begins.
+    ///
+    /// # Errors
+    /// It is missing, unreadable, or no key.
+    pub fn root_key(&self) -> Result<RootKey, archive::Error> {
+        self.root.clone().map_or_else(|| RootKey::of(&self.directory, &self.root_key), Ok)
+    }
 }
 
 /// `[http]`.
@@ -106,6 +126,20 @@ pub struct DrainSection {
     pub seconds: u64,
 }
 
+/// `[retention]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionSection {
+    /// Seconds between two sweeps for what falls due.
+    pub every_seconds: u64,
+}
+
+impl Default for RetentionSection {
+    fn default() -> Self {
+        Self { every_seconds: 60 }
+    }
+}
+
 /// `[registry]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -134,7 +168,7 @@ impl Default for NatsSection {
 
 impl Default for ArchiveSection {
     fn default() -> Self {
-        Self { directory: "archive".into() }
+        Self { directory: "archive".into(), root_key: PathBuf::new(), root: None }
     }
 }
 
@@ -162,7 +196,23 @@ impl Default for RegistrySection {
     }
 }
 
+/// `DIR.root-key` beside `DIR`: outside what is copied when the data directory is.
+fn beside(directory: &Path) -> Result<PathBuf, String> {
+    let whole =
+        std::path::absolute(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let whole = whole.components().collect::<PathBuf>(); // without a slash at the end
+    let mut name = whole.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_else(|| "liaison".into());
+    name.push(".root-key");
+    Ok(whole.with_file_name(name))
+}
+
 impl Config {
+    /// Who signs what this broker says.
+    #[must_use]
+    pub fn issuer(&self) -> Issuer {
+        Issuer { broker: self.broker.name.clone(), operator: self.broker.operator.clone() }
+    }
+
     /// Reads the file; relative paths in it are taken from the file's own directory.
     ///
     /// # Errors
@@ -175,6 +225,8 @@ impl Config {
         for path in [&mut config.nats.keys, &mut config.archive.directory, &mut config.registry.file] {
             *path = base.join(&*path);
         }
+        let root_key = &mut config.archive.root_key;
+        *root_key = if root_key.as_os_str().is_empty() { beside(base)? } else { base.join(&*root_key) };
         if let Some(directory) = &mut config.schemas.directory {
             *directory = base.join(&*directory);
         }

@@ -19,10 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::couriers::Progress;
 use super::metrics::{Authority, Delivered, Metrics};
-use crate::archive::{FeedItem, Reader, Record};
+use super::notices;
+use super::receipt::Issuer;
+use crate::archive::{FeedItem, Opened, Reader, Withdrawn};
 use crate::message::names::PartyId;
 use crate::message::subject;
 use crate::message::time::{self, Timestamp};
+use crate::wire::Error;
 use crate::wire::egress::{Headers, Publisher};
 use crate::wire::inspect::Inspector;
 use crate::wire::mailbox_stream;
@@ -53,6 +56,8 @@ pub struct Courier {
     pub inspector: Inspector,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Who signs what stands in the place of a withdrawn message.
+    pub issuer: Issuer,
     /// How far it has come, for others to see.
     pub progress: Arc<Progress>,
     /// Fresh deliveries, in feed order, possibly with gaps.
@@ -61,14 +66,6 @@ pub struct Courier {
     pub skipped: watch::Receiver<u64>,
     /// Ends it.
     pub stop: CancellationToken,
-}
-
-struct AsPayload(Arc<Record>);
-
-impl AsRef<[u8]> for AsPayload {
-    fn as_ref(&self) -> &[u8] {
-        &self.0.payload
-    }
 }
 
 /// Where one carrying stands.
@@ -140,8 +137,8 @@ impl Courier {
                     break;
                 }
                 round.sent = item.feed_seq;
-                let (subject, headers) = self.letter(&item);
-                let answer = line.publish(subject, headers, Bytes::from_owner(AsPayload(item.record))).await;
+                let (subject, headers, payload) = self.letter(&item)?;
+                let answer = line.publish(subject, headers, payload).await;
                 let feed_seq = item.feed_seq;
                 flying.push_back(async move { answer.await.map(|at| (feed_seq, at)) });
             }
@@ -166,7 +163,7 @@ impl Courier {
     /// Whether a letter may be sent now: the mailbox surely has room for it, or it flies alone, so that its refusal
     /// leaves nothing behind it that was taken.
     async fn fits(&self, round: &mut Round, item: &FeedItem, alone: bool) -> Result<bool, String> {
-        let size = item.record.payload.len() as u64 + LETTER_OVERHEAD;
+        let size = item.record.body.len() as u64 + LETTER_OVERHEAD;
         if alone && round.room < size {
             let room = self.inspector.room(&mailbox_stream(&self.party)).await;
             round.room = room.map_err(|error| error.to_string())?;
@@ -245,6 +242,21 @@ impl Courier {
         Ok(feed_seq)
     }
 
+    /// Overwrites personal data among what was acknowledged: a purge leaves bytes in the files of nats-server until a whole
+    /// block of them is old, which may be long after their `eraseby`.
+    async fn overwrite(&self, from: u64, upto: u64) -> Result<(), Error> {
+        let stream = mailbox_stream(&self.party);
+        for kind in ["case.>", "coord.deployment.notice.*", "ctl.msg.correction.*"] {
+            let filter = format!("ilo.out.{}.{kind}", self.party);
+            let mut at = from;
+            while let Some(found) = self.inspector.next(&stream, &filter, at, upto).await? {
+                self.inspector.delete(&stream, found, "").await?;
+                at = found + 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what the party has acknowledged, but for the last letter.
     async fn sweep(&self, round: &mut Round) {
         let stream = mailbox_stream(&self.party);
@@ -260,30 +272,50 @@ impl Courier {
         if standing.acknowledged <= round.swept.max(1) {
             return;
         }
-        match self.inspector.sweep(&stream, standing.acknowledged).await {
+        let swept = match self.overwrite(round.swept, standing.acknowledged - 1).await {
+            Ok(()) => self.inspector.sweep(&stream, standing.acknowledged).await,
+            Err(error) => Err(error),
+        };
+        match swept {
             Ok(()) => round.swept = standing.acknowledged,
             Err(error) => tracing::warn!(party = %self.party, %error, "the mailbox cannot be swept"),
         }
     }
 
-    fn letter(&self, item: &FeedItem) -> (String, Headers) {
+    /// What goes into the mailbox: the received bytes, or what says that they are withdrawn.
+    fn letter(&self, item: &FeedItem) -> Result<(String, Headers, Bytes), String> {
         let record = &item.record;
-        let (plane, kind, country) =
-            record.summary.as_ref().map_or(("ctl", "msg.receipt", None), |summary| {
-                (summary.plane.as_str(), summary.kind.as_str(), summary.country.as_deref())
-            });
-        let to = subject::delivery_text(&self.party, plane, kind, country);
+        let withdrawn = self.reader.withdrawn(record, time::now().as_millisecond());
+        let opened = match withdrawn {
+            Some(_) => Opened::Gone,
+            None => self.reader.open(record).map_err(|error| error.to_string())?,
+        };
+        let (to, payload) = match opened {
+            Opened::Content(payload) => {
+                let summary = record.summary.as_ref().ok_or("a delivery without an envelope")?;
+                let country = summary.country.as_deref();
+                let (plane, kind) = (summary.plane.as_str(), summary.kind.as_str());
+                (subject::delivery_text(&self.party, plane, kind, country), payload)
+            }
+            Opened::Gone => {
+                let why = withdrawn.unwrap_or(Withdrawn::Erased(record.seq));
+                let event = notices::tombstone(&self.issuer, &self.party, record, why);
+                let to = subject::delivery_text(&self.party, "ctl", "msg.receipt", None);
+                (to, Bytes::from(event.to_string()))
+            }
+        };
         let archived = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();
         let running = item.feed_digest.hex();
         let headers: Headers = vec![
             ("Content-Type", "application/cloudevents+json".to_owned()),
             // The recipient's own numbers: the archive's would tell how much others send.
             ("Nats-Msg-Id", format!("{}-{}-{}", self.party, item.feed_seq, &running[..16])),
+            // Of the message, also where a tombstone stands in its place: the running digest counts it.
             ("Ilo-Digest", format!("sha256:{}", record.digest)),
             ("Ilo-Feed-Seq", item.feed_seq.to_string()),
             ("Ilo-Feed-Digest", running),
             ("Ilo-Archived-At", time::rfc3339(archived)),
         ];
-        (to, headers)
+        Ok((to, headers, payload))
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::courier::{Courier, QUEUE};
 use super::metrics::Metrics;
+use super::receipt::Issuer;
 use crate::archive::{Archived, FeedItem, Reader};
 use crate::message::names::PartyId;
 use crate::wire::egress::Publisher;
@@ -56,6 +57,15 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Where a delivery stands in the mailbox stream; `None` if it came before all that the stream ever held.
+    #[must_use]
+    pub fn stream_sequence_of(&self, feed_seq: u64) -> Option<u64> {
+        let at = feed_seq.cast_signed() - self.ahead.load(Ordering::Relaxed);
+        u64::try_from(at).ok().filter(|at| *at > 0)
+    }
+}
+
 /// The counter side of one courier.
 #[derive(Debug)]
 pub struct Desk {
@@ -97,6 +107,11 @@ impl Couriers {
         for kept in archived {
             for delivery in kept.deliveries() {
                 let Some(desk) = self.desks.get(&delivery.party) else { continue };
+                if delivery.of != kept.record().seq {
+                    // A message that is released lies further back: the courier reads it there.
+                    desk.skipped.send_replace(delivery.feed_seq);
+                    continue;
+                }
                 let item = FeedItem {
                     feed_seq: delivery.feed_seq,
                     feed_digest: delivery.feed_digest,
@@ -118,6 +133,7 @@ pub fn hire(
     publisher: Publisher,
     inspector: Inspector,
     metrics: Arc<Metrics>,
+    issuer: Issuer,
     stop: &CancellationToken,
 ) -> (Desk, Courier) {
     let (fresh_in, fresh) = mpsc::channel(QUEUE);
@@ -130,6 +146,7 @@ pub fn hire(
         publisher,
         inspector,
         metrics,
+        issuer,
         progress,
         fresh,
         skipped,

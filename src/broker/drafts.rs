@@ -4,14 +4,23 @@
 //! translation is here and nowhere else.
 
 use super::keeper::Origin;
-use crate::archive::{Draft, Entry, Plane, RefusedTarget, Summary, Why};
+use super::recall::{Found, Kept};
+use crate::archive::{Act, Category, Draft, Effect, Entry, Ground, Plane, RefusedTarget, Summary, Why};
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Outcome, Refused};
+use crate::message::time::{self, Timestamp};
 use crate::rules::judge::{Permitted, Target};
-use crate::rules::{audience, catalogue};
+use crate::rules::{audience, catalogue, control};
 
 /// An accepted message with its recipients.
-pub(super) fn accepted(origin: &Origin, permitted: &Permitted, routing: &audience::Routing) -> Draft {
+pub(super) fn accepted(
+    origin: &Origin,
+    permitted: &Permitted,
+    decision: &control::Decision,
+    found: &[Option<Found>],
+) -> Draft {
+    let routing = &decision.routing;
+    let summary = summary(permitted);
     Draft {
         outcome: Outcome::Accepted,
         party: origin.party.clone(),
@@ -20,13 +29,15 @@ pub(super) fn accepted(origin: &Origin, permitted: &Permitted, routing: &audienc
         arrived_ms: origin.arrived.as_millisecond(),
         digest: origin.digest,
         payload: permitted.raw().payload.to_vec(),
-        summary: Some(summary(permitted)),
+        seal: summary.plane == Plane::Case || summary.category != Category::None,
+        summary: Some(summary),
         code: None,
         detail: permitted.remarks(),
-        recipients: routing.recipients.iter().map(|r| entry(&r.party, got(r.why))).collect(),
-        withheld: routing.withheld.iter().map(|w| entry(&w.party, not(w.reason))).collect(),
+        recipients: recipients(routing),
+        withheld: withheld(routing),
         target: None,
         late: permitted.is_late(),
+        effects: effects(permitted, decision, found),
     }
 }
 
@@ -46,6 +57,8 @@ pub(super) fn refused(origin: Origin, reason: Refused, target: Target, payload: 
         arrived_ms: origin.arrived.as_millisecond(),
         digest: origin.digest,
         payload,
+        // What is put aside may be unlawful personal data: it must be erasable when its days are over.
+        seal: true,
         summary: None,
         code: Some(reason.code),
         detail: reason.detail,
@@ -53,7 +66,52 @@ pub(super) fn refused(origin: Origin, reason: Refused, target: Target, payload: 
         withheld: Vec::new(),
         target: Some(RefusedTarget { source: target.source, id: target.id, post: target.post }),
         late: false,
+        effects: Vec::new(),
     }
+}
+
+/// What a control message does, with the place of each target in the archive.
+fn effects(permitted: &Permitted, decision: &control::Decision, found: &[Option<Found>]) -> Vec<Effect> {
+    let acts = decision.acts.iter().zip(found.iter().flatten());
+    acts.flat_map(|(act, found)| {
+        let all = matches!(act, control::Act::Retract | control::Act::Erase | control::Act::Grant(_));
+        let targets = if all { found.bundle.as_slice() } else { found.bundle.get(..1).unwrap_or_default() };
+        targets
+            .iter()
+            .map(|kept| Effect { target: kept.seq, act: effect(permitted, act, found, kept) })
+            .collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+fn effect(permitted: &Permitted, act: &control::Act, found: &Found, kept: &Kept) -> Act {
+    let data = permitted.data();
+    match act {
+        control::Act::Correct => Act::Correct { kind: found.known.kind.clone() },
+        control::Act::Retract => Act::Retract,
+        control::Act::Erase => Act::Erase {
+            ground: data["ground"].as_str().and_then(Ground::parse).unwrap_or(Ground::NoLongerNecessary),
+            due_ms: data["dueBy"]
+                .as_str()
+                .and_then(time::parse)
+                .map_or(permitted.raw().arrived.as_millisecond(), Timestamp::as_millisecond),
+            attest: data["attest"] == true,
+        },
+        control::Act::Ask => Act::Ask { party: permitted.envelope().originator.clone() },
+        control::Act::Grant(routing) => {
+            let withheld = if kept.seq == found.known.seq { withheld(routing) } else { Vec::new() };
+            Act::Release { digest: kept.digest, sealed: kept.sealed, to: recipients(routing), withheld }
+        }
+        control::Act::Deny => Act::Deny,
+    }
+}
+
+fn recipients(routing: &audience::Routing) -> Vec<Entry> {
+    routing.recipients.iter().map(|recipient| entry(&recipient.party, got(recipient.why))).collect()
+}
+
+fn withheld(routing: &audience::Routing) -> Vec<Entry> {
+    routing.withheld.iter().map(|left| entry(&left.party, not(left.reason))).collect()
 }
 
 fn entry(party: &PartyId, why: Why) -> Entry {
@@ -64,6 +122,8 @@ fn got(why: audience::Why) -> Why {
     match why {
         audience::Why::Named => Why::Named,
         audience::Why::Subscribed => Why::Subscribed,
+        audience::Why::Holds => Why::Holds,
+        audience::Why::Owns => Why::Owns,
     }
 }
 
@@ -74,6 +134,8 @@ fn not(reason: audience::Reason) -> Why {
         audience::Reason::Suspended => Why::Suspended,
         audience::Reason::Role => Why::Role,
         audience::Reason::NotSubscribed => Why::NotSubscribed,
+        audience::Reason::NotHolder => Why::NotHolder,
+        audience::Reason::Holder => Why::Holder,
     }
 }
 
@@ -99,5 +161,10 @@ fn summary(permitted: &Permitted) -> Summary {
         country: envelope.country.clone(),
         time_ms: envelope.time.as_millisecond(),
         audience: envelope.audience.clone(),
+        purpose: envelope.purpose.clone(),
+        category: Category::parse(&envelope.category).unwrap_or(Category::Special),
+        expires_ms: envelope.expiry.map(Timestamp::as_millisecond),
+        erase_ms: envelope.erase_by.map(Timestamp::as_millisecond),
+        review_ms: envelope.review_by.map(Timestamp::as_millisecond),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
-use super::keeper::{Judged, Origin};
+use super::keeper::{Judged, Origin, Work};
 use crate::message::digest::Digest;
 use crate::message::outcome::{Code, Refused};
 use crate::message::raw::Raw;
@@ -16,16 +16,12 @@ use crate::rules::Rules;
 use crate::rules::judge::{Refusal, Target, judge};
 
 /// Runs until intake hangs up or the keeper ends.
-pub fn run(
-    rules: &RwLock<Arc<Rules>>,
-    mut inbox: mpsc::Receiver<Vec<Raw>>,
-    outbox: &mpsc::Sender<Vec<Judged>>,
-) {
+pub fn run(rules: &RwLock<Arc<Rules>>, mut inbox: mpsc::Receiver<Vec<Raw>>, outbox: &mpsc::Sender<Work>) {
     while let Some(batch) = inbox.blocking_recv() {
         let rules = Arc::clone(&rules.read());
         let now = time::now();
         let judged = batch.into_iter().map(|raw| one(&rules, raw, now)).collect();
-        if outbox.blocking_send(judged).is_err() {
+        if outbox.blocking_send(Work::Judged(judged)).is_err() {
             return;
         }
     }

@@ -13,10 +13,12 @@ use tokio::sync::mpsc;
 use super::Shared;
 use super::drafts::{self, refused, reused};
 use super::metrics::{Judged as JudgedLabel, Metrics};
+use super::own;
 use super::rate::{Buckets, Rate};
-use super::receipt::Receipt;
-use super::routes::Routes;
-use crate::archive::{Archive, Archived, Draft, Entry, Error, Reader, Record, Summary};
+use super::recall::{Found, Waiting, recall};
+use super::receipt::{Issuer, Receipt};
+use super::routes::{self, Routes};
+use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
@@ -65,15 +67,26 @@ pub struct Done {
     pub acknowledge: BTreeMap<PartyId, Position>,
 }
 
+/// What the keeper is given.
+pub enum Work {
+    /// Judged messages, in the order of their intake streams.
+    Judged(Vec<Judged>),
+    /// Something of the house's own.
+    Own(own::Request),
+}
+
 /// The keeper's own state.
 pub struct Keeper {
     /// Nobody else writes.
     archive: Archive,
+    issuer: Issuer,
     rules: Arc<RwLock<Arc<Rules>>>,
     routes: Arc<RwLock<Routes>>,
     rate: Arc<RwLock<Rate>>,
     metrics: Arc<Metrics>,
     buckets: Buckets,
+    /// True if something that told of deployments was taken back.
+    relearn: bool,
 }
 
 enum Step {
@@ -88,14 +101,16 @@ enum Step {
 impl Keeper {
     /// A keeper for an opened archive.
     #[must_use]
-    pub(super) fn new(archive: Archive, shared: &Shared) -> Self {
+    pub(super) fn new(archive: Archive, shared: &Shared, issuer: Issuer) -> Self {
         Self {
             archive,
+            issuer,
             rules: Arc::clone(&shared.rules),
             routes: Arc::clone(&shared.routes),
             rate: Arc::clone(&shared.rate),
             metrics: Arc::clone(&shared.metrics),
             buckets: Buckets::default(),
+            relearn: false,
         }
     }
 
@@ -103,24 +118,63 @@ impl Keeper {
     ///
     /// # Errors
     /// The archive could not write: no receipt is given from then on, the caller must end the process.
-    pub fn run(
-        mut self,
-        mut inbox: mpsc::Receiver<Vec<Judged>>,
-        outbox: &mpsc::Sender<Done>,
-    ) -> Result<(), Error> {
-        while let Some(mut batch) = inbox.blocking_recv() {
-            while batch.len() < MOST_IN_COMMIT {
-                match inbox.try_recv() {
-                    Ok(more) => batch.extend(more),
-                    Err(_) => break,
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Work>, outbox: &mpsc::Sender<Done>) -> Result<(), Error> {
+        let mut next = inbox.blocking_recv();
+        while let Some(work) = next.take() {
+            let done = match work {
+                Work::Judged(mut batch) => {
+                    while batch.len() < MOST_IN_COMMIT {
+                        match inbox.try_recv() {
+                            Ok(Work::Judged(more)) => batch.extend(more),
+                            other => {
+                                next = other.ok();
+                                break;
+                            }
+                        }
+                    }
+                    self.keep(batch)?
                 }
-            }
-            let done = self.keep(batch)?;
+                Work::Own(request) => {
+                    let done = self.keep_own(request.own)?;
+                    // Nobody may be waiting any more; it is kept all the same.
+                    request.done.send(done.archived.len()).unwrap_or_default();
+                    done
+                }
+            };
             if outbox.blocking_send(done).is_err() {
                 break;
             }
+            next = next.or_else(|| inbox.blocking_recv());
         }
         self.archive.close()
+    }
+
+    /// The archive.
+    pub(super) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Who signs what the keeper says by itself.
+    pub(super) fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Commits, and carries out what the commit ordered before anybody is told of it.
+    pub(super) fn commit(&mut self, drafts: Vec<Draft>) -> Result<Done, Error> {
+        let mut done = Done::default();
+        if drafts.is_empty() {
+            return Ok(done);
+        }
+        let erases = drafts.iter().any(erases);
+        done.archived = self.archive.commit(drafts)?;
+        if erases {
+            self.archive.erase_ordered()?;
+        }
+        if std::mem::take(&mut self.relearn) {
+            let deployments = routes::deployments(&self.archive.reader())?;
+            self.routes.write().deployments = deployments;
+        }
+        Ok(done)
     }
 
     fn keep(&mut self, batch: Vec<Judged>) -> Result<Done, Error> {
@@ -143,7 +197,7 @@ impl Keeper {
         if !drafts.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "at most 512")]
             self.metrics.commit_messages.observe(drafts.len() as f64);
-            done.archived = self.archive.commit(drafts)?;
+            done.archived = self.commit(drafts)?.archived;
         }
         for archived in &done.archived {
             let record = archived.record();
@@ -217,10 +271,9 @@ impl Keeper {
             let refused_as = Refused::new(Code::Rate, "", words);
             return Ok(Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new()))));
         }
-        let known = recall_with(reader, &permitted, |source, id| {
-            fresh.get(&(source.to_owned(), id.clone())).and_then(|at| known_of_draft(&drafts[*at]))
-        })?;
-        Ok(match self.route(rules, &known, &origin, &permitted) {
+        let waiting = Waiting { first: self.archive.next(), drafts, fresh: Some(fresh) };
+        let found = recall(reader, waiting, &permitted, time::now().as_millisecond())?;
+        Ok(match self.route(rules, &found, &origin, &permitted) {
             Ok(draft) => {
                 fresh.insert(key, drafts.len());
                 Step::Keep(draft)
@@ -267,60 +320,39 @@ impl Keeper {
     }
 
     fn route(
-        &self,
+        &mut self,
         rules: &Rules,
-        known: &[Option<settle::Known>],
+        found: &[Option<Found>],
         origin: &Origin,
         permitted: &Permitted,
     ) -> Result<Box<Draft>, Refused> {
-        let routing = self.routes.read().route(rules, permitted, known)?;
-        if deployments::KINDS.contains(&permitted.envelope().kind.as_str()) {
+        let known: Vec<_> =
+            found.iter().map(|found| found.as_ref().map(|found| found.known.clone())).collect();
+        let decision = self.routes.read().route(rules, permitted, &known)?;
+        self.learn(permitted, &known);
+        Ok(Box::new(drafts::accepted(origin, permitted, &decision, found)))
+    }
+
+    /// Deployments are learned from what tells of them, and from its corrections. One that is taken back leaves no trace in
+    /// the table, so then the table is made anew when the recall is committed.
+    fn learn(&mut self, permitted: &Permitted, known: &[Option<settle::Known>]) {
+        let kind = permitted.envelope().kind.as_str();
+        let tells = |kind: &str| deployments::KINDS.contains(&kind);
+        if tells(kind) {
             self.routes.write().learn(permitted);
+        } else if let Some(target) = known.iter().flatten().find(|known| tells(known.kind.as_str())) {
+            if kind == "msg.correction" {
+                let data = &permitted.data()["newData"];
+                self.routes.write().deployments.apply(&target.originator, target.kind.as_str(), data);
+            } else {
+                self.relearn |= matches!(kind, "msg.retraction" | "msg.erasure");
+            }
         }
-        Ok(Box::new(drafts::accepted(origin, permitted, &routing)))
     }
 }
 
-/// What the archive knows of the messages that this one refers to, in the order of [`settle::needs`].
-///
-/// # Errors
-/// The archive cannot be read, which is not "unknown".
-pub fn recall(reader: &Reader, permitted: &Permitted) -> Result<Vec<Option<settle::Known>>, Error> {
-    recall_with(reader, permitted, |_, _| None)
-}
-
-/// The same; `waiting` knows what is decided and not yet in the archive, so that a message finds one that its publisher
-/// sent just before it, whether or not a commit lies between them.
-fn recall_with(
-    reader: &Reader,
-    permitted: &Permitted,
-    waiting: impl Fn(&str, &MessageId) -> Option<settle::Known>,
-) -> Result<Vec<Option<settle::Known>>, Error> {
-    settle::needs(permitted.envelope().kind.as_str(), permitted.data())
-        .iter()
-        .map(|need| {
-            if let Some(known) = waiting(&need.source, &need.id) {
-                return Ok(Some(known));
-            }
-            let record = reader.find(&need.source, &need.id)?;
-            Ok(record.and_then(|record| known(record.outcome, record.summary.as_ref()?, &record.recipients)))
-        })
-        .collect()
-}
-
-fn known_of_draft(draft: &Draft) -> Option<settle::Known> {
-    known(draft.outcome, draft.summary.as_ref()?, &draft.recipients)
-}
-
-/// What the rules need to know of an earlier message.
-fn known(outcome: Outcome, summary: &Summary, recipients: &[Entry]) -> Option<settle::Known> {
-    (outcome == Outcome::Accepted).then(|| settle::Known {
-        originator: summary.originator.clone(),
-        kind: summary.kind.clone(),
-        major: summary.major,
-        recipients: recipients.iter().map(|entry| entry.party.clone()).collect(),
-        audience: summary.audience.clone(),
-    })
+fn erases(draft: &Draft) -> bool {
+    draft.effects.iter().any(|effect| matches!(effect.act, Act::Erase { .. }))
 }
 
 /// The record of the very same publication, if it was already decided before a crash or a lost acknowledgement. The bytes
@@ -361,7 +393,17 @@ pub fn receipt_of(record: &Record, outcome: Outcome, position: Position) -> Rece
         recipients: accepted.then_some(record.recipients.len()),
         digest: record.digest,
         position,
+        is_personal: is_personal(record),
     }
+}
+
+/// True for what is sealed here, and for what was refused because it is personal data or classified, or came on the case
+/// plane.
+fn is_personal(record: &Record) -> bool {
+    use Code::{Category, Class, Personal, Plane, Retention};
+    let refused = matches!(record.code, Some(Category | Class | Personal | Plane | Retention));
+    record.body.slot().is_some()
+        || (record.outcome == Outcome::Rejected && (refused || record.subject.contains(".case.")))
 }
 
 /// The same bytes again: the outcome of the first stands, and the answer is a success.

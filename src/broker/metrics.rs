@@ -64,6 +64,12 @@ pub struct Metrics {
     pub mailboxes_stalled: Gauge,
     /// Parties whose intake cannot be read at the moment.
     pub intakes_interrupted: Gauge,
+    /// Letters of erased messages that are still to be taken out of mailboxes.
+    pub letters_to_withdraw: Gauge,
+    /// Holders that have not confirmed a recall.
+    pub recalls_unconfirmed: Gauge,
+    /// Holders that have not confirmed an erasure by its date.
+    pub erasures_overdue: Gauge,
     /// Letters that a party has not acknowledged, as of the last sweeping.
     pub mailbox_waiting: Family<Authority, Gauge>,
 }
@@ -89,6 +95,9 @@ impl Default for Metrics {
         let requests = Family::<Verb, Counter>::default();
         let mailboxes_stalled = Gauge::<i64>::default();
         let intakes_interrupted = Gauge::<i64>::default();
+        let letters_to_withdraw = Gauge::<i64>::default();
+        let recalls_unconfirmed = Gauge::<i64>::default();
+        let erasures_overdue = Gauge::<i64>::default();
         let mailbox_waiting = Family::<Authority, Gauge>::default();
         registry.register("messages", "Messages judged, by outcome and code", messages.clone());
         registry.register("deliveries", "Deliveries to mailboxes", deliveries.clone());
@@ -105,6 +114,21 @@ impl Default for Metrics {
         registry.register("requests", "Service requests, by verb", requests.clone());
         registry.register("mailboxes_stalled", "Mailboxes that take nothing", mailboxes_stalled.clone());
         registry.register("intakes_interrupted", "Intakes that cannot be read", intakes_interrupted.clone());
+        registry.register(
+            "letters_to_withdraw",
+            "Letters of erased messages still in mailboxes",
+            letters_to_withdraw.clone(),
+        );
+        registry.register(
+            "recalls_unconfirmed",
+            "Holders that have not confirmed a recall",
+            recalls_unconfirmed.clone(),
+        );
+        registry.register(
+            "erasures_overdue",
+            "Holders that have not confirmed an erasure by its date",
+            erasures_overdue.clone(),
+        );
         registry.register("mailbox_waiting", "Letters not acknowledged", mailbox_waiting.clone());
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running version", info);
@@ -125,6 +149,9 @@ impl Default for Metrics {
             requests,
             mailboxes_stalled,
             intakes_interrupted,
+            letters_to_withdraw,
+            recalls_unconfirmed,
+            erasures_overdue,
             mailbox_waiting,
         }
     }

@@ -12,18 +12,25 @@ mod connections;
 mod courier;
 mod couriers;
 mod drafts;
+mod handling;
 mod intake;
 pub mod judging;
 pub mod keeper;
 pub mod metrics;
+mod notices;
 mod outgoing;
+mod own;
 pub mod rate;
+pub mod recall;
 pub mod receipt;
+pub mod retention;
 pub mod routes;
 pub mod rulebook;
 pub mod services;
+mod sweeper;
 mod threads;
 mod view;
+mod withdrawals;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,13 +48,14 @@ pub use self::view::View;
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
-use self::keeper::{Done, Judged, Keeper};
+use self::handling::Asker;
+use self::keeper::{Done, Keeper, Work};
 use self::metrics::Metrics;
 use self::outgoing::Outgoing;
 use self::rate::Rate;
-use self::receipt::Issuer;
 use self::routes::Routes;
 use self::services::Services;
+use self::withdrawals::Withdrawals;
 use crate::archive::{self, Archive, Reader};
 use crate::message::names::PartyId;
 use crate::message::raw::Raw;
@@ -122,7 +130,8 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Self, Error> {
         let rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let parties: Vec<PartyId> = rules.registry.parties().map(|party| party.id.clone()).collect();
-        let (archive, recovery) = Archive::open(&config.archive.directory)?;
+        let root = config.archive.root_key()?;
+        let (archive, recovery) = Archive::open(&config.archive.directory, &root)?;
         tracing::info!(records = recovery.records, cut_bytes = recovery.cut_bytes, rebuilt = recovery.rebuilt,
             took = ?recovery.took, why = ?recovery.why, "archive open");
         let connections = Connections::open(&config).await?;
@@ -161,22 +170,24 @@ impl Broker {
     ) -> Result<Self, Error> {
         let (stop_intake, stop_all) = (CancellationToken::new(), CancellationToken::new());
         let (raw, raw_out) = mpsc::channel::<Vec<Raw>>(BATCHES);
-        let (judged_in, judged_out) = mpsc::channel::<Vec<Judged>>(BATCHES);
+        let (judged_in, judged_out) = mpsc::channel::<Work>(BATCHES);
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
+        let asker = Asker::new(&judged_in);
         let (fail, failed) = watch::channel(None);
         let publisher = connections.publisher.clone();
         let acker = Acker::default();
-        let issuer = Issuer { broker: config.broker.name.clone(), operator: config.broker.operator.clone() };
+        let issuer = config.issuer();
         let outgoing = Outgoing {
             publisher: publisher.clone(),
             issuer,
             acker: acker.clone(),
+            inspector: Inspector::new(connections.egress.clone()),
             couriers: Arc::clone(&shared.couriers),
             metrics: Arc::clone(&shared.metrics),
         };
         let outgoing = tokio::spawn(outgoing.run(done_out));
         let keeper = {
-            let keeper = Keeper::new(archive, &shared);
+            let keeper = Keeper::new(archive, &shared, config.issuer());
             threads::spawn("keeper", fail.clone(), move || keeper.run(judged_out, &done_in))?
         };
         let judge = {
@@ -188,7 +199,16 @@ impl Broker {
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
-        let services = Services { shared: shared.clone(), bucket, inspector };
+        let withdrawals = Withdrawals {
+            reader: shared.reader.clone(),
+            inspector: inspector.clone(),
+            couriers: Arc::clone(&shared.couriers),
+            metrics: Arc::clone(&shared.metrics),
+            directory: config.archive.directory.clone(),
+        };
+        tasks.spawn(withdrawals.run(stop_all.clone()));
+        tasks.spawn(sweeper::run(asker.clone(), shared.clone(), config.retention, stop_intake.clone()));
+        let services = Services { shared: shared.clone(), bucket, inspector, keeper: asker };
         tasks.spawn(services.serve(connections.control.clone(), stop_all.clone(), registered));
         Ok(Self {
             config,
@@ -212,12 +232,14 @@ impl Broker {
     fn serve(&mut self, party: PartyId) {
         let (reader, metrics) = (self.shared.reader.clone(), Arc::clone(&self.shared.metrics));
         let inspector = Inspector::new(self.connections.egress.clone());
+        let issuer = self.config.issuer();
         let hired = couriers::hire(
             &party,
             reader,
             self.connections.publisher.clone(),
             inspector,
             metrics,
+            issuer,
             &self.stop_all,
         );
         let (desk, courier) = hired;
@@ -256,11 +278,6 @@ impl Broker {
         self.shared.metrics.reload_successful.set(i64::from(taken));
     }
 
-    /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
-    /// their values until the next start.
-    ///
-    /// # Errors
-    /// All faults found; nothing changed then.
     /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
     /// their values until the next start.
     ///

@@ -17,11 +17,24 @@ use super::couriers::Couriers;
 use super::keeper::Done;
 use super::metrics::Metrics;
 use super::receipt::{Issuer, Receipt};
+use crate::message::names::PartyId;
 use crate::wire::egress::{Headers, Publisher};
+use crate::wire::inspect::Inspector;
 use crate::wire::intake::Acker;
+use crate::wire::intake_stream;
 
 /// Commits whose receipts may be under way at once.
 const COMMITS: usize = 8;
+
+/// Overwrites publications in the intake streams that carry personal data, or were refused for it: they are kept
+/// sealed, or not at all, and would else stand there in the clear for a week. What fails is left to the stream's age.
+async fn overwrite(inspector: Inspector, personal: Vec<(PartyId, u64)>) {
+    for (party, sequence) in personal {
+        if let Err(error) = inspector.delete(&intake_stream(&party), sequence, "").await {
+            tracing::warn!(%party, sequence, %error, "a publication with personal data stays in its intake stream");
+        }
+    }
+}
 
 /// The sender of receipts.
 pub struct Outgoing {
@@ -31,6 +44,8 @@ pub struct Outgoing {
     pub issuer: Issuer,
     /// How intake is acknowledged.
     pub acker: Acker,
+    /// How intake streams are reached.
+    pub inspector: Inspector,
     /// Who carries the deliveries.
     pub couriers: Arc<RwLock<Couriers>>,
     /// Counters.
@@ -48,20 +63,29 @@ impl Outgoing {
                     Some(done) => {
                         self.couriers.read().hand_over(&done.archived);
                         let mut answers = Vec::with_capacity(done.receipts.len());
+                        let personal: Vec<(PartyId, u64)> = done
+                            .receipts
+                            .iter()
+                            .filter(|receipt| receipt.is_personal)
+                            .map(|receipt| (receipt.party.clone(), receipt.position.sequence))
+                            .collect();
                         for receipt in done.receipts {
                             answers.push(self.send(receipt).await);
                         }
                         let acknowledge = done.acknowledge;
                         flying.push_back(async move {
                             join_all(answers).await;
-                            acknowledge
+                            (acknowledge, personal)
                         });
                     }
                     None => open = false,
                 },
-                Some(acknowledge) = flying.next(), if !flying.is_empty() => {
+                Some((acknowledge, personal)) = flying.next(), if !flying.is_empty() => {
                     for (party, upto) in acknowledge {
                         self.acker.acknowledge(&party, upto).await;
+                    }
+                    if !personal.is_empty() {
+                        tokio::spawn(overwrite(self.inspector.clone(), personal));
                     }
                 }
             }

@@ -40,6 +40,8 @@ pub struct Receipt {
     pub digest: Digest,
     /// Which publication it answers.
     pub position: Position,
+    /// True if the publication must not wait in the intake stream until it grows old: it is, or may be, personal data.
+    pub is_personal: bool,
 }
 
 #[derive(Serialize)]
@@ -153,11 +155,8 @@ impl Receipt {
         }
     }
 
-    /// A UUID of version 8 (RFC 9562: content of our own), from what the receipt answers.
+    /// From what the receipt answers.
     fn event_id(&self, issuer: &Issuer) -> String {
-        let Digest(bytes) = Digest::of_two(issuer.broker.as_bytes(), self.message_id().as_bytes());
-        let mut short = [0_u8; 16];
-        short.copy_from_slice(&bytes[..16]);
-        uuid::Builder::from_custom_bytes(short).into_uuid().to_string()
+        super::notices::id(issuer, &self.message_id())
     }
 }

@@ -13,10 +13,11 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use crate::archive::Reader;
+use crate::archive::{self, Act, Opened, Reader};
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::rules::audience::{self, Routing};
+use crate::rules::control::{self, Decision};
 use crate::rules::deployments::{self, Deployments};
 use crate::rules::judge::{self, Permitted};
 use crate::rules::subscriptions::{Subscription, Subscriptions};
@@ -47,11 +48,11 @@ impl Routes {
         rules: &Rules,
         permitted: &Permitted,
         known: &[Option<settle::Known>],
-    ) -> Result<Routing, Refused> {
+    ) -> Result<Decision, Refused> {
         settle::check(permitted.envelope(), permitted.data(), known, |target| {
             judge::new_data(rules, permitted, target)
         })?;
-        self.recipients(rules, permitted)
+        self.decide(rules, permitted, known)
     }
 
     /// The recipients alone, for a judgement without an archive.
@@ -59,10 +60,21 @@ impl Routes {
     /// # Errors
     /// The refusal of the first failing rule.
     pub fn recipients(&self, rules: &Rules, permitted: &Permitted) -> Result<Routing, Refused> {
+        self.decide(rules, permitted, &[]).map(|decision| decision.routing)
+    }
+
+    fn decide(
+        &self,
+        rules: &Rules,
+        permitted: &Permitted,
+        known: &[Option<settle::Known>],
+    ) -> Result<Decision, Refused> {
         // Again: the registry may have changed since the message was judged.
         let envelope = permitted.envelope();
         audience::check(&rules.registry, envelope, &envelope.purpose)?;
-        audience::route(&rules.registry, &self.subscriptions, &self.deployments, &permitted.routed())
+        let Self { subscriptions, deployments, .. } = self;
+        let table = control::Table { registry: &rules.registry, subscriptions, deployments };
+        control::decide(&table, &permitted.routed(), known)
     }
 
     /// Learns from an accepted message.
@@ -114,18 +126,43 @@ impl Routes {
 
 /// Deployments from the archive, subscriptions from the bucket.
 pub(super) async fn rebuild(reader: &Reader, bucket: &Bucket) -> Result<Routes, Error> {
-    let mut routes = Routes::default();
-    for record in reader.scan_kinds(&deployments::KINDS)? {
-        if let (Outcome::Accepted, Some(summary)) = (record.outcome, &record.summary)
-            && let Ok(event) = serde_json::from_slice::<Value>(&record.payload)
-        {
-            routes.deployments.apply(&summary.originator, summary.kind.as_str(), &event["data"]);
-        }
-    }
+    let mut routes = Routes { deployments: deployments(reader)?, ..Routes::default() };
     for stored in bucket.all().await.map_err(Error::Nats)? {
         routes.subscribe(stored);
     }
     Ok(routes)
+}
+
+/// The deployments that the archive tells of: what was accepted and not taken back, and its corrections, each at its place.
+///
+/// # Errors
+/// The archive cannot be read.
+pub(super) fn deployments(reader: &Reader) -> Result<Deployments, archive::Error> {
+    let mut deployments = Deployments::default();
+    let mut telling = reader.scan_kinds(&deployments::KINDS)?;
+    for seq in reader.corrections_of(&deployments::KINDS) {
+        telling.extend(reader.get(seq)?);
+    }
+    telling.sort_by_key(|record| record.seq);
+    for record in telling {
+        let accepted = record.outcome == Outcome::Accepted;
+        let Some(summary) = record.summary.as_ref().filter(|_| accepted) else { continue };
+        let fate = reader.fate(record.seq);
+        if fate.erased.is_some() || fate.retracted.is_some() {
+            continue;
+        }
+        let Opened::Content(content) = reader.open(&record)? else { continue };
+        let Ok(event) = serde_json::from_slice::<Value>(&content) else { continue };
+        let corrects = record.effects.iter().find_map(|effect| match &effect.act {
+            Act::Correct { kind } => Some(kind.as_str()),
+            _ => None,
+        });
+        match corrects {
+            Some(kind) => deployments.apply(&summary.originator, kind, &event["data"]["newData"]),
+            None => deployments.apply(&summary.originator, summary.kind.as_str(), &event["data"]),
+        }
+    }
+    Ok(deployments)
 }
 
 /// Follows the bucket, so that what another instance stored takes effect here.

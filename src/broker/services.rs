@@ -11,8 +11,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::handling::Asker;
 use super::keeper::receipt_of;
 use super::metrics::Verb;
+use super::recall::{Waiting, recall};
 use crate::archive::{Delivery, Record};
 use crate::message::digest::Digest;
 use crate::message::envelope::{TYPE_PREFIX, split_type};
@@ -35,6 +37,8 @@ pub const VERBS: &[&str] = &[
     "explain",
     "status",
     "ledger",
+    "confirm",
+    "hold",
     "sub.put",
     "sub.list",
     "sub.del",
@@ -50,6 +54,8 @@ pub struct Services {
     pub(super) bucket: Bucket,
     /// How mailboxes are asked.
     pub(super) inspector: Inspector,
+    /// Who commits what recipients and originators say.
+    pub(super) keeper: Asker,
 }
 
 impl Services {
@@ -86,7 +92,9 @@ impl Services {
             "validate" => self.validate(&rules, party, &request.payload),
             "explain" => self.explain(party, &request.payload),
             "status" => self.status(party, &request.payload).await,
-            "ledger" => self.ledger(party, &request.payload),
+            "ledger" => self.ledger(party, &request.payload).await,
+            "confirm" => self.confirm(party, &request.payload).await,
+            "hold" => self.hold(party, &request.payload).await,
             "sub.put" => {
                 let _one = changing.lock().await;
                 self.put(party, &request.payload).await
@@ -121,8 +129,8 @@ impl Services {
         let judged = verdict::of(rules, raw, now, |rules, permitted| {
             let envelope = permitted.envelope();
             let earlier = reader.find(&envelope.source_text, &envelope.id);
-            let known = super::keeper::recall(reader, permitted);
-            let (Ok(earlier), Ok(known)) = (earlier, known) else {
+            let found = recall(reader, Waiting::nothing(), permitted, now.as_millisecond());
+            let (Ok(earlier), Ok(found)) = (earlier, found) else {
                 unreadable = true;
                 return Ok(Routing::default());
             };
@@ -130,13 +138,14 @@ impl Services {
                 let words = "this source has already used this id for other bytes";
                 return Err(Refused::new(Code::Dup, "/id", words));
             }
-            routes.route(rules, permitted, &known)
+            let known: Vec<_> = found.into_iter().map(|found| found.map(|found| found.known)).collect();
+            routes.route(rules, permitted, &known).map(|decision| decision.routing)
         });
         if unreadable { Err(archive_unreadable()) } else { Ok(judged.to_json()) }
     }
 
     /// The record that the request names, if `party` may know of it.
-    fn own(&self, party: &PartyId, body: &Value) -> Result<Arc<Record>, Failure> {
+    pub(super) fn own(&self, party: &PartyId, body: &Value) -> Result<Arc<Record>, Failure> {
         let id = text(body, "id").and_then(|id| MessageId::parse(id).ok());
         let Some(id) = id else { return Err(Failure::new(400, "E-REQUEST", "/id", "must be a message id")) };
         let source = text(body, "source").map(str::to_owned);
@@ -179,7 +188,7 @@ impl Services {
         Ok(json!({ "receipt": receipt.answer(), "deliveries": deliveries }))
     }
 
-    async fn state(&self, delivery: &Delivery) -> &'static str {
+    pub(super) async fn state(&self, delivery: &Delivery) -> &'static str {
         let progress = self.shared.couriers.read().progress(&delivery.party);
         let Some(progress) = progress.filter(|progress| progress.last_stored() >= delivery.feed_seq) else {
             return "pending";
@@ -190,18 +199,6 @@ impl Services {
             }
             _ => "delivered",
         }
-    }
-
-    fn ledger(&self, party: &PartyId, payload: &Bytes) -> Answer {
-        let record = self.own(party, &body(payload)?)?;
-        Ok(json!({
-            "seq": record.seq,
-            "outcome": record.outcome,
-            "recipients": record.recipients.iter().map(|entry| json!({"party": entry.party, "why": entry.why}))
-                .collect::<Vec<_>>(),
-            "withheld": record.withheld.iter().map(|entry| json!({"party": entry.party, "reason": entry.why}))
-                .collect::<Vec<_>>(),
-        }))
     }
 
     fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {
@@ -282,17 +279,17 @@ fn schema(rules: &Rules, payload: &Bytes) -> Answer {
     found.ok_or_else(|| Failure::new(404, "E-TYPE", "/type", "no such type in force"))
 }
 
-fn archive_unreadable() -> Failure {
+pub(super) fn archive_unreadable() -> Failure {
     Failure::new(503, "E-STORE", "", "the archive could not be read: try again")
 }
 
-fn body(payload: &Bytes) -> Result<Value, Failure> {
+pub(super) fn body(payload: &Bytes) -> Result<Value, Failure> {
     if payload.is_empty() {
         return Ok(json!({}));
     }
     crate::message::json::read(payload).map_err(|refused| Failure::of(400, &refused))
 }
 
-fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str)
 }

@@ -1,9 +1,13 @@
 //! The flags that say which messages are meant: the same for `archive stats`, `show`, `export` and for `replay`.
 
+use std::path::Path;
+
 use serde_json::Value;
 
+use super::serve::{Root, configuration};
 use super::{Exit, Failure};
-use crate::archive::Plane;
+use crate::archive::{Plane, RootKey};
+use crate::broker::config::Config;
 use crate::export::query::{Country, Pattern, Query};
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Outcome, Refused};
@@ -58,9 +62,11 @@ pub struct InArchive {
     /// Outcome: accepted, quarantined, rejected.
     #[arg(long = "outcome", env = "LIAISON_OUTCOME", value_delimiter = ',', value_parser = outcome)]
     outcomes: Vec<Outcome>,
-    /// Look into the case plane, contacts, personal data and what is quarantined, too.
+    /// Open what is sealed too: the case plane, contacts, personal data, what is quarantined. Needs the root key.
     #[arg(long, env = "LIAISON_PERSONAL")]
-    pub personal: bool,
+    personal: bool,
+    #[command(flatten)]
+    root: Root,
 }
 
 /// Where to begin.
@@ -89,6 +95,12 @@ impl Selection {
         self.query(Query::default())
     }
 
+    fn is_everything(&self) -> bool {
+        let lists = self.kinds.is_empty() && self.countries.is_empty() && self.originators.is_empty();
+        let body = self.filters.is_empty() && self.condition.is_none();
+        lists && body && self.from.is_none() && self.to.is_none() && self.limit.is_none()
+    }
+
     fn query(self, query: Query) -> Result<Query, Failure> {
         let mut query = query;
         match self.from {
@@ -108,6 +120,41 @@ impl Selection {
 }
 
 impl InArchive {
+    /// True if what is sealed is to be opened.
+    #[must_use]
+    pub fn personal(&self) -> bool {
+        self.personal
+    }
+
+    /// True if nothing was asked for.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        let own = self.sources.is_empty() && self.ids.is_empty() && self.planes.is_empty();
+        own && self.outcomes.is_empty() && self.after.is_none() && self.selection.is_everything()
+    }
+
+    /// The root key of an archive: as given, or where the configuration in its data directory says.
+    ///
+    /// # Errors
+    /// Configuration: it is not there, or is none.
+    pub fn root_key(&self, data: &Path, archive: &Path) -> Result<RootKey, Failure> {
+        let file = data.join("liaison.toml");
+        let mut config = Config::default();
+        if file.is_file() {
+            config = configuration(&file, false, &self.root)?;
+        } else {
+            self.root.over(&mut config)?;
+        }
+        archive.clone_into(&mut config.archive.directory);
+        // Where it is missing the broker would begin a new one: here nothing may be made.
+        if config.archive.root.is_none() && !config.archive.root_key.is_file() {
+            let words = "no root key there; give --root-key-file, or LIAISON_ROOT_KEY in the environment";
+            let place = config.archive.root_key.display().to_string();
+            return Err(Failure::new(Exit::Configuration, format!("{place}: {words}")));
+        }
+        config.archive.root_key().map_err(|error| Failure::new(Exit::Configuration, error.to_string()))
+    }
+
     /// The query; `outcomes` and `limit` are those meant if none is given.
     ///
     /// # Errors

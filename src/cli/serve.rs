@@ -21,6 +21,31 @@ pub struct Args {
     /// Take case-plane messages (personal data, Art. 10).
     #[arg(long, env = "LIAISON_ENABLE_CASE_PLANE")]
     enable_case_plane: bool,
+    #[command(flatten)]
+    root: Root,
+}
+
+/// Where the root key of the archive is.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Root {
+    /// File with the root key of the archive, outside the data directory; made when the archive begins.
+    #[arg(long, env = "LIAISON_ROOT_KEY_FILE")]
+    root_key_file: Option<PathBuf>,
+    /// The root key itself, 64 hexadecimal digits; only by the environment, for arguments are seen by others.
+    #[arg(long, env = "LIAISON_ROOT_KEY", hide = true, hide_env_values = true)]
+    root_key: Option<String>,
+}
+
+impl Root {
+    /// Puts it over what the configuration says.
+    pub fn over(&self, config: &mut Config) -> Result<(), Failure> {
+        if let Some(file) = &self.root_key_file {
+            file.clone_into(&mut config.archive.root_key);
+        }
+        let key = self.root_key.as_deref().map(archive::RootKey::parse).transpose();
+        config.archive.root = key.map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+        Ok(())
+    }
 }
 
 /// Arguments of `check`.
@@ -42,6 +67,7 @@ pub fn failure(error: &Error) -> Failure {
         Error::Wire(error) => wire_exit(error),
         Error::Nats(_) => Exit::Unreachable,
         Error::Archive(archive::Error::Locked(_)) => Exit::Failure,
+        Error::Archive(archive::Error::Keys(_)) => Exit::Configuration,
         Error::Archive(_) | Error::Thread(..) => Exit::Io,
         Error::Stage(_) | Error::Drain(_) => Exit::Failure,
     };
@@ -60,15 +86,16 @@ pub fn wire_exit(error: &crate::wire::Error) -> Exit {
 }
 
 /// Reads the configuration file with the flags over it.
-pub fn configuration(file: &Path, enable_case_plane: bool) -> Result<Config, Failure> {
+pub fn configuration(file: &Path, enable_case_plane: bool, root: &Root) -> Result<Config, Failure> {
     let mut config = Config::read(file).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
     config.planes.case |= enable_case_plane;
+    root.over(&mut config)?;
     Ok(config)
 }
 
 /// Runs the daemon.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let config = configuration(&args.config, args.enable_case_plane)?;
+    let config = configuration(&args.config, args.enable_case_plane, &args.root)?;
     let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
     let (listener, address) = console::bind(config.http.listen)
         .await
@@ -77,7 +104,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     tracing::info!(%address, "ready");
     let file = args.config;
     watch(broker, listener, signals, async |broker: &mut Broker| {
-        let config = configuration(&file, args.enable_case_plane).map_err(|fault| vec![fault.to_string()])?;
+        let config = configuration(&file, args.enable_case_plane, &args.root);
+        let config = config.map_err(|fault| vec![fault.to_string()])?;
         broker.reload(config).await
     })
     .await

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::serve::{Signals, configuration, failure, watch, wire_exit};
+use super::serve::{Root, Signals, configuration, failure, watch, wire_exit};
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{Broker, rulebook};
@@ -46,6 +46,8 @@ pub struct Args {
     /// Let a few simulated posts publish valid and invalid example messages, about one a second.
     #[arg(long, env = "LIAISON_DEMO")]
     demo: bool,
+    #[command(flatten)]
+    root: Root,
 }
 
 /// Arguments of `nats-config`.
@@ -126,7 +128,7 @@ async fn reload(args: &Args, file: &Path, server: &Server, broker: &mut Broker) 
 }
 
 fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
-    let mut config = configuration(file, args.enable_case_plane)?;
+    let mut config = configuration(file, args.enable_case_plane, &args.root)?;
     config.nats.keys = args.data.join("keys");
     config.http.listen = args.http;
     Ok(config)

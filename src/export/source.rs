@@ -1,17 +1,16 @@
 //! From the journal to items: which records a query means, and what of them may be seen.
 //!
-//! Reads through [`ReadOnly`]: no lock, no sled, nothing changed, beside a running broker or after it. What is personal is
-//! left out and counted unless it is asked for.
+//! Reads through [`ReadOnly`]: no lock, no sled, nothing changed, beside a running broker or after it. What is sealed is left
+//! out and counted unless the root key was given; what was withdrawn is a tombstone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::query::{Head, Query};
 use super::{Content, Item};
-use crate::archive::{Error, Plane, ReadOnly, Record};
-use crate::message::outcome::Outcome;
+use crate::archive::{self, Error, Fate, ReadOnly, Record, Withdrawn};
 use crate::message::time::Timestamp;
 
 /// What opening a record's content gave.
@@ -19,10 +18,12 @@ use crate::message::time::Timestamp;
 pub enum Opened {
     /// The received bytes.
     Bytes(Bytes),
-    /// Personal, and that was not asked for.
+    /// Sealed, and the root key was not given: the case plane, contacts, personal data, what is quarantined.
     Sealed,
-    /// Not there: why.
+    /// There was a message, and it may not be seen any more, or was never kept: why.
     Gone(Map<String, Value>),
+    /// There never was a message: a note of the broker's own.
+    Note,
 }
 
 /// Records that were meant but left out, by reason.
@@ -33,91 +34,129 @@ pub type LeftOut = BTreeMap<&'static str, u64>;
 pub enum Next {
     /// It took it.
     Taken,
+    /// It is nothing that counts here.
+    Passed,
     /// It left it out, for this reason.
     LeftOut(&'static str),
     /// It wants no more.
     Stop,
 }
 
-/// The content of a record. The one place outside the archive that looks at it: `personal` is the operator's word that
-/// the case plane, contacts, personal data and what is quarantined may be shown.
-#[must_use]
-pub fn open(record: &Record, personal: bool) -> Opened {
-    if record.payload.is_empty() {
-        let mut why = Map::new();
-        why.insert("why".to_owned(), record.outcome.as_str().into());
-        why.extend(record.code.map(|code| ("code".to_owned(), code.as_str().into())));
-        return Opened::Gone(why);
-    }
-    if !personal && is_personal(record) {
-        return Opened::Sealed;
-    }
-    Opened::Bytes(Bytes::copy_from_slice(&record.payload))
+/// An archive that is looked through.
+#[derive(Debug)]
+pub struct Source {
+    archive: ReadOnly,
+    /// What later records did to earlier ones.
+    fates: HashMap<u64, Fate>,
+    now_ms: i64,
 }
 
-/// True if the content is about persons, or may be: it was put aside before anybody could say.
-fn is_personal(record: &Record) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Category {
-        datacategory: String,
-    }
-    let case = record.summary.as_ref().is_none_or(|summary| summary.plane == Plane::Case);
-    let category = || serde_json::from_slice::<Category>(&record.payload).map(|found| found.datacategory);
-    record.outcome == Outcome::Quarantined || case || !category().is_ok_and(|category| category == "none")
-}
-
-/// Gives every record that the query means to `each`, in order, with its content.
-///
-/// # Errors
-/// The archive is damaged, or what `each` says.
-pub fn search<E: From<Error>>(
-    archive: &ReadOnly,
-    query: &Query,
-    personal: bool,
-    mut each: impl FnMut(&Record, Opened) -> Result<Next, E>,
-) -> Result<LeftOut, E> {
-    let mut left_out = LeftOut::new();
-    let mut left = query.limit.unwrap_or(u64::MAX);
-    let mut records = archive.records(query.after.unwrap_or(0).saturating_add(1));
-    while left > 0 {
-        let Some(record) = records.next() else { break };
-        let record = record?;
-        let head = query.head(&record);
-        if head == Head::No {
-            continue;
-        }
-        let opened = open(&record, personal);
-        if head == Head::Body {
-            match &opened {
-                Opened::Bytes(bytes) if query.body(bytes) => {}
-                Opened::Bytes(_) => continue,
-                // Whether they are meant cannot be told without looking.
-                Opened::Sealed => {
-                    *left_out.entry("personal, not looked into").or_default() += 1;
-                    continue;
-                }
-                Opened::Gone(_) => continue,
+impl Source {
+    /// Reads the effects of all records first: what a later one withdrew is not shown. `now_ms`, Unix milliseconds, is when
+    /// what has expired is counted as such.
+    ///
+    /// # Errors
+    /// The archive is damaged.
+    pub fn new(archive: ReadOnly, now_ms: i64) -> Result<Self, Error> {
+        let mut fates: HashMap<u64, Fate> = HashMap::new();
+        for record in archive.records(1) {
+            let record = record?;
+            for effect in &record.effects {
+                fates.entry(effect.target).or_default().apply(record.seq, &effect.act);
             }
         }
-        match each(&record, opened)? {
-            Next::Taken => left -= 1,
-            Next::LeftOut(why) => *left_out.entry(why).or_default() += 1,
-            Next::Stop => break,
-        }
+        Ok(Self { archive, fates, now_ms })
     }
-    Ok(left_out)
+
+    /// The content of a record. The one place outside the archive that looks at it.
+    ///
+    /// # Errors
+    /// Key files cannot be read.
+    fn open(&self, record: &Record) -> Result<Opened, Error> {
+        if record.is_own() && record.body.is_empty() && record.summary.is_none() {
+            return Ok(Opened::Note);
+        }
+        let gone = |why: &str| std::iter::once(("why".to_owned(), Value::from(why))).collect::<Map<_, _>>();
+        let none = Fate::default();
+        if let Some(withdrawn) = self.fates.get(&record.seq).unwrap_or(&none).withdrawn(record, self.now_ms) {
+            let mut why = gone(withdrawn.as_str());
+            if let Withdrawn::Erased(by) | Withdrawn::Retracted(by) = withdrawn {
+                why.insert("by".to_owned(), by.into());
+            }
+            return Ok(Opened::Gone(why));
+        }
+        Ok(match self.archive.content(record) {
+            Ok(Some(archive::Opened::Content(bytes))) => Opened::Bytes(bytes),
+            Ok(None) => Opened::Sealed,
+            Ok(Some(archive::Opened::Gone)) => match record.code {
+                Some(code) => {
+                    let mut why = gone(record.outcome.as_str());
+                    why.insert("code".to_owned(), code.as_str().into());
+                    Opened::Gone(why)
+                }
+                None => Opened::Gone(gone("erased")),
+            },
+            // Its key is damaged: the rest of the archive is not.
+            Err(Error::Keys(_)) => Opened::Gone(gone("lost")),
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// Gives every record that the query means to `each`, in order, with its content.
+    ///
+    /// # Errors
+    /// The archive is damaged, or what `each` says.
+    pub fn search<E: From<Error>>(
+        &self,
+        query: &Query,
+        mut each: impl FnMut(&Record, Opened) -> Result<Next, E>,
+    ) -> Result<LeftOut, E> {
+        let mut left_out = LeftOut::new();
+        let mut left = query.limit.unwrap_or(u64::MAX);
+        let mut records = self.archive.records(query.after.unwrap_or(0).saturating_add(1));
+        while left > 0 {
+            let Some(record) = records.next() else { break };
+            let record = record?;
+            let head = query.head(&record);
+            if head == Head::No {
+                continue;
+            }
+            let opened = self.open(&record)?;
+            if head == Head::Body {
+                match &opened {
+                    Opened::Bytes(bytes) if query.body(bytes) => {}
+                    // Whether it is meant cannot be told without looking.
+                    Opened::Sealed => {
+                        *left_out.entry("sealed, not looked into").or_default() += 1;
+                        continue;
+                    }
+                    Opened::Bytes(_) | Opened::Gone(_) | Opened::Note => continue,
+                }
+            }
+            match each(&record, opened)? {
+                Next::Taken => left -= 1,
+                Next::Passed => {}
+                Next::LeftOut(why) => *left_out.entry(why).or_default() += 1,
+                Next::Stop => break,
+            }
+        }
+        Ok(left_out)
+    }
 }
 
-/// A record as an item of an export; `None` if it is sealed.
-#[must_use]
-pub fn item(record: &Record, opened: Opened) -> Option<Item> {
+/// A record as an item of an export, or what is made of one that is none.
+///
+/// # Errors
+/// It is sealed, or a note.
+pub fn item(record: &Record, opened: Opened) -> Result<Item, Next> {
     let content = match opened {
         Opened::Bytes(bytes) => Content::Event(bytes),
         Opened::Gone(why) => Content::Tombstone(why),
-        Opened::Sealed => return None,
+        Opened::Sealed => return Err(Next::LeftOut("sealed")),
+        Opened::Note => return Err(Next::Passed),
     };
     let archived_at = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();
-    Some(Item { seq: record.seq, archived_at, digest: record.digest, content })
+    Ok(Item { seq: record.seq, archived_at, digest: record.digest, content })
 }
 
 /// Counts over what a query means.
@@ -140,9 +179,9 @@ impl Counts {
     ///
     /// # Errors
     /// The archive is damaged.
-    pub fn of(archive: &ReadOnly, query: &Query, personal: bool) -> Result<Self, Error> {
+    pub fn of(source: &Source, query: &Query) -> Result<Self, Error> {
         let mut counts = Self::default();
-        let left_out = search(archive, query, personal, |record, _| {
+        let left_out = source.search(query, |record, _| {
             counts.add(record);
             Ok::<_, Error>(Next::Taken)
         })?;
@@ -154,7 +193,7 @@ impl Counts {
         let code = record.code.map_or("", crate::message::outcome::Code::as_str);
         let outcome = format!("{} {code}", record.outcome.as_str());
         self.records += 1;
-        self.payload_bytes += record.payload.len() as u64;
+        self.payload_bytes += record.body.len() as u64;
         self.deliveries += record.recipients.len() as u64;
         *self.outcomes.entry(outcome.trim_end().to_owned()).or_default() += 1;
         if let Some(summary) = &record.summary {

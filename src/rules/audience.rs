@@ -23,6 +23,10 @@ pub enum Why {
     Named,
     /// A group holds it and it has the default subscription or one that matches.
     Subscribed,
+    /// It holds the message that a correction, a recall or an answer is about.
+    Holds,
+    /// An ask is about a message of its own.
+    Owns,
 }
 
 impl Why {
@@ -32,6 +36,8 @@ impl Why {
         match self {
             Self::Named => "named",
             Self::Subscribed => "subscribed",
+            Self::Holds => "holder-of-target",
+            Self::Owns => "originator-of-target",
         }
     }
 }
@@ -49,6 +55,10 @@ pub enum Reason {
     Role,
     /// None of its subscriptions matches.
     NotSubscribed,
+    /// A correction or recall goes to holders of its target; it is none.
+    NotHolder,
+    /// A grant names one that holds the message already.
+    Holder,
 }
 
 impl Reason {
@@ -61,6 +71,8 @@ impl Reason {
             Self::Suspended => "suspended",
             Self::Role => "role",
             Self::NotSubscribed => "not-subscribed",
+            Self::NotHolder => "not-holder",
+            Self::Holder => "holder",
         }
     }
 }
@@ -126,7 +138,8 @@ pub fn check(registry: &Registry, envelope: &Envelope, purpose: &str) -> Result<
 }
 
 /// Art. 10(3)(b): only return authorities; (e): only law enforcement. Other purposes ask for no role.
-fn may_have(party: &Party, purpose: &str) -> bool {
+#[must_use]
+pub fn may_have(party: &Party, purpose: &str) -> bool {
     match purpose {
         "10.3.b" => party.has(Role::Return),
         "10.3.e" => party.has(Role::Lea),
@@ -196,14 +209,14 @@ pub fn route(
 }
 
 /// The audience taken apart once, and then asked for each party.
-struct Audience<'a> {
+pub(super) struct Audience<'a> {
     named: HashSet<&'a str>,
     groups: Vec<Group>,
     local: BTreeSet<PartyId>,
 }
 
 impl<'a> Audience<'a> {
-    fn of(registry: &Registry, deployments: &Deployments, message: &Routed<'a>) -> Self {
+    pub(super) fn of(registry: &Registry, deployments: &Deployments, message: &Routed<'a>) -> Self {
         let mut audience = Self { named: HashSet::new(), groups: Vec::new(), local: BTreeSet::new() };
         for name in &message.envelope.audience {
             match (name.strip_prefix('@'), &message.envelope.country) {
@@ -224,7 +237,7 @@ impl<'a> Audience<'a> {
     }
 
     /// Whether it names the party (`true`) or a group of it holds it (`false`); neither is `None`.
-    fn holds(&self, party: &Party) -> Option<bool> {
+    pub(super) fn holds(&self, party: &Party) -> Option<bool> {
         if self.named.contains(party.id.as_str()) {
             return Some(true);
         }

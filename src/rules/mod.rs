@@ -8,6 +8,7 @@ pub mod audience;
 pub mod catalogue;
 pub mod cel;
 pub mod compatibility;
+pub mod control;
 pub mod deployments;
 pub mod facets;
 pub mod filter;

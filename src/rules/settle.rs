@@ -23,16 +23,28 @@ pub struct Need {
 /// What the archive knows of an accepted earlier message.
 #[derive(Debug, Clone)]
 pub struct Known {
+    /// Its place in the archive.
+    pub seq: u64,
     /// Who owns it.
     pub originator: PartyId,
     /// Its type.
     pub kind: TypeId,
     /// Its version.
     pub major: u32,
-    /// Who got it.
+    /// Who holds it: who got it, and to whom it was released.
     pub recipients: Vec<PartyId>,
     /// Whom it was addressed to.
     pub audience: Vec<String>,
+    /// Its purpose.
+    pub purpose: String,
+    /// True if it carries personal or contact data.
+    pub is_personal: bool,
+    /// True if it was retracted or erased, or has expired.
+    pub is_withdrawn: bool,
+    /// True while a legal hold is on.
+    pub is_held: bool,
+    /// The message itself, where a grant is to be decided and its content is not gone.
+    pub event: Option<std::sync::Arc<Value>>,
 }
 
 /// The earlier messages that this one stands on, in the order of the document.
@@ -100,7 +112,12 @@ pub fn check(
                     vec![fault(&need.path, "is a message of another originator")],
                 ));
             }
+            "msg.correction" if known.is_withdrawn => return Err(withdrawn(&need.path)),
             "msg.correction" => new_data(known)?,
+            // A hold keeps what a court may ask for; only a court or a supervisory authority goes before it.
+            "msg.erasure" if known.is_held && data["ground"] != "court-or-dpa-order" => {
+                return Err(Refused::many(Code::Retention, vec![fault(&need.path, "is under legal hold")]));
+            }
             "msg.release" => release(envelope, data, &need.path, known)?,
             "rfi.response" => answer(envelope, &need.path, known, "rfi.request")?,
             "case.identity-response" => answer(envelope, &need.path, known, "case.identity-request")?,
@@ -119,7 +136,17 @@ fn release(envelope: &Envelope, data: &Value, path: &str, known: &Known) -> Resu
     } else {
         known.originator == envelope.originator
     };
-    if may { Ok(()) } else { Err(Refused::many(Code::Ref, vec![fault(path, "is no message known here")])) }
+    if !may {
+        return Err(Refused::many(Code::Ref, vec![fault(path, "is no message known here")]));
+    }
+    if known.is_withdrawn && data["step"] != "refuse" {
+        return Err(withdrawn(path));
+    }
+    Ok(())
+}
+
+fn withdrawn(path: &str) -> Refused {
+    Refused::many(Code::Ref, vec![fault(path, "was withdrawn")])
 }
 
 /// S-22: the request is one, the sender was asked, and the answer reaches at most the requester and whom it asked.

@@ -154,8 +154,12 @@ fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
         intake.push(format!("$JS.API.STREAM.INFO.{stream}"));
         intake.push(format!("$JS.API.STREAM.MSG.GET.{stream}"));
         intake.push(format!("$JS.ACK.{stream}.intake.>"));
-        for call in ["STREAM.INFO", "STREAM.MSG.GET", "STREAM.PURGE"] {
+        for call in ["STREAM.INFO", "STREAM.MSG.GET", "STREAM.MSG.DELETE", "STREAM.PURGE"] {
             egress.push(format!("$JS.API.{call}.{mailbox}"));
+        }
+        // Personal data do not wait in the intake stream until they are a week old.
+        for call in ["STREAM.MSG.GET", "STREAM.MSG.DELETE"] {
+            egress.push(format!("$JS.API.{call}.{stream}"));
         }
         egress.push(format!("$JS.API.CONSUMER.INFO.{mailbox}.main"));
     }

@@ -108,6 +108,44 @@ impl Inspector {
         refused(&call, self.ask(&call, &json!({ "seq": before })).await?).map(|_| ())
     }
 
+    /// Deletes one message and has its bytes overwritten, unless its subject ends like this. One that is not there is
+    /// deleted.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn delete(&self, stream: &str, sequence: u64, but: &str) -> Result<(), Error> {
+        let look = format!("STREAM.MSG.GET.{stream}");
+        let found = self.ask(&look, &json!({ "seq": sequence })).await?;
+        let missing = |answer: &Value| answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE);
+        if missing(&found) {
+            return Ok(());
+        }
+        let found = refused(&look, found)?;
+        if found["message"]["subject"]
+            .as_str()
+            .is_some_and(|subject| !but.is_empty() && subject.ends_with(but))
+        {
+            return Ok(());
+        }
+        let call = format!("STREAM.MSG.DELETE.{stream}");
+        let answer = self.ask(&call, &json!({ "seq": sequence, "no_erase": false })).await?;
+        if missing(&answer) { Ok(()) } else { refused(&call, answer).map(|_| ()) }
+    }
+
+    /// The first message on a subject filter from a sequence on, if there is one up to `last`.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn next(&self, stream: &str, filter: &str, from: u64, last: u64) -> Result<Option<u64>, Error> {
+        let call = format!("STREAM.MSG.GET.{stream}");
+        let answer = self.ask(&call, &json!({ "seq": from.max(1), "next_by_subj": filter })).await?;
+        if answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE) {
+            return Ok(None);
+        }
+        let answer = refused(&call, answer)?;
+        Ok(answer["message"]["seq"].as_u64().filter(|sequence| *sequence <= last))
+    }
+
     async fn ask(&self, call: &str, body: &Value) -> Result<Value, Error> {
         let body = Bytes::from(body.to_string());
         let answer = self.client.request(format!("$JS.API.{call}"), body).await;

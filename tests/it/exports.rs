@@ -97,7 +97,7 @@ async fn what_is_asked_for_is_found_and_nothing_else() {
         assert_eq!((code(&output), output.stdout.len()), (2, 0), "{bad:?}: {output:?}");
     }
     let content = lines(&show(&["--content", "--from", "4"]).stdout);
-    assert_eq!((&content[0]["withheld_content"], content[0].get("event")), (&"personal".into(), None));
+    assert_eq!((&content[0]["sealed"], content[0].get("event")), (&true.into(), None));
     assert_eq!(content[1]["tombstone"], json!({ "why": "rejected", "code": "E-SCHEMA" }));
     let content = lines(&show(&["--content", "--personal", "--plane", "case"]).stdout);
     assert_eq!(content[0]["event"]["data"]["person"]["familyName"], "EXEMPLAR");
@@ -109,7 +109,7 @@ async fn what_is_asked_for_is_found_and_nothing_else() {
         (&1.into(), &json!({ "flow.observation": 1 })),
         "{stats}"
     );
-    assert_eq!(stats["left_out"], json!({ "personal, not looked into": 1 }), "{stats}");
+    assert_eq!(stats["left_out"], json!({ "sealed, not looked into": 1 }), "{stats}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +133,7 @@ async fn exports_repeat_and_can_be_published_again() {
         let told: Value = serde_json::from_slice(&manifest(&one)).expect("JSON");
         assert_eq!(told["sha256"], sha256(&bytes), "{told}");
         assert_eq!((&told["format"], &told["count"], &told["last_seq"]), (&end.into(), &3.into(), &3.into()));
-        assert_eq!(told["left_out"], json!({ "personal": 1 }), "{told}");
+        assert_eq!(told["left_out"], json!({ "sealed": 1 }), "{told}");
         assert_eq!(told["query"], json!({ "outcome": ["accepted"], "personal": false }), "{told}");
         assert_eq!(told["complete"], true);
         // To stdout: the same bytes, and the manifest on stderr.

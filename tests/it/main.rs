@@ -8,6 +8,7 @@
 mod auditor;
 mod cli;
 mod console;
+mod control;
 mod crash;
 mod drain;
 mod duplicates;

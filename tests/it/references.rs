@@ -19,11 +19,17 @@ fn party(id: &str) -> PartyId {
 
 fn known(kind: &str, originator: &str, recipients: &[&str], audience: &[&str]) -> Known {
     Known {
+        seq: 1,
         originator: party(originator),
         kind: TypeId::parse(kind).expect("a type"),
         major: 1,
         recipients: recipients.iter().map(|id| party(id)).collect(),
         audience: audience.iter().map(|&name| name.to_owned()).collect(),
+        purpose: "3.4.b".to_owned(),
+        is_personal: false,
+        is_withdrawn: false,
+        is_held: false,
+        event: None,
     }
 }
 

@@ -79,7 +79,9 @@ impl Model {
         let mut heads = Feeds::default();
         for (seq, draft) in (1_u64..).zip(&self.drafts) {
             let record = reader.get(seq).expect("reads").expect("is there");
-            assert_eq!(*record, Record::from_draft(draft.clone(), seq, record.archived_ms));
+            let expected = Record::from_draft(draft.clone(), seq, record.archived_ms, record.body.clone());
+            assert_eq!(*record, expected);
+            assert_eq!(content(&reader, &record), draft.payload);
             let known = reader.find("/authority/de-bpol", &id(seq)).expect("reads").map(|record| record.seq);
             assert_eq!(known, Some(seq).filter(|_| draft.outcome != Outcome::Rejected), "{seq}");
             let owed: Vec<Delivery> = draft
@@ -87,7 +89,7 @@ impl Model {
                 .iter()
                 .map(|entry| {
                     let (feed_seq, feed_digest) = heads.push(&entry.party, draft.digest);
-                    Delivery { party: entry.party.clone(), feed_seq, feed_digest }
+                    Delivery { party: entry.party.clone(), feed_seq, feed_digest, of: seq }
                 })
                 .collect();
             assert_eq!(reader.deliveries(seq).expect("reads"), owed);
@@ -142,7 +144,7 @@ impl Model {
 /// The files as they are now, while the archive has them open; then the archive ends as it likes.
 fn leave_as_killed(archive: Archive, directory: tempfile::TempDir) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("temp dir");
-    for part in ["journal", "sled"] {
+    for part in ["journal", "sled", "keys"] {
         std::fs::create_dir(copy.path().join(part)).expect("creates");
         for file in std::fs::read_dir(directory.path().join(part)).expect("lists") {
             let file = file.expect("lists");

@@ -6,8 +6,7 @@ use super::super::exit::words;
 use super::super::selecting::InArchive;
 use super::super::target::{Target, format_for};
 use super::super::{Exit, Failure};
-use super::{archive_in, failed};
-use crate::archive::Archive;
+use super::source_in;
 use crate::export::source::{self, Next};
 use crate::export::{Format, Provenance};
 use crate::message::outcome::Outcome;
@@ -33,14 +32,14 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let personal = args.selection.personal;
+    let personal = args.selection.personal();
+    let source = source_in(&args.data, &args.selection)?;
     let query = args.selection.query(&[Outcome::Accepted], None)?;
-    let archive = Archive::read_only(&archive_in(&args.data)).map_err(failed)?;
     let file = Some(args.target.as_path()).filter(|file| *file != Path::new("-"));
     let mut target = Target::open(format_for(args.output, file), file)?;
-    let left_out = source::search(&archive, &query, personal, |record, opened| {
-        let Some(item) = source::item(record, opened) else { return Ok(Next::LeftOut("personal")) };
-        target.put(&item).map(|read| if read { Next::Taken } else { Next::Stop })
+    let left_out = source.search(&query, |record, opened| match source::item(record, opened) {
+        Ok(item) => target.put(&item).map(|read| if read { Next::Taken } else { Next::Stop }),
+        Err(next) => Ok(next),
     })?;
     let mut asked = query.to_json();
     asked["personal"] = personal.into();

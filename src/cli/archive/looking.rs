@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::super::exit::line;
 use super::super::selecting::InArchive;
 use super::super::{Exit, Failure};
-use super::{archive_in, failed};
+use super::{archive_in, failed, source_in};
 use crate::archive::{Archive, Record};
-use crate::export::source::{self, Counts, Next, Opened};
+use crate::export::source::{Counts, Next, Opened};
 use crate::message::time::{Timestamp, rfc3339};
 
 /// Records shown unless more are asked for.
@@ -40,13 +40,13 @@ pub struct ShowArgs {
 
 /// Runs `archive stats`: of the whole journal, or of what is asked for.
 pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
-    let personal = args.selection.personal;
-    let query = args.selection.query(&[], None)?;
-    let archive = Archive::read_only(&archive_in(&args.directory)).map_err(failed)?;
-    let counted = if query.is_everything() && query.after.or(query.limit).is_none() {
+    let everything = args.selection.is_everything();
+    let counted = if everything {
+        let archive = Archive::read_only(&archive_in(&args.directory)).map_err(failed)?;
         serde_json::to_value(archive.stats()?)
     } else {
-        serde_json::to_value(Counts::of(&archive, &query, personal)?)
+        let source = source_in(&args.directory, &args.selection)?;
+        serde_json::to_value(Counts::of(&source, &args.selection.query(&[], None)?)?)
     };
     line(&counted.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?)?;
     Ok(Exit::Ok)
@@ -54,10 +54,9 @@ pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
 
 /// Runs `archive show`.
 pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
-    let personal = args.selection.personal;
+    let source = source_in(&args.data, &args.selection)?;
     let query = args.selection.query(&[], Some(SHOWN))?;
-    let archive = Archive::read_only(&archive_in(&args.data)).map_err(failed)?;
-    source::search(&archive, &query, personal, |record, opened| {
+    source.search(&query, |record, opened| {
         let mut value = shown(record);
         if args.content {
             value.as_object_mut().into_iter().for_each(|members| members.extend(content(&opened)));
@@ -68,13 +67,14 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
 }
 
 /// The event, or what stands in its place.
-fn content(opened: &Opened) -> [(String, Value); 1] {
+fn content(opened: &Opened) -> Option<(String, Value)> {
     let (name, value) = match opened {
         Opened::Bytes(bytes) => ("event", serde_json::from_slice(bytes).unwrap_or_default()),
-        Opened::Sealed => ("withheld_content", "personal".into()),
+        Opened::Sealed => ("sealed", true.into()),
         Opened::Gone(why) => ("tombstone", why.clone().into()),
+        Opened::Note => return None,
     };
-    [(name.to_owned(), value)]
+    Some((name.to_owned(), value))
 }
 
 fn shown(record: &Record) -> Value {

@@ -6,8 +6,11 @@ mod looking;
 
 use std::path::{Path, PathBuf};
 
+use super::selecting::InArchive;
 use super::{Exit, Failure};
-use crate::archive;
+use crate::archive::{self, Archive};
+use crate::export::source::Source;
+use crate::message::time;
 
 /// Subcommands.
 #[derive(Debug, clap::Subcommand)]
@@ -35,9 +38,20 @@ fn archive_in(directory: &Path) -> PathBuf {
     if inner.is_dir() { inner } else { directory.to_owned() }
 }
 
+/// The archive to search; unlocked with its root key if personal data is asked for.
+fn source_in(directory: &Path, selection: &InArchive) -> Result<Source, Failure> {
+    let archive = archive_in(directory);
+    let mut opened = Archive::read_only(&archive).map_err(failed)?;
+    if selection.personal() {
+        opened = opened.unlock(&archive, &selection.root_key(directory, &archive)?).map_err(failed)?;
+    }
+    Source::new(opened, time::now().as_millisecond()).map_err(failed)
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn failed(error: archive::Error) -> Failure {
-    Failure::new(Exit::Io, error.to_string())
+    let exit = if matches!(error, archive::Error::Keys(_)) { Exit::Configuration } else { Exit::Io };
+    Failure::new(exit, error.to_string())
 }
 
 impl From<archive::Error> for Failure {

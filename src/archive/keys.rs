@@ -1,0 +1,188 @@
+//! A key file: slots of random seeds, one a sealed message or block, that can be destroyed in place.
+//!
+//! A slot is written and synced before anything is sealed with it is believed, and is never used twice. To destroy it
+//! the seed is overwritten where it stands and synced: whatever was sealed with it is gone from every copy, backups
+//! included, because the seed is in this file alone. A seed is no key by itself; see `vault`.
+//!
+//! ```text
+//! "LIAK" version:u16 0:u16 check:[16] 0:[8] crc:u32, padded to 64; then slots of 64 bytes:
+//! state:u8 0:[3] crc:u32 seq:u64 destroyed_ms:i64 seed:[32] 0:[8]
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use chacha20poly1305::aead::OsRng;
+use chacha20poly1305::aead::rand_core::RngCore as _;
+use zeroize::Zeroizing;
+
+use super::Error;
+use super::journal::{make_directory, sync_directory};
+
+const MAGIC: &[u8; 4] = b"LIAK";
+const VERSION: u16 = 1;
+/// Bytes of the header and of a slot.
+const SLOT: u64 = 64;
+
+const LIVE: u8 = 1;
+const DESTROYED: u8 = 2;
+
+/// A seed; wiped when it is dropped.
+pub type Seed = Zeroizing<[u8; 32]>;
+
+/// What a slot holds.
+#[derive(Debug)]
+pub enum Slot {
+    /// A seed that can be used.
+    Live(Seed),
+    /// It was destroyed then, Unix milliseconds.
+    Destroyed(i64),
+    /// Its bytes are not what was written.
+    Damaged,
+}
+
+/// A key file opened for reading, and for writing by one process alone.
+#[derive(Debug)]
+pub struct KeyFile {
+    path: PathBuf,
+    file: File,
+    /// Slots in it.
+    slots: u64,
+}
+
+impl KeyFile {
+    /// Opens a key file, or begins one. `check` tells which root key it belongs to.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Keys`] if it belongs to another root key, is no key file, or others may read it.
+    pub fn open(path: &Path, check: [u8; 16]) -> Result<Self, Error> {
+        if let Some(directory) = path.parent() {
+            make_directory(directory)?;
+        }
+        let at = |error| Error::at(path, error);
+        let fresh = !path.exists();
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = file.map_err(at)?;
+        let meta = file.metadata().map_err(at)?;
+        if meta.permissions().mode() & 0o077 != 0 {
+            return Err(Error::Keys(format!("{}: others may read it; set mode 0600", path.display())));
+        }
+        if fresh || meta.len() == 0 {
+            file.write_all_at(&header(check), 0).and_then(|()| file.sync_all()).map_err(at)?;
+            if let Some(directory) = path.parent() {
+                sync_directory(directory)?;
+            }
+        }
+        let mut found = [0; SLOT as usize];
+        let read = file.read_exact_at(&mut found, 0);
+        if read.is_err() || found[..8] != header(check)[..8] || crc(&found[..32]) != found[32..36] {
+            return Err(Error::Keys(format!("{}: is damaged, or no key file", path.display())));
+        }
+        if found[8..24] != check {
+            return Err(Error::Keys(format!("{}: belongs to another root key", path.display())));
+        }
+        // A slot cut short by a crash was not synced, so nothing was sealed with it.
+        let len = file.metadata().map_err(at)?.len();
+        Ok(Self { path: path.to_owned(), file, slots: (len / SLOT).saturating_sub(1) })
+    }
+
+    /// Slots in the file.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    /// Appends fresh random seeds, the first for `seqs[0]`; gives the first slot and the seeds. They are on stable
+    /// storage if `sync`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append(&mut self, seqs: &[u64], sync: bool) -> Result<(u64, Vec<Seed>), Error> {
+        let first = self.slots;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(seqs.len() * 64));
+        let mut seeds = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            let mut seed = Zeroizing::new([0; 32]);
+            OsRng.fill_bytes(seed.as_mut());
+            bytes.extend_from_slice(slot(LIVE, *seq, 0, &seed).as_ref());
+            seeds.push(seed);
+        }
+        let at = |error| Error::at(&self.path, error);
+        self.file.write_all_at(&bytes, (first + 1) * SLOT).map_err(at)?;
+        if sync {
+            self.file.sync_data().map_err(at)?;
+        }
+        self.slots += seqs.len() as u64;
+        Ok((first, seeds))
+    }
+
+    /// Reads a slot.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; a slot that is not there is [`Slot::Damaged`].
+    pub fn read(&self, slot: u64) -> Result<Slot, Error> {
+        if slot >= self.slots {
+            return Ok(Slot::Damaged);
+        }
+        let mut bytes = Zeroizing::new([0; SLOT as usize]);
+        let read = self.file.read_exact_at(bytes.as_mut(), (slot + 1) * SLOT);
+        read.map_err(|error| Error::at(&self.path, error))?;
+        let mut summed = Zeroizing::new(*bytes);
+        summed[4..8].fill(0);
+        let is_whole = crc(summed.as_ref()) == bytes[4..8];
+        let mut number = [0; 8];
+        number.copy_from_slice(&bytes[16..24]);
+        Ok(match bytes[0] {
+            LIVE if is_whole => {
+                let mut seed = Zeroizing::new([0; 32]);
+                seed.copy_from_slice(&bytes[24..56]);
+                Slot::Live(seed)
+            }
+            DESTROYED if is_whole => Slot::Destroyed(i64::from_le_bytes(number)),
+            _ => Slot::Damaged,
+        })
+    }
+
+    /// Overwrites seeds in place and syncs. Destroying twice keeps the first time.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn destroy(&mut self, slots: &[u64], now_ms: i64) -> Result<(), Error> {
+        let at = |error| Error::at(&self.path, error);
+        for number in slots {
+            if *number >= self.slots || matches!(self.read(*number)?, Slot::Destroyed(_)) {
+                continue;
+            }
+            let gone = slot(DESTROYED, 0, now_ms, &Zeroizing::new([0; 32]));
+            self.file.write_all_at(gone.as_ref(), (number + 1) * SLOT).map_err(at)?;
+        }
+        self.file.sync_data().map_err(at)
+    }
+}
+
+fn crc(bytes: &[u8]) -> [u8; 4] {
+    crc32fast::hash(bytes).to_le_bytes()
+}
+
+fn header(check: [u8; 16]) -> [u8; SLOT as usize] {
+    let mut bytes = [0; SLOT as usize];
+    bytes[..4].copy_from_slice(MAGIC);
+    bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[8..24].copy_from_slice(&check);
+    let sum = crc(&bytes[..32]);
+    bytes[32..36].copy_from_slice(&sum);
+    bytes
+}
+
+fn slot(state: u8, seq: u64, destroyed_ms: i64, seed: &Seed) -> Zeroizing<[u8; SLOT as usize]> {
+    let mut bytes = Zeroizing::new([0; SLOT as usize]);
+    bytes[0] = state;
+    bytes[8..16].copy_from_slice(&seq.to_le_bytes());
+    bytes[16..24].copy_from_slice(&destroyed_ms.to_le_bytes());
+    bytes[24..56].copy_from_slice(seed.as_ref());
+    let sum = crc(bytes.as_ref());
+    bytes[4..8].copy_from_slice(&sum);
+    bytes
+}

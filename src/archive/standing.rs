@@ -1,0 +1,138 @@
+//! What a reader says of a message after it was archived: its content, what was done to it, who holds it; and of the
+//! tree that all records are leaves of.
+//!
+//! It answers from the index and changes nothing. Who may ask is the broker's business.
+
+use super::Error;
+use super::fates::{Fate, Withdrawn};
+use super::reader::Reader;
+use super::record::Record;
+use super::tree::{TILE, Tree};
+use super::vault::Opened;
+use super::zone::Due;
+use crate::message::digest::Digest;
+use crate::message::names::PartyId;
+
+impl Reader {
+    /// Opens a message's body for one who may read it.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] if its key is damaged.
+    pub fn open(&self, record: &Record) -> Result<Opened, Error> {
+        self.vault.open_body(record.seq, record.digest, &record.body)
+    }
+
+    /// True if the content of a message is nowhere in this archive any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_gone(&self, record: &Record) -> Result<bool, Error> {
+        match record.body.slot() {
+            Some(slot) => self.vault.is_destroyed(slot),
+            None => Ok(record.body.is_empty()),
+        }
+    }
+
+    /// Orders to erase by records behind a sequence: record and target, in archive order.
+    #[must_use]
+    pub fn erasures_behind(&self, by: u64) -> Vec<(u64, u64)> {
+        self.index.read().fates.erasures_behind(by).to_vec()
+    }
+
+    /// What was done to a message since it was archived.
+    #[must_use]
+    pub fn fate(&self, seq: u64) -> Fate {
+        self.index.read().fates.of(seq).cloned().unwrap_or_default()
+    }
+
+    /// Why a message is not delivered or shown any more at this time, Unix milliseconds.
+    #[must_use]
+    pub fn withdrawn(&self, record: &Record, now_ms: i64) -> Option<Withdrawn> {
+        match self.index.read().fates.of(record.seq) {
+            Some(fate) => fate.withdrawn(record, now_ms),
+            None => Fate::default().withdrawn(record, now_ms),
+        }
+    }
+
+    /// Every message that was retracted or is to be erased, with what was done to it.
+    #[must_use]
+    pub fn recalled(&self) -> Vec<(u64, Fate)> {
+        self.index.read().fates.recalled().map(|(seq, fate)| (seq, fate.clone())).collect()
+    }
+
+    /// Sequences of the records that correct a message of one of these types, in order.
+    #[must_use]
+    pub fn corrections_of(&self, kinds: &[&str]) -> Vec<u64> {
+        self.index.read().fates.corrections_of(kinds)
+    }
+
+    /// Every message with a date of its own on which it must be erased or looked at again.
+    #[must_use]
+    pub fn dues(&self) -> Vec<Due> {
+        self.index.read().dues.values().copied().collect()
+    }
+
+    /// Sequences of the records that were archived before this time, Unix milliseconds, as far as whole blocks are, which
+    /// still hold a body that nobody ordered to be erased.
+    #[must_use]
+    pub fn archived_before(&self, before_ms: i64) -> Vec<u64> {
+        let index = self.index.read();
+        let old = index.zones.iter().take_while(|zone| zone.to_ms < before_ms);
+        let still = |seq: &u64| index.fates.of(*seq).is_none_or(|fate| fate.erased.is_none());
+        old.flat_map(|zone| zone.first..=zone.last).filter(still).collect()
+    }
+
+    /// Who holds a message: its recipients, then those to whom it was released.
+    #[must_use]
+    pub fn holders(&self, record: &Record) -> Vec<PartyId> {
+        let own = record.is_delivered().then_some(record.recipients.as_slice()).unwrap_or_default();
+        let mut holders: Vec<PartyId> = own.iter().map(|entry| entry.party.clone()).collect();
+        if let Some(fate) = self.index.read().fates.of(record.seq) {
+            holders.extend(fate.released_to.iter().map(|entry| entry.party.clone()));
+        }
+        holders
+    }
+
+    /// The leaf hashes of the records with these sequences.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn leaves(&self, first: u64, last: u64) -> Result<Vec<Digest>, Error> {
+        let (places, _) = self.index.read().frames(first, last);
+        let Some(start) = places.first().map(|place| place.header.first) else { return Ok(Vec::new()) };
+        let mut leaves = Vec::new();
+        for pack in self.packs(first, last)? {
+            leaves.extend(pack.leaves()?);
+        }
+        let skip = usize::try_from(first - start).unwrap_or(usize::MAX);
+        let count = usize::try_from(last + 1 - first).unwrap_or(usize::MAX);
+        Ok(leaves.into_iter().skip(skip).take(count).collect())
+    }
+
+    /// Builds the tree over the sealed blocks: nodes from their zones, the leaves behind the last from the journal.
+    pub(super) fn grow_tree(&self, sealed: u64) -> Result<(), Error> {
+        let tiles: Vec<Digest> =
+            self.index.read().zones.iter().flat_map(|zone| zone.tiles.iter().copied()).collect();
+        let behind = tiles.len() as u64 * TILE;
+        let leaves = if behind < sealed { self.leaves(behind + 1, sealed)? } else { Vec::new() };
+        if behind + leaves.len() as u64 != sealed {
+            return Err(Error::Corrupt("a tree that does not fit the blocks"));
+        }
+        self.index.write().tree = Tree::restore(tiles, leaves)?;
+        Ok(())
+    }
+
+    /// Slots of message keys that the archive counts on.
+    pub(super) fn slots(&self) -> u64 {
+        let index = self.index.read();
+        let sealed = index.zones.iter().map(|zone| zone.slots);
+        let tail = index.tail.iter().filter_map(|kept| kept.record().body.slot()).map(|slot| slot + 1);
+        sealed.chain(tail).max().unwrap_or_default()
+    }
+
+    /// A copy of the Merkle tree as it is now.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        self.index.read().tree.clone()
+    }
+}

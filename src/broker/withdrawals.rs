@@ -1,0 +1,139 @@
+//! Erased messages leave the streams of nats-server too: the publication in the intake stream and the letters that wait in
+//! mailboxes are deleted and overwritten.
+//!
+//! A letter that is not stored yet needs no deleting, for its courier sends a tombstone in its place; one that is in the
+//! air when the order comes is waited for. How far that is done is noted, so that a crash only means doing it again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use super::couriers::Couriers;
+use super::metrics::Metrics;
+use crate::archive::{Delivery, Error, Reader};
+use crate::message::names::PartyId;
+use crate::wire::inspect::Inspector;
+use crate::wire::{intake_stream, mailbox_stream};
+
+/// Pause between two looks at the orders.
+const PAUSE: Duration = Duration::from_millis(500);
+/// In the archive directory: sequence of the last record whose orders have reached every mailbox.
+const MARK: &str = "withdrawn-upto";
+
+/// The one who takes letters back.
+pub struct Withdrawals {
+    /// Where orders are read.
+    pub reader: Reader,
+    /// How mailboxes are reached.
+    pub inspector: Inspector,
+    /// How far couriers have come.
+    pub couriers: Arc<RwLock<Couriers>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The archive's directory.
+    pub directory: PathBuf,
+}
+
+/// One copy to be taken back.
+struct Letter {
+    /// Record that orders it.
+    by: u64,
+    place: Place,
+}
+
+enum Place {
+    /// A letter in a mailbox.
+    Mailbox(Delivery),
+    /// A publication in the intake stream of a party.
+    Intake(PartyId, u64),
+}
+
+impl Withdrawals {
+    /// Runs until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let mark = self.directory.join(MARK);
+        let mut done =
+            std::fs::read_to_string(&mark).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let (mut seen, mut open) = (done, Vec::new());
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+            match self.fresh(seen) {
+                Ok((upto, letters)) => {
+                    seen = upto;
+                    open.extend(letters);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "orders to erase cannot be read; letters may still wait")
+                }
+            }
+            let mut left = Vec::new();
+            for letter in open.drain(..) {
+                if !self.take_back(&letter.place).await {
+                    left.push(letter);
+                }
+            }
+            open = left;
+            self.metrics.letters_to_withdraw.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+            let upto = open.iter().map(|letter| letter.by - 1).min().unwrap_or(seen);
+            if upto > done && note(&mark, upto).is_ok() {
+                done = upto;
+            }
+        }
+    }
+
+    /// The letters that orders behind a sequence name, and the last of these orders.
+    fn fresh(&self, seen: u64) -> Result<(u64, Vec<Letter>), Error> {
+        let mut letters = Vec::new();
+        let mut upto = seen;
+        for (by, target) in self.reader.erasures_behind(seen) {
+            upto = by;
+            let releases = self.reader.fate(target).releases;
+            for seq in std::iter::once(target).chain(releases) {
+                let owed = self.reader.deliveries(seq)?.into_iter().filter(|delivery| delivery.of == target);
+                letters.extend(owed.map(|delivery| Letter { by, place: Place::Mailbox(delivery) }));
+            }
+            let published = self.reader.get(target)?.filter(|record| !record.is_own());
+            letters.extend(published.map(|record| Letter {
+                by,
+                place: Place::Intake(record.party.clone(), record.position.sequence),
+            }));
+        }
+        Ok((upto, letters))
+    }
+
+    /// True if the letter is surely not in the mailbox any more.
+    async fn take_back(&self, place: &Place) -> bool {
+        let delivery = match place {
+            Place::Mailbox(delivery) => delivery,
+            Place::Intake(party, sequence) => {
+                return self.delete(party, &intake_stream(party), *sequence, "").await;
+            }
+        };
+        let progress = self.couriers.read().progress(&delivery.party);
+        // A party that left the registry has no courier; its mailbox stream is the operator's to remove.
+        let Some(progress) = progress else { return true };
+        if progress.last_stored() < delivery.feed_seq {
+            return false;
+        }
+        let Some(at) = progress.stream_sequence_of(delivery.feed_seq) else { return true };
+        // A tombstone stays: it says what became of the message.
+        self.delete(&delivery.party, &mailbox_stream(&delivery.party), at, ".ctl.msg.receipt.zz").await
+    }
+
+    async fn delete(&self, party: &PartyId, stream: &str, at: u64, but: &str) -> bool {
+        let deleted = self.inspector.delete(stream, at, but).await;
+        deleted.inspect_err(|error| tracing::warn!(%party, %error, "a copy cannot be taken back yet")).is_ok()
+    }
+}
+
+fn note(mark: &Path, upto: u64) -> std::io::Result<()> {
+    let fresh = mark.with_extension("new");
+    std::fs::write(&fresh, format!("{upto}\n"))?;
+    std::fs::rename(&fresh, mark)
+}
