@@ -10,8 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
+pub use crate::wire::asking::AskError;
+
 use crate::message::names::{PartyId, PostId};
-use crate::wire::asking::AskError;
+use crate::wire::asking;
 use crate::wire::connect;
 use crate::wire::mailbox::{Letter, Mailbox, MailboxError};
 use crate::wire::outbox::{Outbox, OutboxError};
@@ -130,5 +132,30 @@ impl Subscriber {
     /// NATS went away.
     pub async fn flush(&self) -> Result<(), Error> {
         Ok(self.mailbox.flush().await?)
+    }
+}
+
+/// Asks the services of one party.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    asker: asking::Asker,
+}
+
+impl Asker {
+    /// Connects as the system user of a party.
+    ///
+    /// # Errors
+    /// NATS cannot be reached, or the key is not let in.
+    pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
+        let nats = connect::connect_party(url, seed, party, None).await?;
+        Ok(Self { asker: asking::Asker::new(nats, party.clone()) })
+    }
+
+    /// Asks a verb once; the bytes of the answer.
+    ///
+    /// # Errors
+    /// Nobody answered, or the service refused.
+    pub async fn ask(&self, verb: &str, body: &Value) -> Result<Bytes, AskError> {
+        self.asker.ask(verb, body).await
     }
 }
