@@ -202,15 +202,20 @@ pub(super) fn sync_directory(directory: &Path) -> Result<(), Error> {
 /// A frame that was there when the journal was closed must be there for ever. Later frames may stand behind it, so a note
 /// that a crash left behind is no fault; one that cannot be read says nothing.
 fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
-    let note = std::fs::read_to_string(directory.join(HEAD)).unwrap_or_default();
-    let Some((seq, hash)) = note.trim_end().split_once(' ') else { return Ok(()) };
-    let Ok(seq) = seq.parse::<u64>() else { return Ok(()) };
+    let Some((seq, hash)) = noted_head(directory) else { return Ok(()) };
     let at = found.places.partition_point(|place| place.header.last() < seq);
     if found.places.get(at).is_some_and(|place| place.header.hash().hex() == hash) {
         return Ok(());
     }
     let file = found.segments.last().map_or(directory, PathBuf::as_path);
     Err(damaged(file, found.end(), found.next()))
+}
+
+/// Sequence and frame hash that the last closing noted, if that can be read.
+pub(super) fn noted_head(directory: &Path) -> Option<(u64, String)> {
+    let note = std::fs::read_to_string(directory.join(HEAD)).ok()?;
+    let (seq, hash) = note.trim_end().split_once(' ')?;
+    Some((seq.parse().ok()?, hash.to_owned()))
 }
 
 /// Cuts a torn tail. The bytes are put aside first, as well as that goes: if they were not torn but damaged, somebody
@@ -288,7 +293,7 @@ pub fn walk(directory: &Path) -> Result<Found, Error> {
     Ok(found)
 }
 
-fn segments_in(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn segments_in(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut segments = Vec::new();
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(segments),

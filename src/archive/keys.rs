@@ -36,8 +36,8 @@ pub type Seed = Zeroizing<[u8; 32]>;
 pub enum Slot {
     /// A seed that can be used.
     Live(Seed),
-    /// It was destroyed then, Unix milliseconds.
-    Destroyed(i64),
+    /// It was destroyed.
+    Destroyed,
     /// Its bytes are not what was written.
     Damaged,
 }
@@ -75,6 +75,19 @@ impl KeyFile {
                 sync_directory(directory)?;
             }
         }
+        Self::checked(path, file, check)
+    }
+
+    /// Opens a key file that is there, for reading alone: another process may be writing it.
+    ///
+    /// # Errors
+    /// As [`KeyFile::open`]; also if it is not there.
+    pub fn look(path: &Path, check: [u8; 16]) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|error| Error::at(path, error))?;
+        Self::checked(path, file, check)
+    }
+
+    fn checked(path: &Path, file: File, check: [u8; 16]) -> Result<Self, Error> {
         let mut found = [0; SLOT as usize];
         let read = file.read_exact_at(&mut found, 0);
         if read.is_err() || found[..8] != header(check)[..8] || crc(&found[..32]) != found[32..36] {
@@ -84,7 +97,7 @@ impl KeyFile {
             return Err(Error::Keys(format!("{}: belongs to another root key", path.display())));
         }
         // A slot cut short by a crash was not synced, so nothing was sealed with it.
-        let len = file.metadata().map_err(at)?.len();
+        let len = file.metadata().map_err(|error| Error::at(path, error))?.len();
         Ok(Self { path: path.to_owned(), file, slots: (len / SLOT).saturating_sub(1) })
     }
 
@@ -132,15 +145,13 @@ impl KeyFile {
         let mut summed = Zeroizing::new(*bytes);
         summed[4..8].fill(0);
         let is_whole = crc(summed.as_ref()) == bytes[4..8];
-        let mut number = [0; 8];
-        number.copy_from_slice(&bytes[16..24]);
         Ok(match bytes[0] {
             LIVE if is_whole => {
                 let mut seed = Zeroizing::new([0; 32]);
                 seed.copy_from_slice(&bytes[24..56]);
                 Slot::Live(seed)
             }
-            DESTROYED if is_whole => Slot::Destroyed(i64::from_le_bytes(number)),
+            DESTROYED if is_whole => Slot::Destroyed,
             _ => Slot::Damaged,
         })
     }
@@ -152,7 +163,7 @@ impl KeyFile {
     pub fn destroy(&mut self, slots: &[u64], now_ms: i64) -> Result<(), Error> {
         let at = |error| Error::at(&self.path, error);
         for number in slots {
-            if *number >= self.slots || matches!(self.read(*number)?, Slot::Destroyed(_)) {
+            if *number >= self.slots || matches!(self.read(*number)?, Slot::Destroyed) {
                 continue;
             }
             let gone = slot(DESTROYED, 0, now_ms, &Zeroizing::new([0; 32]));

@@ -7,8 +7,10 @@
 //! anew from the journal whenever it is missing, behind or damaged. One thread writes; readers never wait for a sync.
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
+pub mod backup;
 mod body;
 mod cache;
+pub mod checkpoint;
 mod effect;
 mod erase;
 mod fates;
@@ -17,20 +19,28 @@ mod filling;
 mod frame;
 mod index;
 mod journal;
+pub mod keyfile;
 mod keys;
 mod known;
+pub mod note;
+pub mod notebook;
 mod open;
 mod pack;
+pub mod proof;
+pub mod prove;
 mod read_only;
 mod reader;
 mod record;
 mod redact;
+pub mod restore;
 mod root;
 mod seal;
 mod standing;
 mod store;
-mod tree;
+pub mod tree;
 mod vault;
+pub mod verify;
+pub mod witness;
 mod words;
 mod zone;
 

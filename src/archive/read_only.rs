@@ -1,15 +1,15 @@
 //! A look at the journal alone: for offline tools, beside a running broker or after it.
 //!
-//! Takes no lock, opens no sled, changes nothing; a torn tail is simply not read. Sealed bodies stay shut unless the root key
-//! is given.
+//! Takes no lock, opens no sled, changes nothing; a torn tail is simply not read.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::Error;
+use super::body::Body;
 use super::journal::{self, Found};
 use super::record::Record;
 use super::root::RootKey;
@@ -19,6 +19,7 @@ use crate::message::time::{Timestamp, rfc3339};
 /// A journal opened for reading.
 #[derive(Debug)]
 pub struct ReadOnly {
+    directory: PathBuf,
     found: Found,
     vault: Option<Vault>,
 }
@@ -59,32 +60,30 @@ impl ReadOnly {
             let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
             return Err(Error::at(&journal, missing));
         }
-        Ok(Self { found: journal::walk(&journal)?, vault: None })
+        Ok(Self { directory: directory.to_owned(), found: journal::walk(&journal)?, vault: None })
     }
 
-    /// Takes the root key: digests of sealed messages are told, and sealed bodies can be opened. Reads the key files as they
-    /// are after the journal was looked at, so a broker that goes on writing does not matter.
+    /// The same with the keys: sealed content can be read, and digests of sealed messages are not masked.
     ///
     /// # Errors
-    /// [`Error::Keys`] if the archive has no keys, or they belong to another root key; [`Error::Io`].
-    pub fn unlock(self, directory: &Path, root: &RootKey) -> Result<Self, Error> {
-        let keys = directory.join("keys");
-        // A vault begins key files where there are none; here nothing may be made.
-        if !["messages.liak", "blocks.liak"].iter().all(|name| keys.join(name).is_file()) {
-            return Err(Error::Keys(format!("{}: no key files here", keys.display())));
-        }
-        Ok(Self { vault: Some(Vault::open(&keys, root)?), ..self })
+    /// [`Error::Keys`], [`Error::Io`].
+    pub fn unlocked(self, root: &RootKey) -> Result<Self, Error> {
+        let vault = Vault::look(&self.directory.join("keys"), root)?;
+        Ok(Self { vault: Some(vault), ..self })
     }
 
-    /// Opens a record's body; `None` if it is sealed and there is no root key.
+    /// The content of a record; `None` if it is sealed and there are no keys.
     ///
     /// # Errors
     /// [`Error::Keys`] if its key is damaged.
     pub fn content(&self, record: &Record) -> Result<Option<Opened>, Error> {
-        match (&self.vault, record.plain()) {
-            (_, Some(plain)) => Ok(Some(Opened::Content(Bytes::copy_from_slice(plain)))),
-            (Some(vault), None) => vault.open_body(record.seq, record.digest, &record.body).map(Some),
-            (None, None) => Ok(record.body.slot().is_none().then_some(Opened::Gone)),
+        match (&self.vault, &record.body) {
+            (Some(vault), body) => vault.open_body(record.seq, record.digest, body).map(Some),
+            (None, Body::Sealed { .. }) => Ok(None),
+            (None, Body::Plain(_)) => {
+                Ok(Some(Opened::Content(Bytes::copy_from_slice(record.plain().unwrap_or_default()))))
+            }
+            (None, Body::None | Body::Redacted(_)) => Ok(Some(Opened::Gone)),
         }
     }
 
@@ -123,10 +122,10 @@ impl ReadOnly {
 
     /// The records from a sequence on.
     pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
-        let mask = self.vault.as_ref().map(Vault::mask);
         let start = self.found.places.partition_point(|place| place.header.last() < from);
         self.found.places[start..].iter().flat_map(move |place| {
-            let read = journal::read(&self.found.segments, place).and_then(|pack| pack.records(mask));
+            let read = journal::read(&self.found.segments, place)
+                .and_then(|pack| pack.records(self.vault.as_ref().map(Vault::mask)));
             let (records, error) = match read {
                 Ok(records) => (records, None),
                 Err(error) => (Vec::new(), Some(Err(error))),

@@ -183,6 +183,12 @@ impl Record {
         }
     }
 
+    /// True if its content is encrypted under a key of its own, destroyed or not.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.body.slot().is_some()
+    }
+
     /// True if the broker made it itself: it came over no intake stream.
     #[must_use]
     pub fn is_own(&self) -> bool {

@@ -19,7 +19,7 @@ fn id(n: u64) -> MessageId {
     MessageId::parse(&format!("0195c3a1-0001-7000-8000-{n:012x}")).expect("well formed")
 }
 
-fn draft(n: u64) -> Draft {
+pub(super) fn draft(n: u64) -> Draft {
     let payload =
         format!("{{\"n\":{n},\"text\":\"an invented report of some length, {}\"}}", n * 7919).into_bytes();
     let to = ["fr-dnpaf", "it-moi", "eu-frontex"];
@@ -32,7 +32,7 @@ fn draft(n: u64) -> Draft {
         arrived_ms: 1_000 + i64::try_from(n).expect("small"),
         digest: Digest::of(&payload),
         payload,
-        seal: n % 5 == 0,
+        seal: n.is_multiple_of(5),
         summary: Some(Summary {
             source: "/authority/de-bpol".into(),
             id: id(n),
@@ -60,7 +60,7 @@ fn draft(n: u64) -> Draft {
 }
 
 /// The same for all archives of the tests.
-fn root() -> RootKey {
+pub(super) fn root() -> RootKey {
     RootKey::parse(&"5a".repeat(32)).expect("a key")
 }
 
@@ -72,7 +72,7 @@ fn content(reader: &Reader, record: &Record) -> Vec<u8> {
     }
 }
 
-fn fill(archive: &mut Archive, from: u64, to: u64, batch: u64) {
+pub(super) fn fill(archive: &mut Archive, from: u64, to: u64, batch: u64) {
     let mut next = from;
     while next <= to {
         let until = to.min(next + batch - 1);

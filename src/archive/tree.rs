@@ -52,6 +52,33 @@ pub fn root_of(leaves: &[Digest]) -> Digest {
     }
 }
 
+/// A tree that can only grow and tell its root: one hash for each complete part, `log2` of its size.
+#[derive(Debug, Clone, Default)]
+pub struct Frontier {
+    size: u64,
+    parts: Vec<Digest>,
+}
+
+impl Frontier {
+    /// Puts a leaf hash at the end.
+    pub fn push(&mut self, leaf: Digest) {
+        let mut node = leaf;
+        for _ in 0..self.size.trailing_ones() {
+            let Some(left) = self.parts.pop() else { break };
+            node = hash_node(&left, &node);
+        }
+        self.parts.push(node);
+        self.size += 1;
+    }
+
+    /// Size and root.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        let joined = self.parts.iter().rev().copied().reduce(|right, left| hash_node(&left, &right));
+        Head { size: self.size, root: joined.unwrap_or_else(|| root_of(&[])) }
+    }
+}
+
 /// The tree, append only.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree {

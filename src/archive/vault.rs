@@ -102,14 +102,30 @@ impl Vault {
     /// # Errors
     /// [`Error::Io`], or [`Error::Keys`] if they belong to another root key or are damaged.
     pub fn open(directory: &Path, root: &RootKey) -> Result<Self, Error> {
+        Self::with(directory, root, KeyFile::open)
+    }
+
+    /// The same for reading alone, beside the process that writes.
+    ///
+    /// # Errors
+    /// As [`Vault::open`]; also if there are no key files.
+    pub fn look(directory: &Path, root: &RootKey) -> Result<Self, Error> {
+        Self::with(directory, root, KeyFile::look)
+    }
+
+    fn with(
+        directory: &Path,
+        root: &RootKey,
+        open: impl Fn(&Path, [u8; 16]) -> Result<KeyFile, Error>,
+    ) -> Result<Self, Error> {
         let mut check = [0; 16];
         check.copy_from_slice(&root.derive(b"check")[..16]);
         Ok(Self {
             mask: Mask::of(root),
             message_key: root.derive(b"message key"),
             block_key: root.derive(b"block key"),
-            messages: Mutex::new(KeyFile::open(&directory.join("messages.liak"), check)?),
-            blocks: Mutex::new(KeyFile::open(&directory.join("blocks.liak"), check)?),
+            messages: Mutex::new(open(&directory.join("messages.liak"), check)?),
+            blocks: Mutex::new(open(&directory.join("blocks.liak"), check)?),
         })
     }
 
@@ -171,7 +187,7 @@ impl Vault {
         let lost =
             || Error::Keys(format!("the key of archive sequence {seq} is damaged: its content is lost"));
         match found {
-            Slot::Destroyed(_) => Ok(Opened::Gone),
+            Slot::Destroyed => Ok(Opened::Gone),
             Slot::Damaged => Err(lost()),
             Slot::Live(seed) => {
                 let key = mac(&self.message_key, &[seed.as_ref(), &seq.to_le_bytes()]);
@@ -186,7 +202,7 @@ impl Vault {
     /// # Errors
     /// [`Error::Io`].
     pub fn is_destroyed(&self, slot: u64) -> Result<bool, Error> {
-        Ok(matches!(self.messages.lock().read(slot)?, Slot::Destroyed(_)))
+        Ok(matches!(self.messages.lock().read(slot)?, Slot::Destroyed))
     }
 
     /// Destroys message keys; when it returns they are gone from the disk.

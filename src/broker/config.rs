@@ -197,7 +197,10 @@ impl Default for RegistrySection {
 }
 
 /// `DIR.root-key` beside `DIR`: outside what is copied when the data directory is.
-fn beside(directory: &Path) -> Result<PathBuf, String> {
+///
+/// # Errors
+/// The directory has no absolute path, in words.
+pub fn beside(directory: &Path) -> Result<PathBuf, String> {
     let whole =
         std::path::absolute(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let whole = whole.components().collect::<PathBuf>(); // without a slash at the end

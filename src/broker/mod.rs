@@ -7,6 +7,7 @@
 //! Every queue between them is bounded, so a slow end slows the start and nothing piles up. Only this room logs and
 //! counts. It holds no rule: what may be sent to whom is `rules`' word alone.
 
+pub mod checkpoints;
 pub mod config;
 mod connections;
 mod courier;
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::connections::check as check_nats;
 pub use self::view::View;
 
+use self::checkpoints::Checkpoints;
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
@@ -102,6 +104,7 @@ struct Shared {
     couriers: Arc<RwLock<Couriers>>,
     metrics: Arc<Metrics>,
     reader: Reader,
+    checkpoints: Arc<Checkpoints>,
 }
 
 /// A running broker. Drop does not stop it: call [`Broker::stop`].
@@ -145,6 +148,7 @@ impl Broker {
             rate: Arc::new(RwLock::new(config.rate)),
             couriers: Arc::default(),
             metrics: Arc::new(Metrics::default()),
+            checkpoints: Arc::new(Checkpoints::open(&config, &reader)?),
             reader,
         };
         let (registered, can_be_asked) = oneshot::channel();
@@ -199,6 +203,8 @@ impl Broker {
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
+        let checkpoints = Arc::clone(&shared.checkpoints);
+        tasks.spawn(checkpoints.run(shared.reader.clone(), Arc::clone(&shared.metrics), stop_all.clone()));
         let withdrawals = Withdrawals {
             reader: shared.reader.clone(),
             inspector: inspector.clone(),
@@ -311,7 +317,17 @@ impl Broker {
     /// [`Error::Drain`] if it took longer than configured, or what the archive said at closing.
     pub async fn stop(self) -> Result<(), Error> {
         let Self {
-            config, raw, stop_intake, stop_all, mut tasks, judge, keeper, mut outgoing, ready, ..
+            config,
+            shared,
+            raw,
+            stop_intake,
+            stop_all,
+            mut tasks,
+            judge,
+            keeper,
+            mut outgoing,
+            ready,
+            ..
         } = self;
         ready.store(false, Ordering::Relaxed);
         stop_intake.cancel();
@@ -330,7 +346,12 @@ impl Broker {
             Ok(Err(_)) => return Err(Error::Stage("the sender of receipts")),
             Err(_) => return Err(Error::Drain(seconds)),
         }
-        let joined = tokio::task::spawn_blocking(move || (judge.join(), keeper.join())).await;
+        let joined = tokio::task::spawn_blocking(move || {
+            let joined = (judge.join(), keeper.join());
+            shared.checkpoints.sign_last(&shared.reader, &shared.metrics);
+            joined
+        })
+        .await;
         match joined {
             Ok((Ok(()), Ok(closed))) => closed.map_err(Error::Archive),
             _ => Err(Error::Stage("a thread")),

@@ -1,10 +1,11 @@
 //! Reads what the rules are made from: registry, schemas, policy. All faults at once, none of them in force.
 
 use super::config::Config;
+use crate::archive::note::{Kind, Verifier};
 use crate::rules::Rules;
 use crate::rules::catalogue::Catalogue;
 use crate::rules::policy::Policy;
-use crate::rules::registry::Registry;
+use crate::rules::registry::{Party, Registry};
 use crate::rules::schemas::Schemas;
 
 /// Loads the rules that a configuration names.
@@ -28,8 +29,22 @@ pub fn load(config: &Config) -> Result<Rules, Vec<String>> {
 fn read_registry(config: &Config) -> Result<Registry, Vec<String>> {
     let file = &config.registry.file;
     let text = std::fs::read_to_string(file).map_err(|error| vec![format!("{}: {error}", file.display())])?;
-    Registry::parse(&text)
-        .map_err(|faults| faults.into_iter().map(|fault| format!("{}: {fault}", file.display())).collect())
+    let place = |fault: String| format!("{}: {fault}", file.display());
+    let registry =
+        Registry::parse(&text).map_err(|faults| faults.into_iter().map(place).collect::<Vec<_>>())?;
+    let faults: Vec<String> =
+        registry.parties().filter_map(|party| witness_fault(party)).map(place).collect();
+    if faults.is_empty() { Ok(registry) } else { Err(faults) }
+}
+
+/// A witness whose key cannot be used would be no witness, and nobody would notice.
+fn witness_fault(party: &Party) -> Option<String> {
+    let words = match Verifier::parse(party.witness.as_deref()?) {
+        Ok(key) if key.kind() == Kind::Witness => return None,
+        Ok(_) => "a key for another use".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Some(format!("{}: witness: {words}", party.id))
 }
 
 fn read_schemas(config: &Config) -> Result<Schemas, Vec<String>> {

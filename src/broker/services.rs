@@ -37,6 +37,7 @@ pub const VERBS: &[&str] = &[
     "explain",
     "status",
     "ledger",
+    "witness",
     "confirm",
     "hold",
     "sub.put",
@@ -92,6 +93,7 @@ impl Services {
             "validate" => self.validate(&rules, party, &request.payload),
             "explain" => self.explain(party, &request.payload),
             "status" => self.status(party, &request.payload).await,
+            "witness" => self.witness(&rules, party, &request.payload).await,
             "ledger" => self.ledger(party, &request.payload).await,
             "confirm" => self.confirm(party, &request.payload).await,
             "hold" => self.hold(party, &request.payload).await,
@@ -199,6 +201,17 @@ impl Services {
             }
             _ => "delivered",
         }
+    }
+
+    /// The latest checkpoint for a witness, or its signature; may read records and write files, so not on this thread.
+    async fn witness(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Answer {
+        let asked = body(payload)?;
+        let key = rules.registry.party(party.as_str()).and_then(|party| party.witness.clone());
+        let shared = self.shared.clone();
+        let answered = tokio::task::spawn_blocking(move || {
+            shared.checkpoints.answer(&shared.reader, &shared.metrics, key.as_deref(), &asked)
+        });
+        answered.await.unwrap_or_else(|_| Err(archive_unreadable()))
     }
 
     fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {

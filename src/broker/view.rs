@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use super::Shared;
+use super::checkpoints::Checkpoints;
 use super::connections::Connections;
 use super::couriers::Couriers;
 use super::metrics::Metrics;
@@ -28,6 +29,7 @@ pub struct Check {
 pub struct View {
     metrics: Arc<Metrics>,
     reader: Reader,
+    checkpoints: Arc<Checkpoints>,
     couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
     connections: [(&'static str, Watch); 2],
@@ -38,6 +40,7 @@ impl View {
         Self {
             metrics: Arc::clone(&shared.metrics),
             reader: shared.reader.clone(),
+            checkpoints: Arc::clone(&shared.checkpoints),
             couriers: Arc::clone(&shared.couriers),
             ready,
             connections: [
@@ -70,6 +73,7 @@ impl View {
             [] => "all take deliveries".to_owned(),
             some => format!("{} take no deliveries: {}", some.len(), some.join(", ")),
         };
+        let (signed, checkpoint) = self.checkpoints.check();
         vec![
             Check { name: "nats", ok: away.is_empty(), words: nats },
             Check { name: "archive", ok: true, words: format!("last sequence {}", self.reader.head_seq()) },
@@ -78,6 +82,7 @@ impl View {
                 ok: taking,
                 words: format!("{intake}; {interrupted} parties' intake interrupted"),
             },
+            Check { name: "checkpoint", ok: signed, words: checkpoint },
             Check { name: "mailboxes", ok: true, words: mailboxes },
         ]
     }
@@ -85,6 +90,7 @@ impl View {
     /// The counters as OpenMetrics text.
     #[must_use]
     pub fn metrics(&self) -> String {
+        self.metrics.checkpoint_age_seconds.set(self.checkpoints.age_seconds());
         self.metrics.text()
     }
 }

@@ -14,6 +14,7 @@ mod subscribe;
 mod target;
 mod up;
 mod validate;
+mod witness;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,8 @@ enum Command {
     Subscribe(subscribe::Args),
     /// Read what a party may see of the archive: paced, resumable, as NDJSON, CSV, GeoJSON or Parquet.
     Replay(Box<replay::Args>),
+    /// Sign, as a witness, that a party saw the archive's checkpoint and that nothing before it changed.
+    Witness(witness::Args),
     /// Judge messages offline with the daemon's own code.
     Validate(validate::Args),
     /// The schemas in force.
@@ -99,6 +102,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Replay(args) => block_on(replay::run(*args)),
+        Command::Witness(args) => block_on(witness::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),

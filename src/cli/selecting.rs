@@ -4,11 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::serve::{Root, configuration};
+use super::archive::archive_in;
+use super::serve::Root;
 use super::{Exit, Failure};
-use crate::archive::{Plane, RootKey};
-use crate::broker::config::Config;
+use crate::archive::{Archive, Plane, ReadOnly};
 use crate::export::query::{Country, Pattern, Query};
+use crate::export::source::Source;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Outcome, Refused};
 use crate::message::time::{self, Timestamp};
@@ -64,9 +65,21 @@ pub struct InArchive {
     outcomes: Vec<Outcome>,
     /// Open what is sealed too: the case plane, contacts, personal data, what is quarantined. Needs the root key.
     #[arg(long, env = "LIAISON_PERSONAL")]
-    personal: bool,
+    pub personal: bool,
     #[command(flatten)]
     root: Root,
+}
+
+impl InArchive {
+    /// The archive in a data directory, with its keys if personal data are asked for.
+    pub fn archive(&self, data: &Path) -> Result<ReadOnly, Failure> {
+        let directory = archive_in(data);
+        let archive = Archive::read_only(&directory)?;
+        if !self.personal {
+            return Ok(archive);
+        }
+        Ok(archive.unlocked(&self.root.of_archive(data, &directory)?)?)
+    }
 }
 
 /// Where to begin.
@@ -120,10 +133,9 @@ impl Selection {
 }
 
 impl InArchive {
-    /// True if what is sealed is to be opened.
-    #[must_use]
-    pub fn personal(&self) -> bool {
-        self.personal
+    /// The archive in a data directory, to be searched.
+    pub fn source(&self, data: &Path) -> Result<Source, Failure> {
+        Ok(Source::new(self.archive(data)?, time::now().as_millisecond())?)
     }
 
     /// True if nothing was asked for.
@@ -131,28 +143,6 @@ impl InArchive {
     pub fn is_everything(&self) -> bool {
         let own = self.sources.is_empty() && self.ids.is_empty() && self.planes.is_empty();
         own && self.outcomes.is_empty() && self.after.is_none() && self.selection.is_everything()
-    }
-
-    /// The root key of an archive: as given, or where the configuration in its data directory says.
-    ///
-    /// # Errors
-    /// Configuration: it is not there, or is none.
-    pub fn root_key(&self, data: &Path, archive: &Path) -> Result<RootKey, Failure> {
-        let file = data.join("liaison.toml");
-        let mut config = Config::default();
-        if file.is_file() {
-            config = configuration(&file, false, &self.root)?;
-        } else {
-            self.root.over(&mut config)?;
-        }
-        archive.clone_into(&mut config.archive.directory);
-        // Where it is missing the broker would begin a new one: here nothing may be made.
-        if config.archive.root.is_none() && !config.archive.root_key.is_file() {
-            let words = "no root key there; give --root-key-file, or LIAISON_ROOT_KEY in the environment";
-            let place = config.archive.root_key.display().to_string();
-            return Err(Failure::new(Exit::Configuration, format!("{place}: {words}")));
-        }
-        config.archive.root_key().map_err(|error| Failure::new(Exit::Configuration, error.to_string()))
     }
 
     /// The query; `outcomes` and `limit` are those meant if none is given.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure};
 use crate::archive;
-use crate::broker::config::Config;
+use crate::broker::config::{self, Config};
 use crate::broker::{Broker, Error, rulebook};
 use crate::console;
 
@@ -37,6 +37,20 @@ pub struct Root {
 }
 
 impl Root {
+    /// The key of an archive that is only looked into: given, or beside its data directory.
+    pub fn of_archive(&self, data: &Path, archive: &Path) -> Result<archive::RootKey, Failure> {
+        let configuration = |fault: String| Failure::new(Exit::Configuration, fault);
+        if let Some(key) = &self.root_key {
+            return archive::RootKey::parse(key).map_err(|error| configuration(error.to_string()));
+        }
+        let file =
+            self.root_key_file.clone().map_or_else(|| config::beside(data), Ok).map_err(configuration)?;
+        if !file.exists() {
+            return Err(configuration(format!("the root key {} is missing", file.display())));
+        }
+        archive::RootKey::of(archive, &file).map_err(|error| configuration(error.to_string()))
+    }
+
     /// Puts it over what the configuration says.
     pub fn over(&self, config: &mut Config) -> Result<(), Failure> {
         if let Some(file) = &self.root_key_file {

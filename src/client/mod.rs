@@ -1,15 +1,17 @@
-//! What a member-state system in Rust uses: publish and get the receipt, read the mailbox.
+//! What a member-state system in Rust uses: publish and get the receipt, read the mailbox, replay, witness.
 //!
-//! `replay.rs` pages through what the party may see of the archive. It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
-//! stored one as the truth, an ordinary pull consumer. It never sees archive or rules.
+//! It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
+//! stored one as the truth, an ordinary pull consumer, requests. It never sees archive or rules.
 
 pub mod replay;
+mod witness;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 
+pub use self::witness::{Shown, WitnessLine};
 pub use crate::wire::asking::AskError;
 
 use crate::message::names::{PartyId, PostId};

@@ -78,6 +78,9 @@ pub struct Party {
     /// Its posts.
     #[serde(default)]
     pub posts: Vec<PostId>,
+    /// Verifier key (C2SP) with which it signs, as a witness, that it saw a checkpoint of the archive.
+    #[serde(default)]
+    pub witness: Option<String>,
 }
 
 impl Party {

@@ -2,12 +2,18 @@
 //!
 //! It knows no verb; what is asked and what comes back is the caller's business.
 
+use std::time::Duration;
+
+use async_nats::client::Request;
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::connect::Client;
 use crate::message::names::PartyId;
 use crate::message::subject;
+
+/// How long an answer may take, unless said otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is no answer to use.
 #[derive(Debug, thiserror::Error)]
@@ -34,13 +40,20 @@ pub enum AskError {
 pub struct Asker {
     client: Client,
     party: PartyId,
+    patience: Duration,
 }
 
 impl Asker {
     /// Asks over this connection, which must be that of the party's system user.
     #[must_use]
     pub fn new(client: Client, party: PartyId) -> Self {
-        Self { client, party }
+        Self { client, party, patience: PATIENCE }
+    }
+
+    /// The same, with another time for an answer.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Asks once.
@@ -49,7 +62,8 @@ impl Asker {
     /// See [`AskError`].
     pub async fn ask(&self, verb: &str, body: &Value) -> Result<Bytes, AskError> {
         let to = subject::service(&self.party, verb);
-        let answer = self.client.request(to, Bytes::from(body.to_string())).await;
+        let request = Request::new().payload(body.to_string().into()).timeout(Some(self.patience));
+        let answer = self.client.send_request(to, request).await;
         let answer = answer.map_err(|error| AskError::NoAnswer(error.to_string()))?;
         let header = |name: &str| answer.headers.as_ref().and_then(|headers| headers.get(name));
         let Some(status) = header("Nats-Service-Error-Code") else { return Ok(answer.payload) };

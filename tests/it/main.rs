@@ -26,6 +26,7 @@ mod mailboxes;
 mod oracle;
 mod poison;
 mod processes;
+mod proof;
 mod receipts;
 mod recovery;
 mod references;

@@ -123,6 +123,17 @@ fn theirs(path: &[Digest]) -> Vec<tlog::Hash> {
 }
 
 #[test]
+fn a_frontier_has_the_roots_of_the_tree() {
+    let (tree, leaves, _) = grown(300);
+    let tile = |tile: u64| Ok(leaves[tile as usize * 256..][..256].to_vec());
+    let mut frontier = Frontier::default();
+    for (size, leaf) in (0..).zip(&leaves) {
+        assert_eq!(frontier.head(), Head { size, root: tree.root_at(size, tile).unwrap() });
+        frontier.push(*leaf);
+    }
+}
+
+#[test]
 fn a_tree_can_be_put_aside_and_taken_up() {
     let (tree, leaves, _) = grown(700);
     let again = Tree::restore(tree.tiles().to_vec(), tree.partial().to_vec()).unwrap();

@@ -6,7 +6,6 @@ use super::super::exit::words;
 use super::super::selecting::InArchive;
 use super::super::target::{Target, format_for};
 use super::super::{Exit, Failure};
-use super::source_in;
 use crate::export::source::{self, Next};
 use crate::export::{Format, Provenance};
 use crate::message::outcome::Outcome;
@@ -32,8 +31,8 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let personal = args.selection.personal();
-    let source = source_in(&args.data, &args.selection)?;
+    let personal = args.selection.personal;
+    let source = args.selection.source(&args.data)?;
     let query = args.selection.query(&[Outcome::Accepted], None)?;
     let file = Some(args.target.as_path()).filter(|file| *file != Path::new("-"));
     let mut target = Target::open(format_for(args.output, file), file)?;

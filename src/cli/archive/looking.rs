@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use super::super::exit::line;
 use super::super::selecting::InArchive;
 use super::super::{Exit, Failure};
-use super::{archive_in, failed, source_in};
-use crate::archive::{Archive, Record};
+use crate::archive::Record;
 use crate::export::source::{Counts, Next, Opened};
 use crate::message::time::{Timestamp, rfc3339};
 
@@ -42,10 +41,9 @@ pub struct ShowArgs {
 pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
     let everything = args.selection.is_everything();
     let counted = if everything {
-        let archive = Archive::read_only(&archive_in(&args.directory)).map_err(failed)?;
-        serde_json::to_value(archive.stats()?)
+        serde_json::to_value(args.selection.archive(&args.directory)?.stats()?)
     } else {
-        let source = source_in(&args.directory, &args.selection)?;
+        let source = args.selection.source(&args.directory)?;
         serde_json::to_value(Counts::of(&source, &args.selection.query(&[], None)?)?)
     };
     line(&counted.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?)?;
@@ -54,7 +52,7 @@ pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
 
 /// Runs `archive show`.
 pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
-    let source = source_in(&args.data, &args.selection)?;
+    let source = args.selection.source(&args.data)?;
     let query = args.selection.query(&[], Some(SHOWN))?;
     source.search(&query, |record, opened| {
         let mut value = shown(record);

@@ -1,16 +1,15 @@
 //! `liaison archive`: offline tools over a data directory, each a file. None of them takes the writer's lock, so they
 //! may be used beside a running broker.
 
+mod backup;
 mod exporting;
 mod looking;
+mod proof;
 
 use std::path::{Path, PathBuf};
 
-use super::selecting::InArchive;
 use super::{Exit, Failure};
-use crate::archive::{self, Archive};
-use crate::export::source::Source;
-use crate::message::time;
+use crate::archive;
 
 /// Subcommands.
 #[derive(Debug, clap::Subcommand)]
@@ -21,6 +20,16 @@ pub enum Command {
     Show(Box<looking::ShowArgs>),
     /// Write messages as NDJSON, CSV, GeoJSON or Parquet, with a manifest.
     Export(Box<exporting::Args>),
+    /// Prove that nothing was changed: a data directory, an export with its manifest, or the proof of one record.
+    Verify(proof::VerifyArgs),
+    /// Write the proof that a record is in the archive, as one file that needs no archive to be checked.
+    Prove(proof::ProveArgs),
+    /// Print the latest signed checkpoint: keep it where the archive's keeper cannot reach it.
+    Checkpoint(proof::CheckpointArgs),
+    /// Copy an archive beside its running broker, to a new directory, or as a tar stream to stdout.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup and verify everything in it.
+    Restore(backup::RestoreArgs),
 }
 
 /// Runs it.
@@ -29,23 +38,18 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Stats(args) => looking::stats(*args),
         Command::Show(args) => looking::show(*args),
         Command::Export(args) => exporting::run(*args),
+        Command::Verify(args) => proof::verify(&args),
+        Command::Prove(args) => proof::prove(&args),
+        Command::Checkpoint(args) => proof::checkpoint(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
     }
 }
 
 /// The archive in a data directory of `liaison up`, or the archive directory itself.
-fn archive_in(directory: &Path) -> PathBuf {
+pub fn archive_in(directory: &Path) -> PathBuf {
     let inner = directory.join("archive");
     if inner.is_dir() { inner } else { directory.to_owned() }
-}
-
-/// The archive to search; unlocked with its root key if personal data is asked for.
-fn source_in(directory: &Path, selection: &InArchive) -> Result<Source, Failure> {
-    let archive = archive_in(directory);
-    let mut opened = Archive::read_only(&archive).map_err(failed)?;
-    if selection.personal() {
-        opened = opened.unlock(&archive, &selection.root_key(directory, &archive)?).map_err(failed)?;
-    }
-    Source::new(opened, time::now().as_millisecond()).map_err(failed)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]

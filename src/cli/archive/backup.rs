@@ -1,0 +1,112 @@
+//! `liaison archive backup` and `restore`: a copy beside the running broker, and the drill that shows it can be used.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::super::exit::{line, say};
+use super::super::{Exit, Failure};
+use super::{archive_in, failed};
+use crate::archive::backup::{self, Sink};
+use crate::archive::keyfile;
+use crate::archive::restore::{self, Refused, Source};
+
+/// Arguments of `archive backup`.
+#[derive(Debug, clap::Args)]
+pub struct BackupArgs {
+    /// Data directory of `liaison up`.
+    #[arg(long, env = "LIAISON_DATA", default_value = "./liaison-data")]
+    data: PathBuf,
+    /// A new directory, or `-` for a tar stream to stdout.
+    to: PathBuf,
+}
+
+/// Arguments of `archive restore`.
+#[derive(Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// A directory that `backup` wrote, a tar file, or `-` for a tar stream from stdin.
+    from: PathBuf,
+    /// The new data directory; it must not be there.
+    #[arg(long)]
+    data: PathBuf,
+    /// The archive's keys/messages.liak from where you keep it; without it sealed content stays closed.
+    #[arg(long)]
+    keys: Option<PathBuf>,
+    /// The broker's public key, or a file with it; default is the one in the backup.
+    #[arg(long, env = "LIAISON_CHECKPOINT_KEY")]
+    key: Option<PathBuf>,
+}
+
+/// Runs `archive backup`.
+pub fn backup(args: &BackupArgs) -> Result<Exit, Failure> {
+    let stream = args.to == Path::new("-");
+    let sink = if stream {
+        Sink::stream(Box::new(std::io::stdout()))
+    } else {
+        Sink::directory(&args.to).map_err(failed)?
+    };
+    let manifest = backup::backup(&archive_in(&args.data), &given(&args.data)?, sink).map_err(failed)?;
+    let told = json!({
+        "records": manifest.records,
+        "audit_entries": manifest.audit_entries,
+        "checkpoint": manifest.checkpoint,
+        "files": manifest.files.len(),
+        "bytes": manifest.files.iter().map(|member| member.bytes).sum::<u64>(),
+    });
+    if stream {
+        say(&format!("{told}\n"));
+    } else {
+        line(&told)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// What else belongs to a backup: configuration and public keys, nothing secret.
+fn given(data: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let mut names: Vec<String> =
+        ["network.toml", "liaison.toml", "keys/broker/checkpoint.pub"].map(str::to_owned).into();
+    let schemas = data.join("schemas");
+    if schemas.is_dir() {
+        let io = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", schemas.display()));
+        for entry in std::fs::read_dir(&schemas).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if path.extension().is_some_and(|ending| ending == "json") {
+                names.extend(path.file_name().map(|name| format!("schemas/{}", name.to_string_lossy())));
+            }
+        }
+    }
+    names.sort();
+    Ok(names.into_iter().map(|name| (name.clone(), data.join(name))).collect())
+}
+
+/// Runs `archive restore`.
+pub fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
+    let key = args.key.as_deref().map(keyfile::read_verifier).transpose();
+    let key = key.map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    let source = if args.from == Path::new("-") {
+        Source::Stream(Box::new(std::io::stdin()))
+    } else if args.from.is_file() {
+        let file = std::fs::File::open(&args.from);
+        let file =
+            file.map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", args.from.display())))?;
+        Source::Stream(Box::new(std::io::BufReader::new(file)))
+    } else {
+        Source::Directory(args.from.clone())
+    };
+    let restored =
+        restore::restore(source, &args.data, args.keys.as_deref(), key.as_ref()).map_err(|refused| {
+            let exit = if matches!(refused, Refused::Archive(crate::archive::Error::Io(_))) {
+                Exit::Io
+            } else {
+                Exit::DataInvalid
+            };
+            Failure::new(exit, refused.to_string())
+        })?;
+    line(&json!(restored))?;
+    if !restored.keys {
+        say(
+            "without --keys, content that was sealed cannot be opened, and no broker starts if there is any\n",
+        );
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,179 @@
+//! `liaison archive verify`, `prove` and `checkpoint`: that nothing was changed, and how to show it to others.
+//!
+//! Needs no key but public ones, no lock and no broker. The result is JSON on stdout; exit 65 when anything is wrong.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::super::exit::{line, print};
+use super::super::{Exit, Failure};
+use super::{archive_in, failed};
+use crate::archive::keyfile;
+use crate::archive::note::Verifier;
+use crate::archive::notebook::Notebook;
+use crate::archive::proof::Proof;
+use crate::archive::prove::{self, NoProof, Wanted};
+use crate::archive::verify::{self, Against};
+use crate::message::names::MessageId;
+
+/// Arguments of `archive verify`.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// Data directory of `liaison up`, an archive directory, or an NDJSON export.
+    #[arg(default_value = "./liaison-data", conflicts_with = "proof")]
+    data: PathBuf,
+    /// The broker's public key, or a file with it; without it signatures are believed by the key that lies in the directory.
+    #[arg(long, env = "LIAISON_CHECKPOINT_KEY")]
+    key: Option<PathBuf>,
+    /// A checkpoint that was kept elsewhere; shows that this is no older copy. May be given several times.
+    #[arg(long)]
+    checkpoint: Vec<PathBuf>,
+    /// Manifest of an export; default is FILE.manifest.json.
+    #[arg(long)]
+    manifest: Option<PathBuf>,
+    /// A proof of one record, which needs the key and no archive.
+    #[arg(long, requires = "key")]
+    proof: Option<PathBuf>,
+}
+
+/// Arguments of `archive prove`.
+#[derive(Debug, clap::Args)]
+pub struct ProveArgs {
+    /// Message id.
+    #[arg(required_unless_present = "seq", conflicts_with = "seq")]
+    id: Option<MessageId>,
+    /// Archive sequence instead of an id; the receipt names it.
+    #[arg(long)]
+    seq: Option<u64>,
+    /// Source of the message, if several used the id.
+    #[arg(long)]
+    source: Option<String>,
+    /// Data directory of `liaison up`, or an archive directory.
+    #[arg(long, env = "LIAISON_DATA", default_value = "./liaison-data")]
+    data: PathBuf,
+    /// Show the content in the proof too; not possible for what is encrypted.
+    #[arg(long)]
+    with_content: bool,
+    /// File to write; stdout unless given.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Arguments of `archive checkpoint`.
+#[derive(Debug, clap::Args)]
+pub struct CheckpointArgs {
+    /// Data directory of `liaison up`, or an archive directory.
+    #[arg(long, env = "LIAISON_DATA", default_value = "./liaison-data")]
+    data: PathBuf,
+}
+
+/// Runs `archive verify`.
+pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let key = args.key.as_deref().map(keyfile::read_verifier).transpose().map_err(unusable)?;
+    if let (Some(proof), Some(key)) = (&args.proof, &key) {
+        return verify_proof(proof, key);
+    }
+    if args.data.is_file() {
+        let manifest = args.manifest.clone().unwrap_or_else(|| verify::manifest_of(&args.data));
+        let report = verify::export(&args.data, &manifest).map_err(failed)?;
+        line(&json!(report))?;
+        return ended(report.ok, "the export", report.what, report.first_bad);
+    }
+    verify_archive(args, key)
+}
+
+fn verify_archive(args: &VerifyArgs, given: Option<Verifier>) -> Result<Exit, Failure> {
+    let archive = archive_in(&args.data);
+    let own = own_key(&args.data)?;
+    let whose = match (&given, &own) {
+        (Some(_), _) => "given",
+        (None, Some(_)) => "found beside the archive",
+        (None, None) => "none: signatures were not verified",
+    };
+    let key = given.or(own);
+    let against = Against { key: key.as_ref(), held: &args.checkpoint };
+    let messages = verify::messages(&archive, &against).map_err(failed)?;
+    let audit = verify::audit(&archive, &against).map_err(failed)?;
+    let audit_ok = audit.as_ref().is_none_or(|audit| audit.ok);
+    let mut told = json!(messages);
+    told["ok"] = Value::Bool(messages.ok && audit_ok);
+    told["key"] = whose.into();
+    told["audit"] = json!(audit);
+    line(&told)?;
+    let audit = audit.and_then(|audit| audit.finding);
+    let (what, finding) = match (messages.finding, audit) {
+        (Some(finding), _) => ("the archive", Some(finding)),
+        (None, audit) => ("the audit log", audit),
+    };
+    ended(
+        messages.ok && audit_ok,
+        what,
+        finding.as_ref().map(|finding| finding.what),
+        finding.as_ref().map(|finding| finding.first_bad),
+    )
+}
+
+fn verify_proof(file: &Path, key: &Verifier) -> Result<Exit, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))?;
+    let proven = Proof::parse(&text).and_then(|proof| prove::describe(&proof, &proof.verify(key)?)).map_err(
+        |error| Failure::new(Exit::DataInvalid, format!("{}: nothing is proven: {error}", file.display())),
+    )?;
+    line(&proven)?;
+    Ok(Exit::Ok)
+}
+
+/// The broker's public key in a data directory.
+fn own_key(data: &Path) -> Result<Option<Verifier>, Failure> {
+    let file = data.join("keys/broker/checkpoint.pub");
+    if file.is_file() { keyfile::read_verifier(&file).map(Some).map_err(unusable) } else { Ok(None) }
+}
+
+fn ended(ok: bool, what: &str, words: Option<&str>, first_bad: Option<u64>) -> Result<Exit, Failure> {
+    if ok {
+        return Ok(Exit::Ok);
+    }
+    let place = first_bad.map_or_else(String::new, |seq| format!(", from sequence {seq} on"));
+    let words = words.unwrap_or("it is damaged");
+    Err(Failure::new(Exit::DataInvalid, format!("{what} is not what it was: {words}{place}")))
+}
+
+/// Runs `archive prove`.
+pub fn prove(args: &ProveArgs) -> Result<Exit, Failure> {
+    let wanted = match (args.seq, &args.id) {
+        (Some(seq), _) => Wanted::Seq(seq),
+        (None, Some(id)) => Wanted::Message { id: id.clone(), source: args.source.clone() },
+        (None, None) => return Err(Failure::new(Exit::Usage, "a message id or --seq is needed")),
+    };
+    let proof = prove::prove(&archive_in(&args.data), &wanted, args.with_content).map_err(|error| {
+        let exit = match &error {
+            NoProof::Changed(_) | NoProof::Archive(crate::archive::Error::Corrupt(_)) => Exit::DataInvalid,
+            NoProof::Archive(_) => Exit::Io,
+            NoProof::Closed(_) => Exit::NotPermitted,
+            NoProof::Unknown | NoProof::Ambiguous | NoProof::Early { .. } => Exit::Failure,
+        };
+        Failure::new(exit, error.to_string())
+    })?;
+    if let Some(key) = own_key(&args.data)? {
+        proof.verify(&key).map_err(|error| Failure::new(Exit::DataInvalid, error.to_string()))?;
+    }
+    let Some(file) = &args.out else { return print(proof.to_string().as_bytes()) };
+    std::fs::write(file, proof.to_string())
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))?;
+    Ok(Exit::Ok)
+}
+
+/// Runs `archive checkpoint`.
+pub fn checkpoint(args: &CheckpointArgs) -> Result<Exit, Failure> {
+    let note = Notebook::messages(&archive_in(&args.data)).latest().map_err(failed)?;
+    match note {
+        Some(note) => print(note.to_string().as_bytes()),
+        None => Err(Failure::new(Exit::Failure, "no checkpoint has been signed yet")),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
+fn unusable(error: crate::archive::Error) -> Failure {
+    Failure::new(Exit::Configuration, error.to_string())
+}
