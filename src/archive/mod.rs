@@ -198,6 +198,16 @@ impl Archive {
         open::open(directory, root)
     }
 
+    /// Builds sled anew from the journal.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn rebuild(directory: &Path, root: &RootKey) -> Result<Recovery, Error> {
+        let (archive, recovery) = open::rebuild(directory, root)?;
+        archive.close()?;
+        Ok(recovery)
+    }
+
     /// A look at the journal without sled, lock or change.
     ///
     /// # Errors

@@ -38,9 +38,23 @@ pub struct Recovery {
 
 /// See [`Archive::open`].
 pub(super) fn open(directory: &Path, root: &RootKey) -> Result<(Archive, Recovery), Error> {
-    let started = crate::message::time::stopwatch();
     journal::make_directory(directory)?;
     let lock = lock(directory)?;
+    open_locked(directory, root, lock)
+}
+
+/// See [`Archive::rebuild`].
+pub(super) fn rebuild(directory: &Path, root: &RootKey) -> Result<(Archive, Recovery), Error> {
+    let lock = lock(directory)?;
+    let sled = directory.join("sled");
+    match std::fs::remove_dir_all(&sled) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::at(&sled, error)),
+        _ => open_locked(directory, root, lock),
+    }
+}
+
+fn open_locked(directory: &Path, root: &RootKey, lock: std::fs::File) -> Result<(Archive, Recovery), Error> {
+    let started = crate::message::time::stopwatch();
     let mut recovery = Recovery::default();
     let vault = Arc::new(Vault::open(&directory.join("keys"), root)?);
     redact::finish(&directory.join("journal"))?;

@@ -13,6 +13,7 @@ mod connections;
 mod courier;
 mod couriers;
 mod drafts;
+mod explain;
 mod handling;
 mod intake;
 pub mod judging;

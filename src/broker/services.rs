@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::explain::explain;
 use super::handling::Asker;
 use super::keeper::receipt_of;
 use super::metrics::Verb;
@@ -221,15 +222,7 @@ impl Services {
         let Some(asked) = asked else {
             return Err(Failure::new(400, "E-REQUEST", "/party", "must be a party id"));
         };
-        let got = record.recipients.iter().find(|entry| entry.party == asked);
-        let withheld = record.withheld.iter().find(|entry| entry.party == asked);
-        let (decision, why) = match (got, withheld) {
-            (Some(entry), _) => ("recipient", entry.why.as_str()),
-            (None, Some(entry)) => ("withheld", entry.why.as_str()),
-            (None, None) if record.outcome == Outcome::Accepted => ("withheld", "not-named"),
-            (None, None) => ("withheld", "not-accepted"),
-        };
-        Ok(json!({ "party": asked, "seq": record.seq, "decision": decision, "why": why }))
+        Ok(explain(&record, &self.shared.reader.fate(record.seq), &asked))
     }
 
     fn list(&self, party: &PartyId) -> Value {

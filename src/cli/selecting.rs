@@ -135,7 +135,7 @@ impl Selection {
 impl InArchive {
     /// The archive in a data directory, to be searched.
     pub fn source(&self, data: &Path) -> Result<Source, Failure> {
-        Ok(Source::new(self.archive(data)?, time::now().as_millisecond())?)
+        Ok(Source::new(self.archive(data)?, time::now().as_millisecond()))
     }
 
     /// True if nothing was asked for.

@@ -3,6 +3,7 @@
 //! Reads through [`ReadOnly`]: no lock, no sled, nothing changed, beside a running broker or after it. What is sealed is left
 //! out and counted unless the root key was given; what was withdrawn is a tombstone.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
@@ -46,39 +47,83 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Source {
     archive: ReadOnly,
-    /// What later records did to earlier ones.
-    fates: HashMap<u64, Fate>,
     now_ms: i64,
+    /// What records from the first one asked about on did to earlier ones.
+    fates: OnceCell<HashMap<u64, Fate>>,
 }
 
 impl Source {
-    /// Reads the effects of all records first: what a later one withdrew is not shown. `now_ms`, Unix milliseconds, is when
-    /// what has expired is counted as such.
-    ///
-    /// # Errors
-    /// The archive is damaged.
-    pub fn new(archive: ReadOnly, now_ms: i64) -> Result<Self, Error> {
-        let mut fates: HashMap<u64, Fate> = HashMap::new();
-        for record in archive.records(1) {
-            let record = record?;
-            for effect in &record.effects {
-                fates.entry(effect.target).or_default().apply(record.seq, &effect.act);
-            }
-        }
-        Ok(Self { archive, fates, now_ms })
+    /// Looks through this archive. `now_ms`, Unix milliseconds, is when what has expired is counted as such.
+    #[must_use]
+    pub fn new(archive: ReadOnly, now_ms: i64) -> Self {
+        Self { archive, now_ms, fates: OnceCell::new() }
     }
 
-    /// The content of a record. The one place outside the archive that looks at it.
+    /// Gives every record that the query means to `each`, in order; with its content, if `content` is asked for. To tell
+    /// what a later record withdrew, the rest of the journal is read before the first content is given.
     ///
     /// # Errors
-    /// Key files cannot be read.
+    /// The archive is damaged, or what `each` says.
+    pub fn search<E: From<Error>>(
+        &self,
+        query: &Query,
+        content: bool,
+        mut each: impl FnMut(&Record, Option<Opened>) -> Result<Next, E>,
+    ) -> Result<LeftOut, E> {
+        let mut left_out = LeftOut::new();
+        let mut left = query.limit.unwrap_or(u64::MAX);
+        let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millisecond);
+        let (from_ms, to_ms) = (ms(query.from).unwrap_or(i64::MIN), ms(query.to).unwrap_or(i64::MAX));
+        let first = query.after.unwrap_or(0).saturating_add(1);
+        let mut records = self.archive.records_between(first, from_ms, to_ms);
+        while left > 0 {
+            let Some(record) = records.next() else { break };
+            let record = record?;
+            let head = query.head(&record);
+            let mut opened = None;
+            if head == Head::No || (head == Head::Body && !self.matches(query, &record, &mut left_out)?) {
+                continue;
+            }
+            if content {
+                let shown = self.open(&record)?;
+                if head == Head::Body && !matches!(shown, Opened::Bytes(_)) {
+                    // Withdrawn: it is not told what was in it.
+                    continue;
+                }
+                opened = Some(shown);
+            }
+            match each(&record, opened)? {
+                Next::Taken => left -= 1,
+                Next::Passed => {}
+                Next::LeftOut(why) => *left_out.entry(why).or_default() += 1,
+                Next::Stop => break,
+            }
+        }
+        Ok(left_out)
+    }
+
+    /// What the body says. Of what is sealed that cannot be told.
+    fn matches(&self, query: &Query, record: &Record, left_out: &mut LeftOut) -> Result<bool, Error> {
+        Ok(match self.archive.content(record) {
+            Ok(Some(archive::Opened::Content(bytes))) => query.body(&bytes),
+            Ok(Some(archive::Opened::Gone)) | Err(Error::Keys(_)) => false,
+            Ok(None) => {
+                *left_out.entry("sealed, not looked into").or_default() += 1;
+                false
+            }
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// The content of a record, or what stands in its place.
     fn open(&self, record: &Record) -> Result<Opened, Error> {
         if record.is_own() && record.body.is_empty() && record.summary.is_none() {
             return Ok(Opened::Note);
         }
         let gone = |why: &str| std::iter::once(("why".to_owned(), Value::from(why))).collect::<Map<_, _>>();
         let none = Fate::default();
-        if let Some(withdrawn) = self.fates.get(&record.seq).unwrap_or(&none).withdrawn(record, self.now_ms) {
+        let fate = self.fates(record.seq)?.get(&record.seq).unwrap_or(&none);
+        if let Some(withdrawn) = fate.withdrawn(record, self.now_ms) {
             let mut why = gone(withdrawn.as_str());
             if let Withdrawn::Erased(by) | Withdrawn::Retracted(by) = withdrawn {
                 why.insert("by".to_owned(), by.into());
@@ -102,58 +147,33 @@ impl Source {
         })
     }
 
-    /// Gives every record that the query means to `each`, in order, with its content.
-    ///
-    /// # Errors
-    /// The archive is damaged, or what `each` says.
-    pub fn search<E: From<Error>>(
-        &self,
-        query: &Query,
-        mut each: impl FnMut(&Record, Opened) -> Result<Next, E>,
-    ) -> Result<LeftOut, E> {
-        let mut left_out = LeftOut::new();
-        let mut left = query.limit.unwrap_or(u64::MAX);
-        let mut records = self.archive.records(query.after.unwrap_or(0).saturating_add(1));
-        while left > 0 {
-            let Some(record) = records.next() else { break };
+    /// What was done to the records from this sequence on. Only later records do something to one, and records are asked
+    /// about in order: what stands before the first one is not read.
+    fn fates(&self, first: u64) -> Result<&HashMap<u64, Fate>, Error> {
+        if let Some(fates) = self.fates.get() {
+            return Ok(fates);
+        }
+        let mut fates: HashMap<u64, Fate> = HashMap::new();
+        for record in self.archive.records(first) {
             let record = record?;
-            let head = query.head(&record);
-            if head == Head::No {
-                continue;
-            }
-            let opened = self.open(&record)?;
-            if head == Head::Body {
-                match &opened {
-                    Opened::Bytes(bytes) if query.body(bytes) => {}
-                    // Whether it is meant cannot be told without looking.
-                    Opened::Sealed => {
-                        *left_out.entry("sealed, not looked into").or_default() += 1;
-                        continue;
-                    }
-                    Opened::Bytes(_) | Opened::Gone(_) | Opened::Note => continue,
-                }
-            }
-            match each(&record, opened)? {
-                Next::Taken => left -= 1,
-                Next::Passed => {}
-                Next::LeftOut(why) => *left_out.entry(why).or_default() += 1,
-                Next::Stop => break,
+            for effect in &record.effects {
+                fates.entry(effect.target).or_default().apply(record.seq, &effect.act);
             }
         }
-        Ok(left_out)
+        Ok(self.fates.get_or_init(|| fates))
     }
 }
 
 /// A record as an item of an export, or what is made of one that is none.
 ///
 /// # Errors
-/// It is sealed, or a note.
-pub fn item(record: &Record, opened: Opened) -> Result<Item, Next> {
+/// It is sealed, or a note, or its content was not asked for.
+pub fn item(record: &Record, opened: Option<Opened>) -> Result<Item, Next> {
     let content = match opened {
-        Opened::Bytes(bytes) => Content::Event(bytes),
-        Opened::Gone(why) => Content::Tombstone(why),
-        Opened::Sealed => return Err(Next::LeftOut("sealed")),
-        Opened::Note => return Err(Next::Passed),
+        Some(Opened::Bytes(bytes)) => Content::Event(bytes),
+        Some(Opened::Gone(why)) => Content::Tombstone(why),
+        Some(Opened::Sealed) => return Err(Next::LeftOut("sealed")),
+        Some(Opened::Note) | None => return Err(Next::Passed),
     };
     let archived_at = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();
     Ok(Item { seq: record.seq, archived_at, digest: record.digest, content })
@@ -181,7 +201,7 @@ impl Counts {
     /// The archive is damaged.
     pub fn of(source: &Source, query: &Query) -> Result<Self, Error> {
         let mut counts = Self::default();
-        let left_out = source.search(query, |record, _| {
+        let left_out = source.search(query, false, |record, _| {
             counts.add(record);
             Ok::<_, Error>(Next::Taken)
         })?;

@@ -23,6 +23,7 @@ mod laws;
 mod load;
 mod mail;
 mod mailboxes;
+mod memory;
 mod oracle;
 mod poison;
 mod processes;

@@ -36,7 +36,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let query = args.selection.query(&[Outcome::Accepted], None)?;
     let file = Some(args.target.as_path()).filter(|file| *file != Path::new("-"));
     let mut target = Target::open(format_for(args.output, file), file)?;
-    let left_out = source.search(&query, |record, opened| match source::item(record, opened) {
+    let left_out = source.search(&query, true, |record, opened| match source::item(record, opened) {
         Ok(item) => target.put(&item).map(|read| if read { Next::Taken } else { Next::Stop }),
         Err(next) => Ok(next),
     })?;

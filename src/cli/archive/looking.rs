@@ -54,10 +54,10 @@ pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
 pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
     let source = args.selection.source(&args.data)?;
     let query = args.selection.query(&[], Some(SHOWN))?;
-    source.search(&query, |record, opened| {
+    source.search(&query, args.content, |record, opened| {
         let mut value = shown(record);
-        if args.content {
-            value.as_object_mut().into_iter().for_each(|members| members.extend(content(&opened)));
+        if let Some((name, content)) = opened.as_ref().and_then(content) {
+            value[name] = content;
         }
         line(&value).map(|read| if read { Next::Taken } else { Next::Stop })
     })?;
@@ -65,14 +65,13 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
 }
 
 /// The event, or what stands in its place.
-fn content(opened: &Opened) -> Option<(String, Value)> {
-    let (name, value) = match opened {
+fn content(opened: &Opened) -> Option<(&'static str, Value)> {
+    Some(match opened {
         Opened::Bytes(bytes) => ("event", serde_json::from_slice(bytes).unwrap_or_default()),
         Opened::Sealed => ("sealed", true.into()),
         Opened::Gone(why) => ("tombstone", why.clone().into()),
         Opened::Note => return None,
-    };
-    Some((name.to_owned(), value))
+    })
 }
 
 fn shown(record: &Record) -> Value {

@@ -5,6 +5,7 @@ mod backup;
 mod exporting;
 mod looking;
 mod proof;
+mod retention;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,10 @@ pub enum Command {
     Prove(proof::ProveArgs),
     /// Print the latest signed checkpoint: keep it where the archive's keeper cannot reach it.
     Checkpoint(proof::CheckpointArgs),
+    /// What the next sweep would erase, and whom it would remind: one line each.
+    Retention(retention::RetentionArgs),
+    /// Build sled anew from the journal; no broker may be running.
+    Rebuild(retention::RebuildArgs),
     /// Copy an archive beside its running broker, to a new directory, or as a tar stream to stdout.
     Backup(backup::BackupArgs),
     /// Make a data directory of a backup and verify everything in it.
@@ -41,6 +46,8 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Verify(args) => proof::verify(&args),
         Command::Prove(args) => proof::prove(&args),
         Command::Checkpoint(args) => proof::checkpoint(&args),
+        Command::Retention(args) => retention::retention(&args),
+        Command::Rebuild(args) => retention::rebuild(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
     }
