@@ -231,13 +231,6 @@ impl Query {
         self.condition.as_deref()
     }
 
-    /// True if nothing is asked but how many and from where on.
-    #[must_use]
-    pub fn is_everything(&self) -> bool {
-        let Value::Object(members) = self.to_json() else { return true };
-        members.keys().all(|name| matches!(name.as_str(), "after" | "limit"))
-    }
-
     /// What was asked, for the manifest.
     #[must_use]
     pub fn to_json(&self) -> Value {
