@@ -242,12 +242,19 @@ impl Services {
     /// The latest checkpoint for a witness, or its signature; may read records and write files, so not on this thread.
     async fn witness(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Answer {
         let asked = body(payload)?;
+        let signs = asked.get("cosignature").is_some();
         let key = rules.registry.party(party.as_str()).and_then(|party| party.witness.clone());
         let shared = self.shared.clone();
         let answered = tokio::task::spawn_blocking(move || {
             shared.checkpoints.answer(&shared.reader, &shared.metrics, key.as_deref(), &asked)
         });
-        answered.await.unwrap_or_else(|_| Err(archive_unreadable()))
+        let answer = answered.await.unwrap_or_else(|_| Err(archive_unreadable()))?;
+        if signs {
+            let now = time::now().as_millisecond();
+            let entry = Entry::of_party(now, party, What::WitnessCosigned, Object::default());
+            self.shared.audit.record(entry).await?;
+        }
+        Ok(answer)
     }
 
     async fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {
