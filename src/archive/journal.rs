@@ -201,7 +201,7 @@ pub(super) fn sync_directory(directory: &Path) -> Result<(), Error> {
 
 /// A frame that was there when the journal was closed must be there for ever. Later frames may stand behind it, so a note
 /// that a crash left behind is no fault; one that cannot be read says nothing.
-fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
+pub(super) fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
     let Some((seq, hash)) = noted_head(directory) else { return Ok(()) };
     let at = found.places.partition_point(|place| place.header.last() < seq);
     if found.places.get(at).is_some_and(|place| place.header.hash().hex() == hash) {

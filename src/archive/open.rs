@@ -68,7 +68,7 @@ fn open_locked(directory: &Path, root: &RootKey, lock: std::fs::File) -> Result<
     let (reader, sealer, filling, feeds) = join(loaded, found, &vault)?;
     look_at_keys(&reader, &vault, &mut recovery)?;
     let directory = directory.to_owned();
-    let mut archive = Archive { journal, reader, feeds, sealer, filling, vault, directory, _lock: lock };
+    let mut archive = Archive { journal, reader, feeds, sealer, filling, vault, directory, lock };
     // Orders to erase that a crash came before.
     let erased = archive.erase_ordered()?;
     if erased > 0 {
@@ -96,7 +96,7 @@ fn look_at_keys(reader: &Reader, vault: &Vault, recovery: &mut Recovery) -> Resu
 }
 
 /// One writer for a directory; the lock goes with the process, however it ends.
-fn lock(directory: &Path) -> Result<std::fs::File, Error> {
+pub(super) fn lock(directory: &Path) -> Result<std::fs::File, Error> {
     let path = directory.join("LOCK");
     let file = std::fs::OpenOptions::new()
         .create(true)

@@ -60,6 +60,8 @@ pub struct Metrics {
     pub receipts: Counter,
     /// Requests to the services by verb.
     pub requests: Family<Verb, Counter>,
+    /// Messages and tombstones replayed, by authority.
+    pub replayed: Family<Authority, Counter>,
     /// Mailboxes that do not take deliveries at the moment.
     pub mailboxes_stalled: Gauge,
     /// Parties whose intake cannot be read at the moment.
@@ -121,6 +123,7 @@ impl Default for Metrics {
             ),
             receipts: put(r, "receipts", "Receipts stored", Counter::default()),
             requests: put(r, "requests", "Service requests, by verb", Family::default()),
+            replayed: put(r, "replayed_messages", "Messages replayed, by authority", Family::default()),
             mailboxes_stalled: put(r, "mailboxes_stalled", "Mailboxes that take nothing", Gauge::default()),
             intakes_interrupted: put(
                 r,

@@ -3,6 +3,7 @@
 //! Each command is a file. None of them holds a rule or touches sled or NATS directly.
 
 mod archive;
+mod audit;
 mod data;
 mod exit;
 mod publish;
@@ -64,6 +65,8 @@ enum Command {
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.
     NatsConfig(up::NatsConfigArgs),
+    /// Read the audit log, offline or as a supervisor.
+    Audit(audit::Args),
     /// Look into a data directory offline.
     #[command(subcommand)]
     Archive(archive::Command),
@@ -107,6 +110,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),
         Command::Archive(command) => archive::run(command),
+        Command::Audit(args) => block_on(audit::run(args)),
         Command::Completion { shell } => completion(shell),
         Command::ChildGuard { parent, program, args } => {
             let error = server::guard(parent, &program, &args);

@@ -5,6 +5,7 @@
     reason = "tests stand outside: they have a clock and an environment of their own"
 )]
 
+mod audit;
 mod auditor;
 mod cli;
 mod console;
@@ -33,6 +34,9 @@ mod recovery;
 mod references;
 mod refusals;
 mod reload;
+mod replay;
+mod replay_limits;
+mod replayed;
 mod replays;
 mod rules;
 mod samples;
@@ -41,6 +45,7 @@ mod start;
 mod subscriptions;
 mod syntax;
 mod tidy;
+mod tombstones;
 mod tour;
 mod unreadable;
 mod way;

@@ -82,7 +82,8 @@ impl Run {
     }
 
     fn some(&mut self, but: &str) -> BTreeSet<&'static str> {
-        let mut found: BTreeSet<&'static str> = PARTIES.into_iter().filter(|party| *party != but && self.dice.below(2) == 0).collect();
+        let mut found: BTreeSet<&'static str> =
+            PARTIES.into_iter().filter(|party| *party != but && self.dice.below(2) == 0).collect();
         if found.is_empty() {
             found.extend(PARTIES.into_iter().find(|party| *party != but));
         }
@@ -121,7 +122,10 @@ impl Run {
     }
 
     async fn correct(&mut self) {
-        let Some((at, owner)) = self.earlier().filter(|(at, _)| self.model.messages[*at].withdrawn.is_none()) else { return };
+        let Some((at, owner)) = self.earlier().filter(|(at, _)| self.model.messages[*at].withdrawn.is_none())
+        else {
+            return;
+        };
         let target = &self.model.messages[at];
         let data = json!({ "target": reference(&target.event), "reason": "counted anew", "newData": target.event["data"] });
         let event = control("msg.correction", owner, "@network", data);
@@ -153,7 +157,10 @@ impl Run {
     }
 
     async fn release(&mut self) {
-        let Some((at, owner)) = self.earlier().filter(|(at, _)| self.model.messages[*at].withdrawn.is_none()) else { return };
+        let Some((at, owner)) = self.earlier().filter(|(at, _)| self.model.messages[*at].withdrawn.is_none())
+        else {
+            return;
+        };
         let wider = self.some(owner);
         let data = json!({ "target": reference(&self.model.messages[at].event), "step": "grant", "reason": "asked for",
             "newAudience": wider.iter().copied().collect::<Vec<_>>().join(",") });
@@ -183,8 +190,13 @@ impl Run {
         let text: String = few
             .split_inclusive("[[party]]")
             .map(|block| {
-                let suspended = self.model.suspended.iter().any(|party| block.contains(&format!("id = \"{party}\"\n")));
-                if suspended { block.replace("participation = \"member-state\"", "participation = \"suspended\"") } else { block.to_owned() }
+                let suspended =
+                    self.model.suspended.iter().any(|party| block.contains(&format!("id = \"{party}\"\n")));
+                if suspended {
+                    block.replace("participation = \"member-state\"", "participation = \"suspended\"")
+                } else {
+                    block.to_owned()
+                }
             })
             .collect();
         std::fs::write(self.exchange.data.join("network.toml"), text).expect("a registry");
@@ -205,7 +217,11 @@ impl Run {
             if !cursor.is_null() {
                 request["after"] = cursor;
             }
-            let page = self.exchange.ask(&self.clients[party], party, "replay", &request).await.map_err(|(code, _)| code)?;
+            let page = self
+                .exchange
+                .ask(&self.clients[party], party, "replay", &request)
+                .await
+                .map_err(|(code, _)| code)?;
             items.extend(page["messages"].as_array().expect("messages").iter().cloned());
             if page["done"] == true {
                 return Ok(items);
@@ -246,7 +262,10 @@ impl Run {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_replay_is_what_the_ledger_says() {
-    let exchange = Exchange::with(&[], |data| std::fs::write(data.join("network.toml"), few_parties()).expect("a registry")).await;
+    let exchange = Exchange::with(&[], |data| {
+        std::fs::write(data.join("network.toml"), few_parties()).expect("a registry")
+    })
+    .await;
     let mut run = Run { exchange, clients: BTreeMap::new(), model: Model::default(), dice: Dice::new() };
     run.connect().await;
     for step in 0..setting("LIAISON_STEPS", 60) {
