@@ -264,3 +264,6 @@ fn compare(manifest: &Manifest, mut found: Found) -> Result<(), Refused> {
     let stray = found.into_keys().next();
     stray.map_or(Ok(()), |name| Err(Refused::Broken(format!("{name} is not in the manifest"))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,9 +97,3 @@ pub fn put(bytes: &[u8]) -> Result<bool, Failure> {
         Err(error) => Err(Failure::new(Exit::Io, format!("stdout: {error}"))),
     }
 }
-
-/// Words on stderr.
-#[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]
-pub fn say(words: &str) {
-    eprint!("{words}");
-}

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::data::Where;
-use super::exit::{line, say};
+use super::exit::{line, words};
 use super::publish::unreachable;
 use super::{Exit, Failure};
 use crate::archive::keyfile;
@@ -45,7 +45,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let fresh = !args.witness_key.exists();
     let signer = keyfile::ensure(&args.witness_key, &name, Kind::Witness).map_err(unusable)?;
     if fresh {
-        say(&format!(
+        words(&format!(
             "a key was made; put it into the registry of the broker:\n  witness = \"{}\"\n",
             signer.verifier()
         ));

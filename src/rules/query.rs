@@ -205,12 +205,23 @@ mod tests {
     use serde_json::json;
 
     fn leaf() -> impl Strategy<Value = Value> {
-        let name = prop::sample::select(vec!["country", "subject", "type", "originator", "id", "priority"]);
-        let values =
-            ["TN", "LY", "T", "eu.ilonet.flow", "eu.ilonet.flow.route.v1", "v1", "it-moi", "it", "urgent"];
+        let asked = vec![
+            ("country", "TN"),
+            ("country", "LY"),
+            ("country", "L"),
+            ("subject", "TN"),
+            ("subject", "Y"),
+            ("type", "eu.ilonet.flow.route.v1"),
+            ("type", "eu.ilonet.flow"),
+            ("type", ".v2"),
+            ("originator", "it-moi"),
+            ("originator", "de"),
+            ("id", "1"),
+            ("priority", "urgent"),
+        ];
         let dialect = prop::sample::select(vec!["exact", "prefix", "suffix"]);
-        (dialect, name, prop::sample::select(values.to_vec()))
-            .prop_map(|(dialect, name, value)| json!({ dialect: { name: value } }))
+        (dialect, prop::sample::select(asked))
+            .prop_map(|(dialect, (name, value))| json!({ dialect: { name: value } }))
     }
 
     fn filter() -> impl Strategy<Value = Value> {

@@ -266,7 +266,12 @@ async fn each_replay_is_what_the_ledger_says() {
         std::fs::write(data.join("network.toml"), few_parties()).expect("a registry")
     })
     .await;
-    let mut run = Run { exchange, clients: BTreeMap::new(), model: Model::default(), dice: Dice::new() };
+    let mut run = Run {
+        exchange,
+        clients: BTreeMap::new(),
+        model: Model::default(),
+        dice: Dice::new("replay equals the ledger"),
+    };
     run.connect().await;
     for step in 0..setting("LIAISON_STEPS", 60) {
         match run.dice.below(20) {

@@ -213,3 +213,67 @@ async fn a_proof_in_one_file_needs_no_archive() {
 fn signed_note_key() -> &'static str {
     "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k\n"
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_beside_a_busy_broker_becomes_an_exchange_again() {
+    let mut exchange = Exchange::small(CONFIG).await;
+    let place = folder();
+    publish(&exchange, 4).await;
+    let data = text(&exchange.data);
+    // While messages come in, again and again: each copy is whole, and holds all that was receipted before it began.
+    let busy = async { publish(&exchange, 60).await };
+    let copies = async {
+        let mut sizes = Vec::new();
+        for number in 0..4 {
+            let to = text(&place.path().join(format!("backup-{number}")));
+            let args = ["archive", "backup", "--data", &data, &to].map(str::to_owned);
+            let output = tokio::task::spawn_blocking(move || liaison().args(args).output().expect("runs"));
+            let output = output.await.expect("joins");
+            assert_eq!(code(&output), 0, "{output:?}");
+            sizes.push(json_of(&output)["records"].as_u64().expect("a count"));
+        }
+        sizes
+    };
+    let (_, sizes) = tokio::join!(busy, copies);
+    let system = exchange.connect("fr-dnpaf", "system").await;
+    let shown = exchange.ask(&system, "fr-dnpaf", "witness", &json!({"old": 0})).await.expect("answers");
+    assert!(shown["size"].as_u64() >= Some(4), "{shown}");
+    assert!(sizes.is_sorted() && sizes[0] >= 4, "{sizes:?}");
+    for (number, size) in sizes.iter().enumerate() {
+        let (from, to) =
+            (place.path().join(format!("backup-{number}")), place.path().join(format!("new-{number}")));
+        let output = run(&["archive", "restore", &text(&from), "--data", &text(&to)]);
+        assert_eq!(
+            (code(&output), &json_of(&output)["messages"]["records"]),
+            (0, &json!(size)),
+            "{output:?}"
+        );
+    }
+    let output = run(&["archive", "backup", "--data", &data, "-"]);
+    let tar = place.path().join("backup.tar");
+    std::fs::write(&tar, &output.stdout).expect("written");
+    let restored = place.path().join("restored");
+    let output = run(&["archive", "restore", &text(&tar), "--data", &text(&restored)]);
+    assert_eq!((code(&output), &json_of(&output)["messages"]["records"]), (0, &json!(64)), "{output:?}");
+    let output = run(&["archive", "restore", &text(&tar), "--data", &text(&restored)]);
+    assert_eq!(code(&output), 74, "nothing is written over: {output:?}");
+
+    // The operator puts back what only he has, and the house goes on where it was.
+    exchange.kill();
+    let show =
+        |data: &Path| run(&["archive", "show", "--limit", "100", "--content", "--data", &text(data)]).stdout;
+    assert_eq!(show(&restored), show(&exchange.data));
+    std::fs::copy(exchange.data.join("keys/broker/checkpoint.key"), place.path().join("kept.key"))
+        .expect("kept");
+    std::fs::remove_dir_all(&exchange.data).expect("removed");
+    let secret = exchange.data.with_extension("root-key");
+    assert!(secret.is_file(), "the root key lies outside of what was lost");
+    std::fs::rename(&restored, &exchange.data).expect("moved");
+    let config = std::fs::read_to_string(exchange.data.join("liaison.toml")).expect("restored");
+    assert_eq!(config, CONFIG);
+    std::fs::copy(place.path().join("kept.key"), exchange.data.join("keys/broker/checkpoint.key"))
+        .expect("put back");
+    exchange.again().await;
+    publish(&exchange, 1).await;
+    assert_eq!(exchange.stats()["records"], 65);
+}

@@ -194,6 +194,7 @@ async fn a_replay_is_the_mailbox_again_whatever_the_pages_and_across_a_restart()
     scene.publish(&[to_all("TN")]).await;
     let fresh = scene.page(&json!({ "after": end.cursor })).await;
     assert_eq!(fresh.messages.iter().map(|shown| shown.seq).collect::<Vec<_>>(), [301]);
+    assert_eq!((fresh.done, fresh.head), (true, 301), "the last page says that it is the last");
 
     let letters = scene.exchange.letters(READER).await;
     audit_feed(&letters);

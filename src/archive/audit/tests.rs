@@ -130,6 +130,15 @@ fn whatever_is_touched_is_named_by_the_first_entry_in_doubt() {
         bytes.splice(places[2]..places[2], second);
     });
     assert_eq!(doubled, Some(7));
+    // Of a segment that is not the last, a start reads the headers alone.
+    let folder = log(5);
+    let file = segment(&folder);
+    std::fs::write(file.with_file_name("seg-00000000000000000016.liaj"), []).expect("a segment that is new");
+    assert_eq!(first_bad(&folder), None);
+    let mut bytes = std::fs::read(&file).expect("reads");
+    bytes[frames(&file)[2] + frame::HEADER + 9] ^= 1;
+    std::fs::write(&file, bytes).expect("writes");
+    assert_eq!(first_bad(&folder), Some(7), "but a verification reads everything");
     let shortened = change(&|bytes, places| bytes.truncate(places[4]));
     assert_eq!(shortened, Some(13), "the note of the last close knows better");
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::super::exit::{line, say};
+use super::super::exit::{line, words};
 use super::super::{Exit, Failure};
 use super::{archive_in, failed};
 use crate::archive::backup::{self, Sink};
@@ -54,7 +54,7 @@ pub fn backup(args: &BackupArgs) -> Result<Exit, Failure> {
         "bytes": manifest.files.iter().map(|member| member.bytes).sum::<u64>(),
     });
     if stream {
-        say(&format!("{told}\n"));
+        words(&format!("{told}\n"));
     } else {
         line(&told)?;
     }
@@ -104,7 +104,7 @@ pub fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
         })?;
     line(&json!(restored))?;
     if !restored.keys {
-        say(
+        words(
             "without --keys, content that was sealed cannot be opened, and no broker starts if there is any\n",
         );
     }
