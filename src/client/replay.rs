@@ -210,7 +210,7 @@ where
                 Err(error) => error,
             };
             let waited = rested.max(begun.elapsed());
-            if !error.is_passing() || (!follows && waited >= self.wanted.patience) {
+            if !is_passing(&error) || (!follows && waited >= self.wanted.patience) {
                 return Err(Error::Ask(error));
             }
             let rest = match error {
@@ -241,6 +241,11 @@ where
         put("where", wanted.condition.clone().map(Value::from));
         body
     }
+}
+
+/// True if the same question may be answered a little later.
+fn is_passing(error: &AskError) -> bool {
+    matches!(error, AskError::NoAnswer(_) | AskError::Refused { status: 429 | 503, .. })
 }
 
 #[derive(Deserialize)]

@@ -158,7 +158,7 @@ async fn a_busy_broker_is_asked_again_and_a_refusal_is_not() {
         }
         other => other,
     };
-    *fake.refusals.lock() = vec![soon, AskError::Nobody, refused(503)];
+    *fake.refusals.lock() = vec![soon, AskError::NoAnswer("nobody".to_owned()), refused(503)];
     let (seqs, _) = read_on(&mut fake.replay(patient(), Place::default()), usize::MAX).await;
     let rests = [250, 500, 7].map(Duration::from_millis);
     assert_eq!((seqs, fake.rests.lock().as_slice()), (vec![1, 2, 3], rests.as_slice()));
