@@ -160,6 +160,19 @@ async fn a_proof_in_one_file_needs_no_archive() {
     );
     assert_eq!(proven["content"], sent[2].to_string());
     assert_eq!(proven["sha256"], super::harness::sha256(sent[2].to_string().as_bytes()));
+    let export = text(&place.path().join("export.ndjson"));
+    assert_eq!(code(&run(&["archive", "export", "--data", &data, &export])), 0);
+    let output = run(&["archive", "verify", &export]);
+    assert_eq!((code(&output), &json_of(&output)["lines"]), (0, &json!(5)), "{output:?}");
+    let lines = std::fs::read_to_string(&export).expect("an export");
+    std::fs::write(&export, lines.replacen("\"seq\":4", "\"seq\":3", 1)).expect("written");
+    let output = run(&["archive", "verify", &export]);
+    assert_eq!((code(&output), &json_of(&output)["first_bad"]), (65, &json!(3)), "{output:?}");
+    std::fs::write(&export, lines.lines().take(4).map(|line| format!("{line}\n")).collect::<String>())
+        .expect("written");
+    let output = run(&["archive", "verify", &export]);
+    assert_eq!((code(&output), &json_of(&output)["first_bad"]), (65, &json!(5)), "{output:?}");
+
     let output = run(&["archive", "prove", "--seq", "1", "--data", &data]);
     assert!(
         !String::from_utf8_lossy(&output.stdout).contains("extra eyJib2R5"),
@@ -194,13 +207,28 @@ async fn a_proof_in_one_file_needs_no_archive() {
         std::fs::read(exchange.data.join("archive/checkpoints/latest")).expect("there")
     );
 
+    // A disk that takes no checkpoint: nothing is shown that was not written down, and the operator sees why.
+    let (checkpoints, aside) = (exchange.data.join("archive/checkpoints"), place.path().join("aside"));
+    std::fs::rename(&checkpoints, &aside).expect("moved");
+    std::fs::write(&checkpoints, "in the way").expect("written");
+    publish(&exchange, 1).await;
+    let (status, refused) = until("a refusal", async || {
+        exchange.ask(&system, "fr-dnpaf", "witness", &json!({"old": 0})).await.err()
+    })
+    .await;
+    assert_eq!((status.as_str(), &refused["code"]), ("503", &json!("E-ARCHIVE")));
+    let (status, ready) = exchange.get("/readyz").await;
+    assert!(status == 200 && ready.contains("none could be written"), "{ready}");
+    std::fs::remove_file(&checkpoints).expect("removed");
+    std::fs::rename(&aside, &checkpoints).expect("moved back");
+
     exchange.signal("TERM");
     assert_eq!(exchange.wait(), Some(0));
     let segment = exchange.data.join("archive/journal/seg-00000000000000000001.liaj");
     let whole = std::fs::read(&segment).expect("a segment");
     std::fs::write(&segment, &whole[..whole.len() - 1]).expect("written");
     let output = run(&["archive", "verify", &data]);
-    assert_eq!((code(&output), &json_of(&output)["first_bad"]), (65, &json!(5)), "{output:?}");
+    assert_eq!((code(&output), &json_of(&output)["first_bad"]), (65, &json!(6)), "{output:?}");
     let mut flipped = whole.clone();
     flipped[200] ^= 1;
     std::fs::write(&segment, flipped).expect("written");
