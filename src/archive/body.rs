@@ -128,12 +128,6 @@ pub fn commitment(body: &[u8]) -> Digest {
     }
 }
 
-/// True if these bytes on disk are those of a sealed body.
-#[must_use]
-pub(super) fn is_sealed(body: &[u8]) -> bool {
-    body.first() == Some(&SEALED)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

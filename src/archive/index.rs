@@ -165,6 +165,14 @@ impl Index {
 
     /// Where the next `limit` deliveries of a party behind a feed sequence are: zones to read, then unsealed ones.
     pub(super) fn road(&self, party: &PartyId, after: u64, limit: usize) -> (Vec<Arc<Zone>>, Vec<Step>) {
+        let (zones, promised) = self.zones_behind(party, after, limit as u64);
+        let enough = !zones.is_empty() && promised >= limit as u64;
+        (zones, if enough { Vec::new() } else { self.fresh_behind(party, after) })
+    }
+
+    /// The zones that hold the next `limit` deliveries of a party behind a feed sequence, as far as they are sealed, and
+    /// how many these hold.
+    pub(super) fn zones_behind(&self, party: &PartyId, after: u64, limit: u64) -> (Vec<Arc<Zone>>, u64) {
         let wanted = after.saturating_add(1);
         let through = self.through.get(party).map_or(&[][..], Vec::as_slice);
         let from = through.partition_point(|(first, _)| *first <= wanted).saturating_sub(1);
@@ -172,8 +180,8 @@ impl Index {
         let mut zones = Vec::new();
         for zone in through[from..].iter().filter_map(|(_, at)| self.zones.get(*at)) {
             let Some(share) = zone.shares.get(party) else { continue };
-            if promised >= limit as u64 {
-                return (zones, Vec::new());
+            if promised >= limit {
+                break;
             }
             let behind = share.first + u64::from(share.count);
             if behind > wanted {
@@ -181,6 +189,12 @@ impl Index {
                 zones.push(Arc::clone(zone));
             }
         }
+        (zones, promised)
+    }
+
+    /// The deliveries of a party behind a feed sequence that are not sealed.
+    pub(super) fn fresh_behind(&self, party: &PartyId, after: u64) -> Vec<Step> {
+        let wanted = after.saturating_add(1);
         // From the back: a courier is mostly near the head.
         let mut fresh: Vec<Step> = Vec::new();
         'tail: for kept in self.tail.iter().rev() {
@@ -192,6 +206,6 @@ impl Index {
             }
         }
         fresh.reverse();
-        (zones, fresh)
+        fresh
     }
 }

@@ -201,7 +201,7 @@ pub(super) fn sync_directory(directory: &Path) -> Result<(), Error> {
 
 /// A frame that was there when the journal was closed must be there for ever. Later frames may stand behind it, so a note
 /// that a crash left behind is no fault; one that cannot be read says nothing.
-fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
+pub(super) fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
     let Some((seq, hash)) = noted_head(directory) else { return Ok(()) };
     let at = found.places.partition_point(|place| place.header.last() < seq);
     if found.places.get(at).is_some_and(|place| place.header.hash().hex() == hash) {
@@ -261,11 +261,23 @@ fn begin(directory: &Path, first: u64) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Reads a frame.
+/// Reads a frame and checks that its records are those that the chain commits to.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Damaged`].
 pub fn read(segments: &[PathBuf], place: &Place) -> Result<Pack, Error> {
+    frame::decode(&place.header, &payload(segments, place)?)
+}
+
+/// Reads a frame by its checksum alone, for looking through many.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Damaged`].
+pub fn unpacked(segments: &[PathBuf], place: &Place) -> Result<Pack, Error> {
+    frame::unpack(&place.header, &payload(segments, place)?)
+}
+
+fn payload(segments: &[PathBuf], place: &Place) -> Result<Vec<u8>, Error> {
     let path = segments.get(place.segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
     let file = File::open(path).map_err(|error| Error::at(path, error))?;
     let mut payload = vec![0; place.header.len as usize];
@@ -273,7 +285,7 @@ pub fn read(segments: &[PathBuf], place: &Place) -> Result<Pack, Error> {
     if !place.header.covers(&payload) {
         return Err(damaged(path, place.offset, place.header.first));
     }
-    frame::decode(&place.header, &payload)
+    Ok(payload)
 }
 
 fn damaged(path: &Path, offset: u64, first: u64) -> Error {

@@ -36,8 +36,8 @@ pub type Seed = Zeroizing<[u8; 32]>;
 pub enum Slot {
     /// A seed that can be used.
     Live(Seed),
-    /// It was destroyed then, Unix milliseconds.
-    Destroyed(i64),
+    /// It was destroyed.
+    Destroyed,
     /// Its bytes are not what was written.
     Damaged,
 }
@@ -145,15 +145,13 @@ impl KeyFile {
         let mut summed = Zeroizing::new(*bytes);
         summed[4..8].fill(0);
         let is_whole = crc(summed.as_ref()) == bytes[4..8];
-        let mut number = [0; 8];
-        number.copy_from_slice(&bytes[16..24]);
         Ok(match bytes[0] {
             LIVE if is_whole => {
                 let mut seed = Zeroizing::new([0; 32]);
                 seed.copy_from_slice(&bytes[24..56]);
                 Slot::Live(seed)
             }
-            DESTROYED if is_whole => Slot::Destroyed(i64::from_le_bytes(number)),
+            DESTROYED if is_whole => Slot::Destroyed,
             _ => Slot::Damaged,
         })
     }
@@ -165,7 +163,7 @@ impl KeyFile {
     pub fn destroy(&mut self, slots: &[u64], now_ms: i64) -> Result<(), Error> {
         let at = |error| Error::at(&self.path, error);
         for number in slots {
-            if *number >= self.slots || matches!(self.read(*number)?, Slot::Destroyed(_)) {
+            if *number >= self.slots || matches!(self.read(*number)?, Slot::Destroyed) {
                 continue;
             }
             let gone = slot(DESTROYED, 0, now_ms, &Zeroizing::new([0; 32]));

@@ -7,6 +7,7 @@
 //! anew from the journal whenever it is missing, behind or damaged. One thread writes; readers never wait for a sync.
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
+pub mod audit;
 pub mod backup;
 mod body;
 mod cache;
@@ -37,6 +38,7 @@ mod root;
 mod seal;
 mod standing;
 mod store;
+mod stretch;
 pub mod tree;
 mod vault;
 pub mod verify;
@@ -59,6 +61,7 @@ pub use self::read_only::{ReadOnly, Stats};
 pub use self::reader::{FeedItem, Reader};
 pub use self::record::{Draft, Entry, Record, RefusedTarget, Summary};
 pub use self::root::RootKey;
+pub use self::stretch::{Sketch, Stretch};
 pub use self::vault::{Opened, Vault};
 pub use self::words::{Category, Ground, Handled, Plane, Why};
 pub use self::zone::Due;
@@ -186,7 +189,7 @@ pub struct Archive {
     filling: Filling,
     vault: Arc<Vault>,
     directory: PathBuf,
-    _lock: std::fs::File,
+    lock: std::fs::File,
 }
 
 impl Archive {
@@ -196,6 +199,16 @@ impl Archive {
     /// [`Error::Locked`], [`Error::Damaged`], [`Error::Behind`], [`Error::Keys`], [`Error::Io`].
     pub fn open(directory: &Path, root: &RootKey) -> Result<(Self, Recovery), Error> {
         open::open(directory, root)
+    }
+
+    /// Builds sled anew from the journal.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn rebuild(directory: &Path, root: &RootKey) -> Result<Recovery, Error> {
+        let (archive, recovery) = open::rebuild(directory, root)?;
+        archive.close()?;
+        Ok(recovery)
     }
 
     /// A look at the journal without sled, lock or change.

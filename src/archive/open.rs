@@ -38,9 +38,23 @@ pub struct Recovery {
 
 /// See [`Archive::open`].
 pub(super) fn open(directory: &Path, root: &RootKey) -> Result<(Archive, Recovery), Error> {
-    let started = crate::message::time::stopwatch();
     journal::make_directory(directory)?;
     let lock = lock(directory)?;
+    open_locked(directory, root, lock)
+}
+
+/// See [`Archive::rebuild`].
+pub(super) fn rebuild(directory: &Path, root: &RootKey) -> Result<(Archive, Recovery), Error> {
+    let lock = lock(directory)?;
+    let sled = directory.join("sled");
+    match std::fs::remove_dir_all(&sled) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::at(&sled, error)),
+        _ => open_locked(directory, root, lock),
+    }
+}
+
+fn open_locked(directory: &Path, root: &RootKey, lock: std::fs::File) -> Result<(Archive, Recovery), Error> {
+    let started = crate::message::time::stopwatch();
     let mut recovery = Recovery::default();
     let vault = Arc::new(Vault::open(&directory.join("keys"), root)?);
     redact::finish(&directory.join("journal"))?;
@@ -54,7 +68,7 @@ pub(super) fn open(directory: &Path, root: &RootKey) -> Result<(Archive, Recover
     let (reader, sealer, filling, feeds) = join(loaded, found, &vault)?;
     look_at_keys(&reader, &vault, &mut recovery)?;
     let directory = directory.to_owned();
-    let mut archive = Archive { journal, reader, feeds, sealer, filling, vault, directory, _lock: lock };
+    let mut archive = Archive { journal, reader, feeds, sealer, filling, vault, directory, lock };
     // Orders to erase that a crash came before.
     let erased = archive.erase_ordered()?;
     if erased > 0 {
@@ -82,7 +96,7 @@ fn look_at_keys(reader: &Reader, vault: &Vault, recovery: &mut Recovery) -> Resu
 }
 
 /// One writer for a directory; the lock goes with the process, however it ends.
-fn lock(directory: &Path) -> Result<std::fs::File, Error> {
+pub(super) fn lock(directory: &Path) -> Result<std::fs::File, Error> {
     let path = directory.join("LOCK");
     let file = std::fs::OpenOptions::new()
         .create(true)

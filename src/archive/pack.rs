@@ -69,7 +69,7 @@ impl Pack {
             let bytes = raw.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
             bytes
                 .map(|bytes| u32::from_le_bytes(bytes) as usize)
-                .ok_or_else(|| Error::Corrupt("a record's length is cut"))
+                .ok_or(Error::Corrupt("a record's length is cut"))
         };
         let mut spans = Vec::new();
         let mut start = 0;
@@ -95,12 +95,6 @@ impl Pack {
     #[must_use]
     pub fn len(&self) -> usize {
         self.spans.len()
-    }
-
-    /// True if there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
     }
 
     /// A record's head with its length before it, ready to be copied into a block.

@@ -10,10 +10,12 @@ use serde::Serialize;
 
 use super::Error;
 use super::body::Body;
-use super::journal::{self, Found};
+use super::fates::{Fate, Fates};
+use super::journal::{self, Found, Place};
 use super::record::Record;
 use super::root::RootKey;
 use super::vault::{Opened, Vault};
+use crate::message::digest::Digest;
 use crate::message::time::{Timestamp, rfc3339};
 
 /// A journal opened for reading.
@@ -120,12 +122,58 @@ impl ReadOnly {
         Ok(stats)
     }
 
+    /// What was done to each message, folded from the whole journal; and the records themselves, each with its fate and
+    /// whether others hold it, made into what the caller wants of it.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn retained<T>(&self, make: impl Fn(&Record, Fate, bool) -> T) -> Result<Vec<T>, Error> {
+        let mut fates = Fates::default();
+        let mut kept = Vec::new();
+        for record in self.records(1) {
+            let record = record?;
+            for effect in &record.effects {
+                fates.take(record.seq, effect);
+            }
+            // Without what takes room: only dates, type and ledger are asked for.
+            let body = if record.body.is_empty() { Body::None } else { Body::Redacted(Digest::default()) };
+            kept.push(Record { body, ..record });
+        }
+        Ok(kept
+            .iter()
+            .map(|record| {
+                let fate = fates.of(record.seq).cloned().unwrap_or_default();
+                let held =
+                    (record.is_delivered() && !record.recipients.is_empty()) || !fate.released_to.is_empty();
+                make(record, fate, held)
+            })
+            .collect())
+    }
+
+    /// The last archive sequence; 0 if there is none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.found.places.last().map_or(0, |place| place.header.last())
+    }
+
     /// The records from a sequence on.
     pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+        self.records_between(from, i64::MIN, i64::MAX)
+    }
+
+    /// The records from a sequence on that were archived at or after `from_ms` and before `to_ms`, Unix milliseconds. A
+    /// frame is one commit and has one time, so frames outside are not read.
+    pub fn records_between(
+        &self,
+        from: u64,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> impl Iterator<Item = Result<Record, Error>> + '_ {
         let start = self.found.places.partition_point(|place| place.header.last() < from);
-        self.found.places[start..].iter().flat_map(move |place| {
-            let read = journal::read(&self.found.segments, place)
-                .and_then(|pack| pack.records(self.vault.as_ref().map(Vault::mask)));
+        let meant = move |place: &&Place| (from_ms..to_ms).contains(&place.header.committed_ms);
+        self.found.places[start..].iter().filter(meant).flat_map(move |place| {
+            let mask = self.vault.as_ref().map(Vault::mask);
+            let read = journal::unpacked(&self.found.segments, place).and_then(|pack| pack.records(mask));
             let (records, error) = match read {
                 Ok(records) => (records, None),
                 Err(error) => (Vec::new(), Some(Err(error))),

@@ -38,7 +38,7 @@ pub struct FeedItem {
 /// One delivery before its message was looked up.
 #[derive(Debug)]
 pub(super) struct Step {
-    feed_seq: u64,
+    pub(super) feed_seq: u64,
     feed_digest: Digest,
     /// Archive sequence of the message.
     of: u64,
@@ -131,7 +131,7 @@ impl Reader {
     }
 
     /// A block for one who will want its neighbours too.
-    fn block(&self, zone: &Zone) -> Result<Block, Error> {
+    pub(super) fn block(&self, zone: &Zone) -> Result<Block, Error> {
         if let Some(block) = self.cache.get(zone.first) {
             return Ok(block);
         }
@@ -287,14 +287,9 @@ impl Reader {
             if found.len() >= limit || bytes >= most_bytes {
                 return Ok(false);
             }
-            let record = match step.own {
-                Some(record) => record,
-                None => {
-                    self.get(step.of)?.ok_or(Error::Corrupt("a release of a message that is not there"))?
-                }
-            };
-            bytes += record.body.len();
-            found.push(FeedItem { feed_seq: step.feed_seq, feed_digest: step.feed_digest, record });
+            let item = self.item(step)?;
+            bytes += item.record.body.len();
+            found.push(item);
             Ok(true)
         };
         for zone in &zones {
@@ -311,6 +306,15 @@ impl Reader {
             }
         }
         Ok(found)
+    }
+
+    /// A delivery with its message.
+    pub(super) fn item(&self, step: Step) -> Result<FeedItem, Error> {
+        let record = match step.own {
+            Some(record) => record,
+            None => self.get(step.of)?.ok_or(Error::Corrupt("a release of a message that is not there"))?,
+        };
+        Ok(FeedItem { feed_seq: step.feed_seq, feed_digest: step.feed_digest, record })
     }
 
     /// All records of these types, in archive order; blocks without any are skipped.
@@ -350,7 +354,7 @@ impl Reader {
 }
 
 /// A party's deliveries in a block, with the running digest.
-fn walk<'a>(
+pub(super) fn walk<'a>(
     zone: &Zone,
     records: &'a [Arc<Record>],
     party: &'a PartyId,

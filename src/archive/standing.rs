@@ -85,7 +85,7 @@ impl Reader {
     /// Who holds a message: its recipients, then those to whom it was released.
     #[must_use]
     pub fn holders(&self, record: &Record) -> Vec<PartyId> {
-        let own = record.is_delivered().then_some(record.recipients.as_slice()).unwrap_or_default();
+        let own = if record.is_delivered() { record.recipients.as_slice() } else { &[] };
         let mut holders: Vec<PartyId> = own.iter().map(|entry| entry.party.clone()).collect();
         if let Some(fate) = self.index.read().fates.of(record.seq) {
             holders.extend(fate.released_to.iter().map(|entry| entry.party.clone()));

@@ -3,6 +3,7 @@
 mod erasure;
 mod matrix;
 mod model;
+mod sweep;
 
 use std::path::Path;
 
@@ -32,7 +33,7 @@ pub(super) fn draft(n: u64) -> Draft {
         arrived_ms: 1_000 + i64::try_from(n).expect("small"),
         digest: Digest::of(&payload),
         payload,
-        seal: n % 5 == 0,
+        seal: n.is_multiple_of(5),
         summary: Some(Summary {
             source: "/authority/de-bpol".into(),
             id: id(n),

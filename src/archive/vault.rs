@@ -187,7 +187,7 @@ impl Vault {
         let lost =
             || Error::Keys(format!("the key of archive sequence {seq} is damaged: its content is lost"));
         match found {
-            Slot::Destroyed(_) => Ok(Opened::Gone),
+            Slot::Destroyed => Ok(Opened::Gone),
             Slot::Damaged => Err(lost()),
             Slot::Live(seed) => {
                 let key = mac(&self.message_key, &[seed.as_ref(), &seq.to_le_bytes()]);
@@ -202,7 +202,7 @@ impl Vault {
     /// # Errors
     /// [`Error::Io`].
     pub fn is_destroyed(&self, slot: u64) -> Result<bool, Error> {
-        Ok(matches!(self.messages.lock().read(slot)?, Slot::Destroyed(_)))
+        Ok(matches!(self.messages.lock().read(slot)?, Slot::Destroyed))
     }
 
     /// Destroys message keys; when it returns they are gone from the disk.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::rate::Rate;
 use super::receipt::Issuer;
+use super::replay::Limits;
 use crate::archive::{self, RootKey};
 use crate::message::names::PartyId;
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub schemas: SchemasSection,
     /// S-23.
     pub rate: Rate,
+    /// How much may be replayed.
+    pub replay: Limits,
     /// Policy of the rules.
     pub policy: PolicySection,
     /// How long SIGTERM may take.

@@ -17,10 +17,12 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Audit;
 use super::couriers::Progress;
 use super::metrics::{Authority, Delivered, Metrics};
 use super::notices;
 use super::receipt::Issuer;
+use crate::archive::audit::{Entry, Object, Span, What};
 use crate::archive::{FeedItem, Opened, Reader, Withdrawn};
 use crate::message::names::PartyId;
 use crate::message::subject;
@@ -56,6 +58,10 @@ pub struct Courier {
     pub inspector: Inspector,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Where is noted what the party has read.
+    pub audit: Audit,
+    /// Feed sequence up to which that is noted.
+    pub read: u64,
     /// Who signs what stands in the place of a withdrawn message.
     pub issuer: Issuer,
     /// How far it has come, for others to see.
@@ -258,7 +264,7 @@ impl Courier {
     }
 
     /// Removes what the party has acknowledged, but for the last letter.
-    async fn sweep(&self, round: &mut Round) {
+    async fn sweep(&mut self, round: &mut Round) {
         let stream = mailbox_stream(&self.party);
         let standing = match self.inspector.standing(&stream).await {
             Ok(standing) => standing,
@@ -269,6 +275,7 @@ impl Courier {
         }
         let label = Authority { authority: self.party.to_string() };
         self.metrics.mailbox_waiting.get_or_create(&label).set(standing.waiting.cast_signed());
+        self.note_read(self.progress.feed_seq_at(standing.acknowledged));
         if standing.acknowledged <= round.swept.max(1) {
             return;
         }
@@ -279,6 +286,18 @@ impl Courier {
         match swept {
             Ok(()) => round.swept = standing.acknowledged,
             Err(error) => tracing::warn!(party = %self.party, %error, "the mailbox cannot be swept"),
+        }
+    }
+
+    /// Notes how far the party has acknowledged its mailbox. Said again after a start, which does no harm; what finds no
+    /// room in the queue is said with the next sweep.
+    fn note_read(&mut self, upto: u64) {
+        if upto > self.read {
+            let object = Object { feed: Some(Span { first: 1, last: upto }), ..Object::default() };
+            let now = time::now().as_millisecond();
+            if self.audit.note(Entry::of_party(now, &self.party, What::Read, object)) {
+                self.read = upto;
+            }
         }
     }
 

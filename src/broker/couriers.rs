@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::courier::{Courier, QUEUE};
-use super::metrics::Metrics;
 use super::receipt::Issuer;
-use crate::archive::{Archived, FeedItem, Reader};
+use crate::archive::{Archived, FeedItem};
 use crate::message::names::PartyId;
 use crate::wire::egress::Publisher;
 use crate::wire::inspect::Inspector;
@@ -127,12 +127,11 @@ impl Couriers {
 
 /// A courier for a party, and the desk that it takes its deliveries from.
 #[must_use]
-pub fn hire(
+pub(super) fn hire(
     party: &PartyId,
-    reader: Reader,
+    shared: &Shared,
     publisher: Publisher,
     inspector: Inspector,
-    metrics: Arc<Metrics>,
     issuer: Issuer,
     stop: &CancellationToken,
 ) -> (Desk, Courier) {
@@ -142,10 +141,12 @@ pub fn hire(
     let desk = Desk { fresh: fresh_in, skipped: skipped_in, progress: Arc::clone(&progress) };
     let courier = Courier {
         party: party.clone(),
-        reader,
+        reader: shared.reader.clone(),
         publisher,
         inspector,
-        metrics,
+        metrics: Arc::clone(&shared.metrics),
+        audit: shared.audit.clone(),
+        read: 0,
         issuer,
         progress,
         fresh,

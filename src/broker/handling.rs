@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::keeper::Work;
 use super::own::{Own, Request};
 use super::services::{Services, archive_unreadable, body, text};
+use crate::archive::audit::What;
 use crate::archive::{Act, Delivery, Fate, Handled, Record, Withdrawn};
 use crate::message::names::{MessageId, PartyId};
 use crate::message::time::{self, Timestamp};
@@ -128,6 +129,7 @@ impl Services {
     /// Who got it, who did not and why, how far each delivery is, and what was done to the message since.
     pub(super) async fn ledger(&self, party: &PartyId, payload: &Bytes) -> Answer {
         let record = self.own(party, &body(payload)?)?;
+        self.note(party, What::LedgerAsked, &record, None).await?;
         let reader = &self.shared.reader;
         let fate = reader.fate(record.seq);
         let mut deliveries: Vec<Delivery> = Vec::new();

@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::Shared;
+use super::audit::Audit;
 use super::drafts::{self, refused, reused};
 use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::own;
@@ -84,6 +85,7 @@ pub struct Keeper {
     routes: Arc<RwLock<Routes>>,
     rate: Arc<RwLock<Rate>>,
     metrics: Arc<Metrics>,
+    audit: Audit,
     buckets: Buckets,
     /// True if something that told of deployments was taken back.
     relearn: bool,
@@ -109,6 +111,7 @@ impl Keeper {
             routes: Arc::clone(&shared.routes),
             rate: Arc::clone(&shared.rate),
             metrics: Arc::clone(&shared.metrics),
+            audit: shared.audit.clone(),
             buckets: Buckets::default(),
             relearn: false,
         }
@@ -167,6 +170,7 @@ impl Keeper {
         }
         let erases = drafts.iter().any(erases);
         done.archived = self.archive.commit(drafts)?;
+        self.audit.took(&done.archived);
         if erases {
             self.archive.erase_ordered()?;
         }
@@ -214,6 +218,7 @@ impl Keeper {
         // In the order of each intake stream: the last receipt on a subject answers the last publication.
         done.receipts.sort_by(|a, b| (&a.party, a.position.sequence).cmp(&(&b.party, b.position.sequence)));
         self.count(&done.receipts);
+        self.audit.count(&done.receipts);
         Ok(done)
     }
 

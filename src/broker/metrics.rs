@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// Outcome and code of one judged message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,6 +60,8 @@ pub struct Metrics {
     pub receipts: Counter,
     /// Requests to the services by verb.
     pub requests: Family<Verb, Counter>,
+    /// Messages and tombstones replayed, by authority.
+    pub replayed: Family<Authority, Counter>,
     /// Mailboxes that do not take deliveries at the moment.
     pub mailboxes_stalled: Gauge,
     /// Parties whose intake cannot be read at the moment.
@@ -85,91 +87,74 @@ pub struct Verb {
     pub verb: &'static str,
 }
 
+/// Registers a counter under its name and hands it out.
+fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("liaison");
-        let messages = Family::<Judged, Counter>::default();
-        let deliveries = Family::<Delivered, Counter>::default();
-        let archive_seconds = Histogram::new(exponential_buckets(0.000_5, 2.0, 16));
-        let commit_messages = Histogram::new(exponential_buckets(1.0, 2.0, 10));
-        let last_sequence = Gauge::<u64, AtomicU64>::default();
-        let nats_connected = Gauge::<i64>::default();
-        let reload_successful = Gauge::<i64>::default();
-        let receipts = Counter::default();
-        let requests = Family::<Verb, Counter>::default();
-        let mailboxes_stalled = Gauge::<i64>::default();
-        let intakes_interrupted = Gauge::<i64>::default();
-        let letters_to_withdraw = Gauge::<i64>::default();
-        let recalls_unconfirmed = Gauge::<i64>::default();
-        let erasures_overdue = Gauge::<i64>::default();
-        let mailbox_waiting = Family::<Authority, Gauge>::default();
-        let (checkpoint_size, checkpoint_age_seconds) = checkpoint_gauges(&mut registry);
-        registry.register("messages", "Messages judged, by outcome and code", messages.clone());
-        registry.register("deliveries", "Deliveries to mailboxes", deliveries.clone());
-        registry.register("archive_seconds", "From intake stream to archive", archive_seconds.clone());
-        registry.register("commit_messages", "Messages in one commit", commit_messages.clone());
-        registry.register("archive_last_sequence", "Last archive sequence", last_sequence.clone());
-        registry.register("nats_connected", "1 while NATS is connected", nats_connected.clone());
-        registry.register(
-            "config_last_reload_successful",
-            "1 if the last reload was taken",
-            reload_successful.clone(),
-        );
-        registry.register("receipts", "Receipts stored", receipts.clone());
-        registry.register("requests", "Service requests, by verb", requests.clone());
-        registry.register("mailboxes_stalled", "Mailboxes that take nothing", mailboxes_stalled.clone());
-        registry.register("intakes_interrupted", "Intakes that cannot be read", intakes_interrupted.clone());
-        registry.register(
-            "letters_to_withdraw",
-            "Letters of erased messages still in mailboxes",
-            letters_to_withdraw.clone(),
-        );
-        registry.register(
-            "recalls_unconfirmed",
-            "Holders that have not confirmed a recall",
-            recalls_unconfirmed.clone(),
-        );
-        registry.register(
-            "erasures_overdue",
-            "Holders that have not confirmed an erasure by its date",
-            erasures_overdue.clone(),
-        );
-        registry.register("mailbox_waiting", "Letters not acknowledged", mailbox_waiting.clone());
-        let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The running version", info);
-        let up = Gauge::<i64>::default();
-        up.set(1);
-        registry.register("up", "1 while the broker runs", up);
+        let r = &mut registry;
+        r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        put(r, "up", "1 while the broker runs", Gauge::<i64>::default()).set(1);
+        let reload_successful = Gauge::default();
         reload_successful.set(1);
+        let stage = exponential_buckets(0.000_5, 2.0, 16);
+        let batch = exponential_buckets(1.0, 2.0, 10);
         Self {
+            messages: put(r, "messages", "Messages judged, by outcome and code", Family::default()),
+            deliveries: put(r, "deliveries", "Deliveries to mailboxes", Family::default()),
+            archive_seconds: put(
+                r,
+                "archive_seconds",
+                "From intake stream to archive",
+                Histogram::new(stage),
+            ),
+            commit_messages: put(r, "commit_messages", "Messages in one commit", Histogram::new(batch)),
+            last_sequence: put(r, "archive_last_sequence", "Last archive sequence", Gauge::default()),
+            nats_connected: put(r, "nats_connected", "1 while NATS is connected", Gauge::default()),
+            reload_successful: put(
+                r,
+                "config_last_reload_successful",
+                "1 if the last reload was taken",
+                reload_successful,
+            ),
+            receipts: put(r, "receipts", "Receipts stored", Counter::default()),
+            requests: put(r, "requests", "Service requests, by verb", Family::default()),
+            replayed: put(r, "replayed_messages", "Messages replayed, by authority", Family::default()),
+            mailboxes_stalled: put(r, "mailboxes_stalled", "Mailboxes that take nothing", Gauge::default()),
+            intakes_interrupted: put(
+                r,
+                "intakes_interrupted",
+                "Intakes that cannot be read",
+                Gauge::default(),
+            ),
+            letters_to_withdraw: put(
+                r,
+                "letters_to_withdraw",
+                "Copies of erased messages in streams",
+                Gauge::default(),
+            ),
+            recalls_unconfirmed: put(
+                r,
+                "recalls_unconfirmed",
+                "Recalls not confirmed, by holder",
+                Gauge::default(),
+            ),
+            erasures_overdue: put(r, "erasures_overdue", "Erasures not confirmed in time", Gauge::default()),
+            mailbox_waiting: put(r, "mailbox_waiting", "Letters not acknowledged", Family::default()),
+            checkpoint_size: put(r, "checkpoint_size", "Records under the last checkpoint", Gauge::default()),
+            checkpoint_age_seconds: put(
+                r,
+                "checkpoint_age_seconds",
+                "Age of the last checkpoint",
+                Gauge::default(),
+            ),
             registry,
-            messages,
-            deliveries,
-            archive_seconds,
-            commit_messages,
-            last_sequence,
-            nats_connected,
-            reload_successful,
-            receipts,
-            requests,
-            mailboxes_stalled,
-            intakes_interrupted,
-            letters_to_withdraw,
-            recalls_unconfirmed,
-            erasures_overdue,
-            mailbox_waiting,
-            checkpoint_size,
-            checkpoint_age_seconds,
         }
     }
-}
-
-/// Size and age of the last checkpoint.
-fn checkpoint_gauges(registry: &mut Registry) -> (Gauge<u64, AtomicU64>, Gauge) {
-    let (size, age) = (Gauge::<u64, AtomicU64>::default(), Gauge::<i64>::default());
-    registry.register("checkpoint_size", "Records under the last checkpoint", size.clone());
-    registry.register("checkpoint_age_seconds", "Age of the last checkpoint", age.clone());
-    (size, age)
 }
 
 impl Metrics {

@@ -7,12 +7,14 @@
 //! Every queue between them is bounded, so a slow end slows the start and nothing piles up. Only this room logs and
 //! counts. It holds no rule: what may be sent to whom is `rules`' word alone.
 
+pub mod audit;
 pub mod checkpoints;
 pub mod config;
 mod connections;
 mod courier;
 mod couriers;
 mod drafts;
+mod explain;
 mod handling;
 mod intake;
 pub mod judging;
@@ -24,10 +26,12 @@ mod own;
 pub mod rate;
 pub mod recall;
 pub mod receipt;
+pub mod replay;
 pub mod retention;
 pub mod routes;
 pub mod rulebook;
 pub mod services;
+mod supervision;
 mod sweeper;
 mod threads;
 mod view;
@@ -46,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::connections::check as check_nats;
 pub use self::view::View;
 
+use self::audit::Audit;
 use self::checkpoints::Checkpoints;
 use self::config::Config;
 use self::connections::Connections;
@@ -55,12 +60,15 @@ use self::keeper::{Done, Keeper, Work};
 use self::metrics::Metrics;
 use self::outgoing::Outgoing;
 use self::rate::Rate;
+use self::replay::{Backlog, Limits, Replay};
 use self::routes::Routes;
 use self::services::Services;
 use self::withdrawals::Withdrawals;
+use crate::archive::audit::{Entry, Object, What, Word};
 use crate::archive::{self, Archive, Reader};
 use crate::message::names::PartyId;
 use crate::message::raw::Raw;
+use crate::message::time;
 use crate::rules::Rules;
 use crate::wire::inspect::Inspector;
 use crate::wire::intake::{Acker, Puller};
@@ -105,6 +113,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     reader: Reader,
     checkpoints: Arc<Checkpoints>,
+    audit: Audit,
+    replay: Arc<RwLock<Limits>>,
 }
 
 /// A running broker. Drop does not stop it: call [`Broker::stop`].
@@ -137,6 +147,15 @@ impl Broker {
         let (archive, recovery) = Archive::open(&config.archive.directory, &root)?;
         tracing::info!(records = recovery.records, cut_bytes = recovery.cut_bytes, rebuilt = recovery.rebuilt,
             took = ?recovery.took, why = ?recovery.why, "archive open");
+        let (fail, failed) = watch::channel(None);
+        let (log, cut) = archive.audit()?;
+        if cut > 0 {
+            tracing::warn!(
+                cut_bytes = cut,
+                "cut a torn frame from the audit log; nobody was told it was written"
+            );
+        }
+        let audit = Audit::start(log, fail.clone())?;
         let connections = Connections::open(&config).await?;
         connections::ensure(&config, &parties).await?;
         let bucket = Bucket::open(connections.control.clone()).await.map_err(Error::Nats)?;
@@ -150,9 +169,13 @@ impl Broker {
             metrics: Arc::new(Metrics::default()),
             checkpoints: Arc::new(Checkpoints::open(&config, &reader)?),
             reader,
+            audit,
+            replay: Arc::new(RwLock::new(config.replay)),
         };
+        shared.audit.begin(shared.reader.head_seq()).await?;
         let (registered, can_be_asked) = oneshot::channel();
-        let mut broker = Self::join(config, shared, archive, connections, bucket.clone(), registered)?;
+        let alarm = (fail, failed);
+        let mut broker = Self::join(config, shared, archive, connections, bucket.clone(), registered, alarm)?;
         for party in parties {
             broker.serve(party);
         }
@@ -171,13 +194,13 @@ impl Broker {
         connections: Connections,
         bucket: Bucket,
         registered: oneshot::Sender<()>,
+        (fail, failed): (watch::Sender<Option<&'static str>>, watch::Receiver<Option<&'static str>>),
     ) -> Result<Self, Error> {
         let (stop_intake, stop_all) = (CancellationToken::new(), CancellationToken::new());
         let (raw, raw_out) = mpsc::channel::<Vec<Raw>>(BATCHES);
         let (judged_in, judged_out) = mpsc::channel::<Work>(BATCHES);
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
         let asker = Asker::new(&judged_in);
-        let (fail, failed) = watch::channel(None);
         let publisher = connections.publisher.clone();
         let acker = Acker::default();
         let issuer = config.issuer();
@@ -205,6 +228,15 @@ impl Broker {
         let inspector = Inspector::new(connections.egress.clone());
         let checkpoints = Arc::clone(&shared.checkpoints);
         tasks.spawn(checkpoints.run(shared.reader.clone(), Arc::clone(&shared.metrics), stop_all.clone()));
+        let replay = Arc::new(Replay {
+            reader: shared.reader.clone(),
+            audit: shared.audit.clone(),
+            metrics: Arc::clone(&shared.metrics),
+            limits: Arc::clone(&shared.replay),
+            intake: Backlog(raw.downgrade()),
+            gate: Arc::default(),
+        });
+        tasks.spawn(shared.audit.clone().keep_counting(stop_all.clone()));
         let withdrawals = Withdrawals {
             reader: shared.reader.clone(),
             inspector: inspector.clone(),
@@ -214,7 +246,7 @@ impl Broker {
         };
         tasks.spawn(withdrawals.run(stop_all.clone()));
         tasks.spawn(sweeper::run(asker.clone(), shared.clone(), config.retention, stop_intake.clone()));
-        let services = Services { shared: shared.clone(), bucket, inspector, keeper: asker };
+        let services = Services { shared: shared.clone(), bucket, inspector, keeper: asker, replay };
         tasks.spawn(services.serve(connections.control.clone(), stop_all.clone(), registered));
         Ok(Self {
             config,
@@ -236,15 +268,13 @@ impl Broker {
 
     /// Begins to read the intake of a party and to carry its deliveries.
     fn serve(&mut self, party: PartyId) {
-        let (reader, metrics) = (self.shared.reader.clone(), Arc::clone(&self.shared.metrics));
         let inspector = Inspector::new(self.connections.egress.clone());
         let issuer = self.config.issuer();
         let hired = couriers::hire(
             &party,
-            reader,
+            &self.shared,
             self.connections.publisher.clone(),
             inspector,
-            metrics,
             issuer,
             &self.stop_all,
         );
@@ -282,6 +312,11 @@ impl Broker {
     /// Counts how a reload ended, whoever found its faults.
     pub fn note_reload(&self, taken: bool) {
         self.shared.metrics.reload_successful.set(i64::from(taken));
+        let now = time::now().as_millisecond();
+        let entry = Entry::of_broker(now, What::ConfigurationReloaded, Object::default());
+        if !self.shared.audit.note(if taken { entry } else { entry.ending(Word::Failed) }) {
+            tracing::error!("a reload could not be noted in the audit log");
+        }
     }
 
     /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
@@ -303,11 +338,17 @@ impl Broker {
         // Rules first: a new party's first message must meet the registry that knows it.
         *self.shared.rules.write() = Arc::new(rules);
         *self.shared.rate.write() = config.rate;
+        *self.shared.replay.write() = config.replay;
         for party in new {
             self.serve(party);
         }
-        self.config =
-            Config { planes: config.planes, rate: config.rate, drain: config.drain, ..self.config.clone() };
+        self.config = Config {
+            planes: config.planes,
+            rate: config.rate,
+            replay: config.replay,
+            drain: config.drain,
+            ..self.config.clone()
+        };
         Ok(())
     }
 
@@ -352,8 +393,13 @@ impl Broker {
             joined
         })
         .await;
+        // The last that speaks: nothing was given out after it.
+        let noted = shared.audit.close().await;
         match joined {
-            Ok((Ok(()), Ok(closed))) => closed.map_err(Error::Archive),
+            Ok((Ok(()), Ok(closed))) => {
+                closed.map_err(Error::Archive)?;
+                noted.map_err(|_| Error::Stage("the auditor"))
+            }
             _ => Err(Error::Stage("a thread")),
         }
     }

@@ -25,7 +25,7 @@ pub fn tombstone(issuer: &Issuer, to: &PartyId, record: &Record, why: Withdrawn)
         "recipient": to,
         "sha256": record.digest.hex(),
     });
-    event(issuer, "msg.receipt", &format!("{}-{to}-{}", why.as_str(), record.seq), &at, to.as_str(), data)
+    event(issuer, "msg.receipt", &format!("{}-{to}-{}", why.as_str(), record.seq), &at, to.as_str(), &data)
 }
 
 /// A reminder to the originator that `reviewby` has passed.
@@ -40,7 +40,7 @@ pub fn reminder(issuer: &Issuer, record: &Record, at_ms: i64) -> Value {
         "sha256": record.digest.hex(),
     });
     let key = format!("review-{}-{at_ms}", record.seq);
-    event(issuer, "msg.receipt", &key, &at, summary.originator.as_str(), data)
+    event(issuer, "msg.receipt", &key, &at, summary.originator.as_str(), &data)
 }
 
 /// An order to erase that nobody had to send: a date has come.
@@ -63,11 +63,11 @@ pub fn erasure(
     });
     let to = holders.iter().map(PartyId::as_str).collect::<Vec<_>>().join(",");
     let to = if to.is_empty() { summary.originator.as_str() } else { &to };
-    event(issuer, "msg.erasure", &format!("erase-{}", record.seq), &rfc3339(at_ms), to, data)
+    event(issuer, "msg.erasure", &format!("erase-{}", record.seq), &rfc3339(at_ms), to, &data)
 }
 
 /// An event of the broker. `key` is what it is about: the same key gives the same id.
-fn event(issuer: &Issuer, kind: &str, key: &str, at: &str, audience: &str, data: Value) -> Value {
+fn event(issuer: &Issuer, kind: &str, key: &str, at: &str, audience: &str, data: &Value) -> Value {
     json!({
         "specversion": "1.0",
         "id": id(issuer, key),

@@ -11,15 +11,19 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::explain::explain;
 use super::handling::Asker;
 use super::keeper::receipt_of;
 use super::metrics::Verb;
 use super::recall::{Waiting, recall};
+use super::replay::Replay;
+use super::supervision;
+use crate::archive::audit::{Entry, Object, Span, What};
 use crate::archive::{Delivery, Record};
 use crate::message::digest::Digest;
 use crate::message::envelope::{TYPE_PREFIX, split_type};
 use crate::message::names::{MessageId, PartyId};
-use crate::message::outcome::{Code, Outcome, Refused};
+use crate::message::outcome::{Code, Refused};
 use crate::message::raw::{Frame, Position, Raw};
 use crate::message::time;
 use crate::rules::audience::Routing;
@@ -28,23 +32,32 @@ use crate::rules::{Rules, verdict};
 use crate::wire::connect::Client;
 use crate::wire::inspect::Inspector;
 use crate::wire::mailbox_stream;
-use crate::wire::services::{Answer, Failure, Request};
+use crate::wire::services::{Answer, Endpoint, Failure, Reply, Request};
 use crate::wire::subscriptions::Bucket;
 
+/// Replay pages that may be asked for at once: more than may be read at once, so that who asks too often hears so.
+const PAGES: usize = 64;
+
+const fn one(verb: &'static str) -> Endpoint {
+    Endpoint { verb, at_once: 1 }
+}
+
 /// The verbs, as endpoint names.
-pub const VERBS: &[&str] = &[
-    "validate",
-    "explain",
-    "status",
-    "ledger",
-    "witness",
-    "confirm",
-    "hold",
-    "sub.put",
-    "sub.list",
-    "sub.del",
-    "schema.list",
-    "schema.get",
+pub const VERBS: &[Endpoint] = &[
+    one("validate"),
+    one("explain"),
+    one("status"),
+    one("ledger"),
+    one("witness"),
+    one("confirm"),
+    one("hold"),
+    Endpoint { verb: "replay", at_once: PAGES },
+    one("audit"),
+    one("sub.put"),
+    one("sub.list"),
+    one("sub.del"),
+    one("schema.list"),
+    one("schema.get"),
 ];
 
 /// What the services answer from.
@@ -55,6 +68,8 @@ pub struct Services {
     pub(super) bucket: Bucket,
     /// How mailboxes are asked.
     pub(super) inspector: Inspector,
+    /// The way back out of the archive.
+    pub(super) replay: Arc<Replay>,
     /// Who commits what recipients and originators say.
     pub(super) keeper: Asker,
 }
@@ -79,19 +94,24 @@ impl Services {
     }
 
     /// Answers one request.
-    async fn answer(&self, request: &Request, changing: &tokio::sync::Mutex<()>) -> Answer {
-        let Some(verb) = VERBS.iter().find(|verb| **verb == request.verb) else {
+    async fn answer(&self, request: &Request, changing: &tokio::sync::Mutex<()>) -> Reply {
+        let Some(Endpoint { verb, .. }) = VERBS.iter().find(|known| known.verb == request.verb) else {
             return Err(Failure::new(404, "E-VERB", "", "no such service"));
         };
         self.shared.metrics.requests.get_or_create(&Verb { verb }).inc();
         let party = &request.party;
         let rules = Arc::clone(&self.shared.rules.read());
         if rules.registry.party(party.as_str()).is_none_or(|known| known.is_suspended()) {
+            if *verb == "replay" {
+                self.shared.audit.refused(party, What::Replayed);
+            }
             return Err(Failure::new(403, "E-PARTY", "", "this party is not taking part"));
         }
-        match *verb {
+        let answered = match *verb {
+            "replay" => return self.replay.answer(&rules, party, &request.payload).await,
+            "audit" => supervision::answer(&self.shared.audit, &rules, party, &request.payload).await,
             "validate" => self.validate(&rules, party, &request.payload),
-            "explain" => self.explain(party, &request.payload),
+            "explain" => self.explain(party, &request.payload).await,
             "status" => self.status(party, &request.payload).await,
             "witness" => self.witness(&rules, party, &request.payload).await,
             "ledger" => self.ledger(party, &request.payload).await,
@@ -109,7 +129,22 @@ impl Services {
             "schema.list" => Ok(schemas(&rules)),
             "schema.get" => schema(&rules, &request.payload),
             _ => Err(Failure::new(404, "E-VERB", "", "no such service")),
-        }
+        };
+        answered.map(|value| Bytes::from(value.to_string()))
+    }
+
+    /// Notes that a party asked about a record; without a note there is no answer.
+    pub(super) async fn note(
+        &self,
+        party: &PartyId,
+        what: What,
+        record: &Record,
+        about: Option<&PartyId>,
+    ) -> Result<(), Failure> {
+        let archive = Some(Span { first: record.seq, last: record.seq });
+        let object = Object { archive, party: about.cloned(), ..Object::default() };
+        let entry = Entry::of_party(time::now().as_millisecond(), party, what, object);
+        Ok(self.shared.audit.record(entry).await?)
     }
 
     /// The dry run: the same judgement and routing as the daemon's, nothing stored.
@@ -178,6 +213,7 @@ impl Services {
     /// `acknowledged` by the recipient.
     async fn status(&self, party: &PartyId, payload: &Bytes) -> Answer {
         let record = self.own(party, &body(payload)?)?;
+        self.note(party, What::StatusAsked, &record, None).await?;
         let receipt = receipt_of(&record, record.outcome, record.position);
         let owed = self.shared.reader.deliveries(record.seq);
         let owed =
@@ -214,22 +250,15 @@ impl Services {
         answered.await.unwrap_or_else(|_| Err(archive_unreadable()))
     }
 
-    fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {
+    async fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {
         let body = body(payload)?;
         let record = self.own(party, &body)?;
         let asked = text(&body, "party").and_then(|id| PartyId::parse(id).ok());
         let Some(asked) = asked else {
             return Err(Failure::new(400, "E-REQUEST", "/party", "must be a party id"));
         };
-        let got = record.recipients.iter().find(|entry| entry.party == asked);
-        let withheld = record.withheld.iter().find(|entry| entry.party == asked);
-        let (decision, why) = match (got, withheld) {
-            (Some(entry), _) => ("recipient", entry.why.as_str()),
-            (None, Some(entry)) => ("withheld", entry.why.as_str()),
-            (None, None) if record.outcome == Outcome::Accepted => ("withheld", "not-named"),
-            (None, None) => ("withheld", "not-accepted"),
-        };
-        Ok(json!({ "party": asked, "seq": record.seq, "decision": decision, "why": why }))
+        self.note(party, What::ExplainAsked, &record, Some(&asked)).await?;
+        Ok(explain(&record, &self.shared.reader.fate(record.seq), &asked))
     }
 
     fn list(&self, party: &PartyId) -> Value {
@@ -263,6 +292,9 @@ impl Services {
     /// answer goes out (`PROTOCOL.md` section 4).
     async fn store(&self, party: &PartyId, all: Vec<Subscription>) -> Answer {
         Subscriptions::check(&all).map_err(|refused| Failure::of(400, &refused))?;
+        self.shared.audit.ensure_writing()?;
+        let changed =
+            Object { filter: Some(Digest::of(json!(all).to_string().as_bytes())), ..Object::default() };
         let revision = self.shared.routes.read().revision(party);
         let stored = self.bucket.put(party, &json!(all), revision).await;
         let revision = stored.map_err(|_| {
@@ -270,6 +302,8 @@ impl Services {
         })?;
         let taken = self.shared.routes.write().replace(party, all, revision);
         taken.map_err(|refused| Failure::of(400, &refused))?;
+        let now = time::now().as_millisecond();
+        self.shared.audit.record(Entry::of_party(now, party, What::SubscriptionChanged, changed)).await?;
         Ok(self.list(party))
     }
 }

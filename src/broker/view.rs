@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use super::Shared;
+use super::audit::Audit;
 use super::checkpoints::Checkpoints;
 use super::connections::Connections;
 use super::couriers::Couriers;
@@ -30,6 +31,7 @@ pub struct View {
     metrics: Arc<Metrics>,
     reader: Reader,
     checkpoints: Arc<Checkpoints>,
+    audit: Audit,
     couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
     connections: [(&'static str, Watch); 2],
@@ -41,6 +43,7 @@ impl View {
             metrics: Arc::clone(&shared.metrics),
             reader: shared.reader.clone(),
             checkpoints: Arc::clone(&shared.checkpoints),
+            audit: shared.audit.clone(),
             couriers: Arc::clone(&shared.couriers),
             ready,
             connections: [
@@ -68,6 +71,7 @@ impl View {
         let taking = self.ready.load(Ordering::Relaxed);
         let interrupted = self.metrics.intakes_interrupted.get();
         let intake = if taking { "taking messages" } else { "not taking messages" };
+        let audited = self.audit.is_writing();
         let stalled: Vec<String> = self.couriers.read().stalled().iter().map(ToString::to_string).collect();
         let mailboxes = match stalled.as_slice() {
             [] => "all take deliveries".to_owned(),
@@ -83,6 +87,12 @@ impl View {
                 words: format!("{intake}; {interrupted} parties' intake interrupted"),
             },
             Check { name: "checkpoint", ok: signed, words: checkpoint },
+            Check {
+                name: "audit",
+                ok: audited,
+                words: if audited { "written" } else { "cannot be written; no content is given out" }
+                    .to_owned(),
+            },
             Check { name: "mailboxes", ok: true, words: mailboxes },
         ]
     }

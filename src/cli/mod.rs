@@ -3,6 +3,7 @@
 //! Each command is a file. None of them holds a rule or touches sled or NATS directly.
 
 mod archive;
+mod audit;
 mod data;
 mod exit;
 mod publish;
@@ -53,10 +54,10 @@ enum Command {
     Publish(publish::Args),
     /// Read a mailbox, one NDJSON line a message.
     Subscribe(subscribe::Args),
-    /// Sign, as a witness, that a party saw the archive's checkpoint and that nothing before it changed.
-    Witness(witness::Args),
     /// Read what a party may see of the archive: paced, resumable, as NDJSON, CSV, GeoJSON or Parquet.
     Replay(Box<replay::Args>),
+    /// Sign, as a witness, that a party saw the archive's checkpoint and that nothing before it changed.
+    Witness(witness::Args),
     /// Judge messages offline with the daemon's own code.
     Validate(validate::Args),
     /// The schemas in force.
@@ -64,6 +65,8 @@ enum Command {
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.
     NatsConfig(up::NatsConfigArgs),
+    /// Read the audit log, offline or as a supervisor.
+    Audit(audit::Args),
     /// Look into a data directory offline.
     #[command(subcommand)]
     Archive(archive::Command),
@@ -101,12 +104,13 @@ pub fn run() -> std::process::ExitCode {
         Command::Check(args) => block_on(serve::check(args)),
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
-        Command::Witness(args) => block_on(witness::run(args)),
         Command::Replay(args) => block_on(replay::run(*args)),
+        Command::Witness(args) => block_on(witness::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),
         Command::Archive(command) => archive::run(command),
+        Command::Audit(args) => block_on(audit::run(args)),
         Command::Completion { shell } => completion(shell),
         Command::ChildGuard { parent, program, args } => {
             let error = server::guard(parent, &program, &args);

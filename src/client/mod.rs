@@ -1,7 +1,7 @@
-//! What a member-state system in Rust uses: publish and get the receipt, read the mailbox.
+//! What a member-state system in Rust uses: publish and get the receipt, read the mailbox, replay, witness.
 //!
-//! `replay.rs` pages through what the party may see of the archive. It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
-//! stored one as the truth, an ordinary pull consumer. It never sees archive or rules.
+//! It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
+//! stored one as the truth, an ordinary pull consumer, requests. It never sees archive or rules.
 
 pub mod replay;
 mod witness;
@@ -12,12 +12,15 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub use self::witness::{Shown, WitnessLine};
+pub use crate::wire::asking::AskError;
 
 use crate::message::names::{PartyId, PostId};
-use crate::wire::asking::AskError;
 use crate::wire::connect;
 use crate::wire::mailbox::{Letter, Mailbox, MailboxError};
 use crate::wire::outbox::{Outbox, OutboxError};
+
+/// How long a service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a client could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -133,5 +136,30 @@ impl Subscriber {
     /// NATS went away.
     pub async fn flush(&self) -> Result<(), Error> {
         Ok(self.mailbox.flush().await?)
+    }
+}
+
+/// Asks the services of one party.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    asker: crate::wire::asking::Asker,
+}
+
+impl Asker {
+    /// Connects as the system user of a party.
+    ///
+    /// # Errors
+    /// NATS cannot be reached, or the key is not let in.
+    pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
+        let nats = connect::connect_party(url, seed, party, None).await?;
+        Ok(Self { asker: crate::wire::asking::Asker::new(nats, party.clone()) })
+    }
+
+    /// Asks a verb once; the bytes of the answer.
+    ///
+    /// # Errors
+    /// Nobody answered, or the service refused.
+    pub async fn ask(&self, verb: &str, body: &Value) -> Result<Bytes, AskError> {
+        self.asker.ask(verb, Bytes::from(body.to_string()), PATIENCE).await
     }
 }

@@ -47,7 +47,9 @@ impl WitnessLine {
     /// # Errors
     /// No answer, a refusal, or an answer that is none.
     pub async fn fetch(&self, old: u64) -> Result<Shown, Error> {
-        let body = self.ask(&json!({ "old": old })).await?;
+        let asked = Bytes::from(json!({ "old": old }).to_string());
+        let answer = self.asker.ask("witness", asked, PATIENCE).await?;
+        let body: Value = serde_json::from_slice(&answer).map_err(|_| Error::Answer("is no JSON"))?;
         let hash = |text: &str| Some(Digest(STANDARD.decode(text).ok()?.try_into().ok()?));
         let path =
             body["consistency"].as_array().map(|path| path.iter().map(|node| hash(node.as_str()?)).collect());
@@ -55,7 +57,7 @@ impl WitnessLine {
             (Some(checkpoint), Some(Some(consistency))) => {
                 Ok(Shown { checkpoint: checkpoint.to_owned(), consistency })
             }
-            _ => Err(Error::Answer("has no checkpoint with its proof")),
+            _ => Err(Error::Answer("has no checkpoint and proof")),
         }
     }
 
@@ -64,11 +66,8 @@ impl WitnessLine {
     /// # Errors
     /// No answer, or a refusal: the broker does not know this witness, or signed another checkpoint.
     pub async fn bring(&self, cosignature: &str, size: u64) -> Result<(), Error> {
-        self.ask(&json!({ "cosignature": cosignature, "size": size })).await.map(drop)
-    }
-
-    async fn ask(&self, body: &Value) -> Result<Value, Error> {
-        let answer = self.asker.ask("witness", Bytes::from(body.to_string()), PATIENCE).await?;
-        serde_json::from_slice(&answer).map_err(|_| Error::Answer("is no JSON"))
+        let body = json!({ "cosignature": cosignature, "size": size });
+        self.asker.ask("witness", Bytes::from(body.to_string()), PATIENCE).await?;
+        Ok(())
     }
 }

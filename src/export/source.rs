@@ -76,7 +76,9 @@ pub fn search<E: From<Error>>(
 ) -> Result<LeftOut, E> {
     let mut left_out = LeftOut::new();
     let mut left = query.limit.unwrap_or(u64::MAX);
-    let mut records = archive.records(query.after.unwrap_or(0).saturating_add(1));
+    let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millisecond);
+    let (from_ms, to_ms) = (ms(query.from).unwrap_or(i64::MIN), ms(query.to).unwrap_or(i64::MAX));
+    let mut records = archive.records_between(query.after.unwrap_or(0).saturating_add(1), from_ms, to_ms);
     while left > 0 {
         let Some(record) = records.next() else { break };
         let record = record?;

@@ -20,6 +20,7 @@ mod papers;
 mod personal;
 mod places;
 pub mod policy;
+pub mod query;
 mod ranges;
 pub mod registry;
 pub mod schemas;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::cel::{Seen, Where};
 use super::filter::{Filter, Subject};
+use super::query::Query;
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Refused};
 
@@ -55,20 +56,7 @@ impl Subscription {
         });
         let name =
             name.ok_or_else(|| refuse("/name", "must be 1 to 64 of letters, digits, dot, dash, underscore"))?;
-        let filters = match members.get("filters") {
-            None => Vec::new(),
-            Some(Value::Array(items)) if items.len() <= 32 => items
-                .iter()
-                .enumerate()
-                .map(|(at, item)| Filter::parse(item, &format!("/filters/{at}")))
-                .collect::<Result<_, _>>()?,
-            Some(_) => return Err(refuse("/filters", "must be a list of at most 32 filters")),
-        };
-        let condition = match members.get("where") {
-            None => None,
-            Some(Value::String(text)) => Some(Arc::new(Where::parse(text)?)),
-            Some(_) => return Err(refuse("/where", "must be a CEL expression")),
-        };
+        let Query { filters, condition } = Query::parse(members.get("filters"), members.get("where"))?;
         Ok(Self { name: name.to_owned(), filters, condition })
     }
 

@@ -45,7 +45,8 @@ impl Bucket {
     /// # Errors
     /// The text of what NATS answered.
     pub async fn touch(&self) -> Result<(), String> {
-        self.store.status().await.map(drop).map_err(|error| error.to_string())
+        // Not `status`: that tells what was known when the bucket was opened, and asks nobody.
+        self.store.stream.get_info().await.map(drop).map_err(|error| error.to_string())
     }
 
     /// All lists as they are now, then every change.

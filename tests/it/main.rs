@@ -5,6 +5,7 @@
     reason = "tests stand outside: they have a clock and an environment of their own"
 )]
 
+mod audit;
 mod auditor;
 mod cli;
 mod console;
@@ -23,6 +24,7 @@ mod laws;
 mod load;
 mod mail;
 mod mailboxes;
+mod memory;
 mod oracle;
 mod poison;
 mod processes;
@@ -32,6 +34,8 @@ mod recovery;
 mod references;
 mod refusals;
 mod reload;
+mod replay;
+mod replay_limits;
 mod replays;
 mod rules;
 mod samples;
@@ -40,6 +44,7 @@ mod start;
 mod subscriptions;
 mod syntax;
 mod tidy;
+mod tombstones;
 mod tour;
 mod unreadable;
 mod way;

@@ -150,8 +150,12 @@ fn keys_that_are_missing_or_of_another_archive_are_refused() {
         std::fs::remove_file(&keys).expect("removes");
         if let Some(bytes) = bytes {
             use std::os::unix::fs::OpenOptionsExt as _;
-            let mut file =
-                std::fs::OpenOptions::new().create(true).write(true).mode(0o600).open(&keys).expect("opens");
+            let mut file = std::fs::OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(&keys)
+                .expect("opens");
             std::io::Write::write_all(&mut file, bytes).expect("writes");
         }
         match Archive::open(directory.path(), root) {

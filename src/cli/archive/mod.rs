@@ -5,6 +5,7 @@ mod backup;
 mod exporting;
 mod looking;
 mod proof;
+mod retention;
 
 use std::path::{Path, PathBuf};
 
@@ -14,22 +15,26 @@ use crate::archive;
 /// Subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Prove that nothing was changed: a data directory, an export with its manifest, or the proof of one record.
-    Verify(Box<proof::VerifyArgs>),
-    /// Write the proof that a record is in the archive, as one file that needs no archive to be checked.
-    Prove(Box<proof::ProveArgs>),
-    /// Print the latest signed checkpoint: keep it where the archive's keeper cannot reach it.
-    Checkpoint(Box<proof::CheckpointArgs>),
-    /// Copy an archive beside its running broker, to a new directory, or as a tar stream to stdout.
-    Backup(Box<backup::BackupArgs>),
-    /// Make a data directory of a backup and verify everything in it.
-    Restore(Box<backup::RestoreArgs>),
     /// Counts by outcome and code, first and last sequence, bytes.
     Stats(Box<looking::StatsArgs>),
     /// Print records, one JSON line each; their content only if asked for.
     Show(Box<looking::ShowArgs>),
     /// Write messages as NDJSON, CSV, GeoJSON or Parquet, with a manifest.
     Export(Box<exporting::Args>),
+    /// Prove that nothing was changed: a data directory, an export with its manifest, or the proof of one record.
+    Verify(proof::VerifyArgs),
+    /// Write the proof that a record is in the archive, as one file that needs no archive to be checked.
+    Prove(proof::ProveArgs),
+    /// Print the latest signed checkpoint: keep it where the archive's keeper cannot reach it.
+    Checkpoint(proof::CheckpointArgs),
+    /// What the next sweep would erase, and whom it would remind: one line each.
+    Retention(retention::RetentionArgs),
+    /// Build sled anew from the journal; no broker may be running.
+    Rebuild(retention::RebuildArgs),
+    /// Copy an archive beside its running broker, to a new directory, or as a tar stream to stdout.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup and verify everything in it.
+    Restore(backup::RestoreArgs),
 }
 
 /// Runs it.
@@ -41,6 +46,8 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Verify(args) => proof::verify(&args),
         Command::Prove(args) => proof::prove(&args),
         Command::Checkpoint(args) => proof::checkpoint(&args),
+        Command::Retention(args) => retention::retention(&args),
+        Command::Rebuild(args) => retention::rebuild(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
     }
