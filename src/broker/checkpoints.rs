@@ -3,6 +3,8 @@
 //! A checkpoint is written down before anybody gets it, and none is signed that does not begin with the one before: who
 //! finds two that do not fit has proof. What a record is and how the tree is built is the archive's business.
 
+mod audit;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,11 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use self::audit::AuditTree;
 use super::Error;
 use super::config::Config;
 use super::metrics::Metrics;
+use crate::archive::audit::Reader as LogReader;
 use crate::archive::checkpoint::Checkpoint;
 use crate::archive::note::{KeyName, Kind, Note, Signature, Signer, Verifier};
 use crate::archive::notebook::Notebook;
@@ -39,9 +43,25 @@ const AHEAD_SECONDS: u64 = 300;
 /// The signer and what it has signed.
 #[derive(Debug)]
 pub struct Checkpoints {
-    signer: Signer,
+    signing: Signing,
+    audit: Mutex<AuditTree>,
     notebook: Notebook,
     state: Mutex<State>,
+}
+
+/// The key.
+#[derive(Debug)]
+struct Signing {
+    signer: Signer,
+}
+
+impl Signing {
+    /// A checkpoint as a signed note.
+    fn note(&self, checkpoint: &Checkpoint) -> Result<Note, archive::Error> {
+        let mut note = Note::new(checkpoint.text())?;
+        note.add(self.signer.sign(note.text(), 0));
+        Ok(note)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -85,17 +105,28 @@ impl Checkpoints {
             state.made_ms = checkpoint.time().map_or(0, Timestamp::as_millisecond);
             state.notes.push_back((checkpoint.head, note));
         }
-        Ok(Self { signer, notebook, state: Mutex::new(state) })
+        let signing = Signing { signer };
+        let audit = AuditTree::open(Notebook::audit(&config.archive.directory), &signing)?;
+        Ok(Self { signing, audit: Mutex::new(audit), notebook, state: Mutex::new(state) })
     }
 
     /// Signs every minute until stopped.
-    pub(super) async fn run(self: Arc<Self>, reader: Reader, metrics: Arc<Metrics>, stop: CancellationToken) {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        reader: Reader,
+        log: LogReader,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) {
         loop {
             let (checkpoints, reader, counted) = (Arc::clone(&self), reader.clone(), Arc::clone(&metrics));
-            let signed = tokio::task::spawn_blocking(move || checkpoints.sign(&reader, &counted, 0)).await;
-            if let Ok(Err(error)) = signed {
-                tracing::error!(%error, "no checkpoint could be signed");
-            }
+            let log = log.clone();
+            let signed = tokio::task::spawn_blocking(move || {
+                checkpoints.sign_last(&reader, &counted);
+                checkpoints.sign_audit(&log);
+            });
+            // It ends early only when the process does.
+            drop(signed.await);
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = stop.cancelled() => return,
@@ -103,10 +134,17 @@ impl Checkpoints {
         }
     }
 
-    /// Signs what the archive is when it is closed.
+    /// Signs what the archive is now, and logs if that cannot be done.
     pub(super) fn sign_last(&self, reader: &Reader, metrics: &Metrics) {
         if let Err(error) = self.sign(reader, metrics, 0) {
-            tracing::error!(%error, "no last checkpoint could be signed");
+            tracing::error!(%error, "no checkpoint could be signed");
+        }
+    }
+
+    /// Signs what the audit log is now, and logs if that cannot be done.
+    pub(super) fn sign_audit(&self, log: &LogReader) {
+        if let Err(error) = self.audit.lock().sign(log, &self.signing) {
+            tracing::error!(%error, "no checkpoint over the audit log could be signed");
         }
     }
 
@@ -144,9 +182,8 @@ impl Checkpoints {
         }
         let tree = reader.tree();
         let head = Head { size: tree.size(), root: tree.root() };
-        let checkpoint = Checkpoint::new(self.signer.verifier().name().clone(), head, now);
-        let mut note = Note::new(checkpoint.text())?;
-        note.add(self.signer.sign(note.text(), 0));
+        let checkpoint = Checkpoint::new(self.signing.signer.verifier().name().clone(), head, now);
+        let note = self.signing.note(&checkpoint)?;
         self.notebook.keep(&note)?;
         state.made_ms = now.as_millisecond();
         state.covered_ms = state.made_ms;
@@ -251,7 +288,7 @@ impl Checkpoints {
     /// The key that verifies the checkpoints.
     #[must_use]
     pub fn verifier(&self) -> &Verifier {
-        self.signer.verifier()
+        self.signing.signer.verifier()
     }
 }
 
@@ -276,8 +313,10 @@ mod tests {
     fn four_hours_without_a_checkpoint_are_too_long() {
         let place = tempfile::tempdir().expect("temp dir");
         let name = KeyName::parse("liaison-1").expect("a name");
+        let signing = || Signing { signer: Signer::new(name.clone(), Kind::Log, &[1; 32]) };
         let checkpoints = |lapse: i64| Checkpoints {
-            signer: Signer::new(name.clone(), Kind::Log, &[1; 32]),
+            audit: Mutex::new(AuditTree::open(Notebook::audit(place.path()), &signing()).expect("opens")),
+            signing: signing(),
             notebook: Notebook::messages(place.path()),
             state: Mutex::new(State { covered_ms: now_ms() - lapse, ..State::default() }),
         };

@@ -247,7 +247,13 @@ impl Services {
         let answered = tokio::task::spawn_blocking(move || {
             shared.checkpoints.answer(&shared.reader, &shared.metrics, key.as_deref(), &asked)
         });
-        answered.await.unwrap_or_else(|_| Err(archive_unreadable()))
+        let answer = answered.await.unwrap_or_else(|_| Err(archive_unreadable()))?;
+        if let (Some(_), Some(last)) = (answer["witnesses"].as_u64(), answer["size"].as_u64()) {
+            let object = Object { archive: Some(Span { first: 1, last }), ..Object::default() };
+            let entry = Entry::of_party(time::now().as_millisecond(), party, What::WitnessCosigned, object);
+            self.shared.audit.record(entry).await?;
+        }
+        Ok(answer)
     }
 
     async fn explain(&self, party: &PartyId, payload: &Bytes) -> Answer {

@@ -91,6 +91,8 @@ async fn a_party_bears_witness_and_finds_out_a_rollback() {
     let body = tlog_tiles::Checkpoint::from_bytes(note.text()).expect("a checkpoint");
     assert_eq!((body.origin(), body.size()), ("liaison-1", 3));
 
+    let output = exchange.run(&["audit"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("witness-cosigned"), "{output:?}");
     let system = exchange.connect("fr-dnpaf", "system").await;
     let line = told["cosignature"].as_str().expect("a line");
     let stolen = json!({"cosignature": line, "size": 3});
@@ -224,6 +226,26 @@ async fn a_proof_in_one_file_needs_no_archive() {
 
     exchange.signal("TERM");
     assert_eq!(exchange.wait(), Some(0));
+    // At the end everything is under a checkpoint, the audit log too.
+    let output = run(&["archive", "verify", &data]);
+    let report = json_of(&output);
+    assert_eq!((code(&output), &report["checkpoints"]["largest"]), (0, &json!(6)), "{report}");
+    let audit = &report["audit"];
+    assert_eq!(
+        (&audit["ok"], &audit["checkpoints"]["largest"]),
+        (&json!(true), &audit["records"]),
+        "{report}"
+    );
+    assert!(audit["records"].as_u64() > Some(1), "{report}");
+    let log = exchange.data.join("archive/audit/seg-00000000000000000001.liaj");
+    let noted = std::fs::read(&log).expect("an audit log");
+    std::fs::write(&log, &noted[..noted.len() - 1]).expect("written");
+    let output = run(&["archive", "verify", &data]);
+    let report = json_of(&output);
+    assert_eq!((code(&output), &report["ok"], &report["audit"]["ok"]), (65, &json!(false), &json!(false)));
+    assert!(report["audit"]["first_bad"].is_u64() && report["first_bad"].is_null(), "{report}");
+    std::fs::write(&log, noted).expect("written");
+
     let segment = exchange.data.join("archive/journal/seg-00000000000000000001.liaj");
     let whole = std::fs::read(&segment).expect("a segment");
     std::fs::write(&segment, &whole[..whole.len() - 1]).expect("written");
