@@ -6,7 +6,6 @@
 mod audit;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,9 +15,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::audit::AuditTree;
-use super::Error;
 use super::config::Config;
 use super::metrics::Metrics;
+use super::{Error, Shared};
 use crate::archive::audit::Reader as LogReader;
 use crate::archive::checkpoint::Checkpoint;
 use crate::archive::note::{KeyName, Kind, Note, Signature, Signer, Verifier};
@@ -108,30 +107,6 @@ impl Checkpoints {
         let signing = Signing { signer };
         let audit = AuditTree::open(Notebook::audit(&config.archive.directory), &signing)?;
         Ok(Self { signing, audit: Mutex::new(audit), notebook, state: Mutex::new(state) })
-    }
-
-    /// Signs every minute until stopped.
-    pub(super) async fn run(
-        self: Arc<Self>,
-        reader: Reader,
-        log: LogReader,
-        metrics: Arc<Metrics>,
-        stop: CancellationToken,
-    ) {
-        loop {
-            let (checkpoints, reader, counted) = (Arc::clone(&self), reader.clone(), Arc::clone(&metrics));
-            let log = log.clone();
-            let signed = tokio::task::spawn_blocking(move || {
-                checkpoints.sign_last(&reader, &counted);
-                checkpoints.sign_audit(&log);
-            });
-            // It ends early only when the process does.
-            drop(signed.await);
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                () = stop.cancelled() => return,
-            }
-        }
     }
 
     /// Signs what the archive is now, and logs if that cannot be done.
@@ -289,6 +264,23 @@ impl Checkpoints {
     #[must_use]
     pub fn verifier(&self) -> &Verifier {
         self.signing.signer.verifier()
+    }
+}
+
+/// Signs archive and audit log every minute until stopped.
+pub(super) async fn run(shared: Shared, stop: CancellationToken) {
+    loop {
+        let shared = shared.clone();
+        let signed = tokio::task::spawn_blocking(move || {
+            shared.checkpoints.sign_last(&shared.reader, &shared.metrics);
+            shared.checkpoints.sign_audit(shared.audit.reader());
+        });
+        // It ends early only when the process does.
+        drop(signed.await);
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return,
+        }
     }
 }
 

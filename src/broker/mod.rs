@@ -226,13 +226,7 @@ impl Broker {
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
-        let checkpoints = Arc::clone(&shared.checkpoints);
-        tasks.spawn(checkpoints.run(
-            shared.reader.clone(),
-            shared.audit.reader().clone(),
-            Arc::clone(&shared.metrics),
-            stop_all.clone(),
-        ));
+        tasks.spawn(checkpoints::run(shared.clone(), stop_all.clone()));
         let replay = Arc::new(Replay {
             reader: shared.reader.clone(),
             audit: shared.audit.clone(),
