@@ -42,6 +42,13 @@ fn put(segment: &Path, offset: u64, bytes: &[u8]) -> Result<(), Error> {
     put.map_err(|error| Error::at(segment, error))
 }
 
+/// The frame at this place as it will stand once [`finish`] has run, if a crash interrupted its writing.
+pub(super) fn pending(segment: &Path, offset: u64) -> Option<Vec<u8>> {
+    let bytes = std::fs::read(segment.with_extension(format!("{offset}.{ANEW}"))).ok()?;
+    let (sum, frame) = bytes.split_first_chunk::<4>()?;
+    (crc32fast::hash(frame) == u32::from_le_bytes(*sum)).then(|| frame.to_vec())
+}
+
 /// Finishes what a crash interrupted. A file of which not all was written is thrown away: then the frame is untouched.
 ///
 /// # Errors

@@ -71,6 +71,12 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// Number of leaves.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Size and root.
     #[must_use]
     pub fn head(&self) -> Head {

@@ -117,7 +117,7 @@ fn journal_at(
     let bad = content::each_frame(&walked, look, |place, leaves, ()| {
         for leaf in leaves {
             tree.push(leaf);
-            signed.compare(tree.head().size, || tree.head().root);
+            signed.compare(tree.size(), || tree.head().root);
         }
         report.frames += 1;
         report.chain_head = Some(place.header.hash().hex());
@@ -125,7 +125,7 @@ fn journal_at(
     })?;
     let finding = earlier(bad, walked.finding);
     let whole = finding.is_none();
-    report.records = tree.head().size;
+    report.records = tree.size();
     report.root = tree.head().root.hex();
     let (checked, disagreed) = signed.done(whole.then_some(report.records));
     report.checkpoints = checked;

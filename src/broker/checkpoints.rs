@@ -3,8 +3,9 @@
 //! A checkpoint is written down before anybody gets it, and none is signed that does not begin with the one before: who
 //! finds two that do not fit has proof. What a record is and how the tree is built is the archive's business.
 
+mod audit;
+
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,9 +14,11 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
+use self::audit::AuditTree;
 use super::config::Config;
 use super::metrics::Metrics;
+use super::{Error, Shared};
+use crate::archive::audit::Reader as LogReader;
 use crate::archive::checkpoint::Checkpoint;
 use crate::archive::note::{KeyName, Kind, Note, Signature, Signer, Verifier};
 use crate::archive::notebook::Notebook;
@@ -39,9 +42,25 @@ const AHEAD_SECONDS: u64 = 300;
 /// The signer and what it has signed.
 #[derive(Debug)]
 pub struct Checkpoints {
-    signer: Signer,
+    signing: Signing,
+    audit: Mutex<AuditTree>,
     notebook: Notebook,
     state: Mutex<State>,
+}
+
+/// The key.
+#[derive(Debug)]
+struct Signing {
+    signer: Signer,
+}
+
+impl Signing {
+    /// A checkpoint as a signed note.
+    fn note(&self, checkpoint: &Checkpoint) -> Result<Note, archive::Error> {
+        let mut note = Note::new(checkpoint.text())?;
+        note.add(self.signer.sign(note.text(), 0));
+        Ok(note)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +89,9 @@ impl Checkpoints {
         let notebook = Notebook::messages(&config.archive.directory);
         let mut state = State { covered_ms: now_ms(), ..State::default() };
         if let Some(note) = notebook.latest()? {
-            note.verify(signer.verifier())?;
+            let words = "archive/checkpoints/latest is not signed by keys/broker/checkpoint.key: put the right key there; to begin \
+                with another key, move archive/checkpoints away and tell the witnesses";
+            note.verify(signer.verifier()).map_err(|_| archive::Error::Corrupt(words))?;
             let checkpoint = Checkpoint::parse(note.text())?;
             let tree = reader.tree();
             let agrees = checkpoint.head.size <= tree.size()
@@ -83,28 +104,22 @@ impl Checkpoints {
             state.made_ms = checkpoint.time().map_or(0, Timestamp::as_millisecond);
             state.notes.push_back((checkpoint.head, note));
         }
-        Ok(Self { signer, notebook, state: Mutex::new(state) })
+        let signing = Signing { signer };
+        let audit = AuditTree::open(Notebook::audit(&config.archive.directory), &signing)?;
+        Ok(Self { signing, audit: Mutex::new(audit), notebook, state: Mutex::new(state) })
     }
 
-    /// Signs every minute until stopped.
-    pub(super) async fn run(self: Arc<Self>, reader: Reader, metrics: Arc<Metrics>, stop: CancellationToken) {
-        loop {
-            let (checkpoints, reader, counted) = (Arc::clone(&self), reader.clone(), Arc::clone(&metrics));
-            let signed = tokio::task::spawn_blocking(move || checkpoints.sign(&reader, &counted, 0)).await;
-            if let Ok(Err(error)) = signed {
-                tracing::error!(%error, "no checkpoint could be signed");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                () = stop.cancelled() => return,
-            }
+    /// Signs what the archive is now, and logs if that cannot be done.
+    pub(super) fn sign_last(&self, reader: &Reader, metrics: &Metrics) {
+        if let Err(error) = self.sign(reader, metrics, 0) {
+            tracing::error!(%error, "no checkpoint could be signed");
         }
     }
 
-    /// Signs what the archive is when it is closed.
-    pub(super) fn sign_last(&self, reader: &Reader, metrics: &Metrics) {
-        if let Err(error) = self.sign(reader, metrics, 0) {
-            tracing::error!(%error, "no last checkpoint could be signed");
+    /// Signs what the audit log is now, and logs if that cannot be done.
+    pub(super) fn sign_audit(&self, log: &LogReader) {
+        if let Err(error) = self.audit.lock().sign(log, &self.signing) {
+            tracing::error!(%error, "no checkpoint over the audit log could be signed");
         }
     }
 
@@ -142,9 +157,8 @@ impl Checkpoints {
         }
         let tree = reader.tree();
         let head = Head { size: tree.size(), root: tree.root() };
-        let checkpoint = Checkpoint::new(self.signer.verifier().name().clone(), head, now);
-        let mut note = Note::new(checkpoint.text())?;
-        note.add(self.signer.sign(note.text(), 0));
+        let checkpoint = Checkpoint::new(self.signing.signer.verifier().name().clone(), head, now);
+        let note = self.signing.note(&checkpoint)?;
         self.notebook.keep(&note)?;
         state.made_ms = now.as_millisecond();
         state.covered_ms = state.made_ms;
@@ -254,7 +268,24 @@ impl Checkpoints {
     /// The key that verifies the checkpoints.
     #[must_use]
     pub fn verifier(&self) -> &Verifier {
-        self.signer.verifier()
+        self.signing.signer.verifier()
+    }
+}
+
+/// Signs archive and audit log every minute until stopped.
+pub(super) async fn run(shared: Shared, stop: CancellationToken) {
+    loop {
+        let shared = shared.clone();
+        let signed = tokio::task::spawn_blocking(move || {
+            shared.checkpoints.sign_last(&shared.reader, &shared.metrics);
+            shared.checkpoints.sign_audit(shared.audit.reader());
+        });
+        // It ends early only when the process does.
+        drop(signed.await);
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return,
+        }
     }
 }
 
@@ -269,4 +300,24 @@ fn leaves_of(reader: &Reader) -> impl FnMut(u64) -> Result<Vec<Digest>, archive:
 
 fn now_ms() -> i64 {
     time::now().as_millisecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_hours_without_a_checkpoint_are_too_long() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let name = KeyName::parse("liaison-1").expect("a name");
+        let signing = || Signing { signer: Signer::new(name.clone(), Kind::Log, &[1; 32]) };
+        let checkpoints = |lapse: i64| Checkpoints {
+            audit: Mutex::new(AuditTree::open(Notebook::audit(place.path()), &signing()).expect("opens")),
+            signing: signing(),
+            notebook: Notebook::messages(place.path()),
+            state: Mutex::new(State { covered_ms: now_ms() - lapse, ..State::default() }),
+        };
+        assert!(checkpoints(LAPSE_MS - 60_000).check().0);
+        assert!(!checkpoints(LAPSE_MS + 1).check().0);
+    }
 }

@@ -226,8 +226,7 @@ impl Broker {
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
-        let checkpoints = Arc::clone(&shared.checkpoints);
-        tasks.spawn(checkpoints.run(shared.reader.clone(), Arc::clone(&shared.metrics), stop_all.clone()));
+        tasks.spawn(checkpoints::run(shared.clone(), stop_all.clone()));
         let replay = Arc::new(Replay {
             reader: shared.reader.clone(),
             audit: shared.audit.clone(),
@@ -388,14 +387,17 @@ impl Broker {
             Ok(Err(_)) => return Err(Error::Stage("the sender of receipts")),
             Err(_) => return Err(Error::Drain(seconds)),
         }
+        let (checkpoints, reader, metrics) = (Arc::clone(&shared.checkpoints), shared.reader, shared.metrics);
         let joined = tokio::task::spawn_blocking(move || {
             let joined = (judge.join(), keeper.join());
-            shared.checkpoints.sign_last(&shared.reader, &shared.metrics);
+            checkpoints.sign_last(&reader, &metrics);
             joined
         })
         .await;
         // The last that speaks: nothing was given out after it.
+        let log = shared.audit.reader().clone();
         let noted = shared.audit.close().await;
+        shared.checkpoints.sign_audit(&log);
         match joined {
             Ok((Ok(()), Ok(closed))) => {
                 closed.map_err(Error::Archive)?;

@@ -242,16 +242,15 @@ impl Services {
     /// The latest checkpoint for a witness, or its signature; may read records and write files, so not on this thread.
     async fn witness(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Answer {
         let asked = body(payload)?;
-        let signs = asked.get("cosignature").is_some();
         let key = rules.registry.party(party.as_str()).and_then(|party| party.witness.clone());
         let shared = self.shared.clone();
         let answered = tokio::task::spawn_blocking(move || {
             shared.checkpoints.answer(&shared.reader, &shared.metrics, key.as_deref(), &asked)
         });
         let answer = answered.await.unwrap_or_else(|_| Err(archive_unreadable()))?;
-        if signs {
-            let now = time::now().as_millisecond();
-            let entry = Entry::of_party(now, party, What::WitnessCosigned, Object::default());
+        if let (Some(_), Some(last)) = (answer["witnesses"].as_u64(), answer["size"].as_u64()) {
+            let object = Object { archive: Some(Span { first: 1, last }), ..Object::default() };
+            let entry = Entry::of_party(time::now().as_millisecond(), party, What::WitnessCosigned, object);
             self.shared.audit.record(entry).await?;
         }
         Ok(answer)

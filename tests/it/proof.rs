@@ -91,6 +91,8 @@ async fn a_party_bears_witness_and_finds_out_a_rollback() {
     let body = tlog_tiles::Checkpoint::from_bytes(note.text()).expect("a checkpoint");
     assert_eq!((body.origin(), body.size()), ("liaison-1", 3));
 
+    let output = exchange.run(&["audit"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("witness-cosigned"), "{output:?}");
     let system = exchange.connect("fr-dnpaf", "system").await;
     let line = told["cosignature"].as_str().expect("a line");
     let stolen = json!({"cosignature": line, "size": 3});
@@ -132,7 +134,7 @@ async fn a_party_bears_witness_and_finds_out_a_rollback() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_in_one_file_needs_no_archive() {
-    let mut exchange = Exchange::small(CONFIG).await;
+    let exchange = Exchange::small(CONFIG).await;
     let sent = publish(&exchange, 5).await;
     let place = folder();
     let (data, file) = (text(&exchange.data), text(&place.path().join("third.tlog-proof")));
@@ -175,7 +177,45 @@ async fn a_proof_in_one_file_needs_no_archive() {
     std::fs::write(&file, proof.replace("index 2", "index 3")).expect("written");
     assert_eq!(code(&run(&["archive", "verify", "--proof", &file, "--key", &key])), 65);
     assert_eq!(code(&run(&["archive", "verify", "--proof", &file])), 2, "a proof needs the key");
+}
 
+/// An exchange with five records under a checkpoint, and a party that asks.
+async fn five() -> (Exchange, async_nats::Client) {
+    let exchange = Exchange::small(CONFIG).await;
+    publish(&exchange, 5).await;
+    let system = exchange.connect("fr-dnpaf", "system").await;
+    until("a checkpoint over all", async || {
+        let shown = exchange.ask(&system, "fr-dnpaf", "witness", &json!({"old": 0})).await.expect("answers");
+        (shown["size"] == 5).then_some(())
+    })
+    .await;
+    (exchange, system)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_held_against_its_manifest() {
+    let (exchange, _) = five().await;
+    let place = folder();
+    let export = text(&place.path().join("export.ndjson"));
+    assert_eq!(code(&run(&["archive", "export", "--data", &text(&exchange.data), &export])), 0);
+    let output = run(&["archive", "verify", &export]);
+    assert_eq!((code(&output), &json_of(&output)["lines"]), (0, &json!(5)), "{output:?}");
+    let lines = std::fs::read_to_string(&export).expect("an export");
+    std::fs::write(&export, lines.replacen("\"seq\":4", "\"seq\":3", 1)).expect("written");
+    let output = run(&["archive", "verify", &export]);
+    assert_eq!((code(&output), &json_of(&output)["first_bad"]), (65, &json!(3)), "{output:?}");
+    std::fs::write(&export, lines.lines().take(4).map(|line| format!("{line}\n")).collect::<String>())
+        .expect("written");
+    let output = run(&["archive", "verify", &export]);
+    assert_eq!((code(&output), &json_of(&output)["first_bad"]), (65, &json!(5)), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_see_checkpoints_and_a_disk_that_takes_none() {
+    let (exchange, system) = five().await;
+    let place = folder();
+    let data = text(&exchange.data);
+    let key = text(&exchange.data.join("keys/broker/checkpoint.pub"));
     // Beside the running broker, and what operators see of it.
     let output = run(&["archive", "verify", &data, "--key", &key]);
     let report = json_of(&output);
@@ -194,13 +234,54 @@ async fn a_proof_in_one_file_needs_no_archive() {
         std::fs::read(exchange.data.join("archive/checkpoints/latest")).expect("there")
     );
 
+    // A disk that takes no checkpoint: nothing is shown that was not written down, and the operator sees why.
+    let (checkpoints, aside) = (exchange.data.join("archive/checkpoints"), place.path().join("aside"));
+    std::fs::rename(&checkpoints, &aside).expect("moved");
+    std::fs::write(&checkpoints, "in the way").expect("written");
+    publish(&exchange, 1).await;
+    let (status, refused) = until("a refusal", async || {
+        exchange.ask(&system, "fr-dnpaf", "witness", &json!({"old": 0})).await.err()
+    })
+    .await;
+    assert_eq!((status.as_str(), &refused["code"]), ("503", &json!("E-ARCHIVE")));
+    let (status, ready) = exchange.get("/readyz").await;
+    assert!(status == 200 && ready.contains("none could be written"), "{ready}");
+    std::fs::remove_file(&checkpoints).expect("removed");
+    std::fs::rename(&aside, &checkpoints).expect("moved back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_changed_in_a_data_directory_is_named() {
+    let (mut exchange, _) = five().await;
+    let data = text(&exchange.data);
+    publish(&exchange, 1).await;
     exchange.signal("TERM");
     assert_eq!(exchange.wait(), Some(0));
+    // At the end everything is under a checkpoint, the audit log too.
+    let output = run(&["archive", "verify", &data]);
+    let report = json_of(&output);
+    assert_eq!((code(&output), &report["checkpoints"]["largest"]), (0, &json!(6)), "{report}");
+    let audit = &report["audit"];
+    assert_eq!(
+        (&audit["ok"], &audit["checkpoints"]["largest"]),
+        (&json!(true), &audit["records"]),
+        "{report}"
+    );
+    assert!(audit["records"].as_u64() > Some(1), "{report}");
+    let log = exchange.data.join("archive/audit/seg-00000000000000000001.liaj");
+    let noted = std::fs::read(&log).expect("an audit log");
+    std::fs::write(&log, &noted[..noted.len() - 1]).expect("written");
+    let output = run(&["archive", "verify", &data]);
+    let report = json_of(&output);
+    assert_eq!((code(&output), &report["ok"], &report["audit"]["ok"]), (65, &json!(false), &json!(false)));
+    assert!(report["audit"]["first_bad"].is_u64() && report["first_bad"].is_null(), "{report}");
+    std::fs::write(&log, noted).expect("written");
+
     let segment = exchange.data.join("archive/journal/seg-00000000000000000001.liaj");
     let whole = std::fs::read(&segment).expect("a segment");
     std::fs::write(&segment, &whole[..whole.len() - 1]).expect("written");
     let output = run(&["archive", "verify", &data]);
-    assert_eq!((code(&output), &json_of(&output)["first_bad"]), (65, &json!(5)), "{output:?}");
+    assert_eq!((code(&output), &json_of(&output)["first_bad"]), (65, &json!(6)), "{output:?}");
     let mut flipped = whole.clone();
     flipped[200] ^= 1;
     std::fs::write(&segment, flipped).expect("written");

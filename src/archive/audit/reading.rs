@@ -15,6 +15,7 @@ use crate::archive::Error;
 use crate::archive::frame::{self, HEADER, Header};
 use crate::archive::journal::{self, Found, Place};
 use crate::archive::pack::Pack;
+use crate::message::digest::Digest;
 use crate::message::time::{Timestamp, rfc3339};
 
 /// A mark every so many frames.
@@ -132,11 +133,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Damaged`], [`Error::Io`].
     pub fn page(&self, after: u64, most: usize, wanted: impl Fn(&Entry) -> bool) -> Result<Page, Error> {
-        let (start, segments, head) = {
-            let marks = self.marks.read();
-            let at = marks.marks.partition_point(|mark| mark.first <= after.saturating_add(1));
-            (at.checked_sub(1).map(|at| marks.marks[at]), Arc::clone(&marks.segments), marks.head)
-        };
+        let (start, segments, head) = self.from(after);
         let mut page = Page { entries: Vec::new(), upto: after };
         let Some(start) = start.filter(|_| after < head) else { return Ok(page) };
         let mut walk = Walk::from(&segments, start)?;
@@ -155,6 +152,30 @@ impl Reader {
             }
         }
         Ok(page)
+    }
+
+    /// Leaf hashes of the entries behind a sequence, in order; about as many as asked for, for whole frames are read.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn leaves(&self, after: u64, most: usize) -> Result<Vec<Digest>, Error> {
+        let (start, segments, head) = self.from(after);
+        let mut leaves = Vec::new();
+        let Some(start) = start.filter(|_| after < head) else { return Ok(leaves) };
+        let mut walk = Walk::from(&segments, start)?;
+        while leaves.len() < most && walk.next <= head {
+            let (first, pack) = walk.next()?;
+            leaves
+                .extend((first..).zip(pack.leaves()?).filter(|(seq, _)| *seq > after).map(|(_, leaf)| leaf));
+        }
+        Ok(leaves)
+    }
+
+    /// Where to begin to read what stands behind a sequence, and the last one there is.
+    fn from(&self, after: u64) -> (Option<Mark>, Arc<[PathBuf]>, u64) {
+        let marks = self.marks.read();
+        let at = marks.marks.partition_point(|mark| mark.first <= after.saturating_add(1));
+        (at.checked_sub(1).map(|at| marks.marks[at]), Arc::clone(&marks.segments), marks.head)
     }
 
     /// The last entry that `wanted` picks.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::archive::frame::{self, HEADER, Header};
 use crate::archive::journal::Place;
 use crate::archive::pack::Pack;
 use crate::archive::record::Record;
+use crate::archive::redact;
 use crate::archive::tree::root_of;
 use crate::message::digest::Digest;
 
@@ -128,11 +130,7 @@ fn look_at<T>(
             open = Some((place.segment, File::open(path).map_err(|error| Error::at(path, error))?));
         }
         let Some((_, file)) = &open else { continue };
-        let found = frame_at(file, place, look).or_else(|_| {
-            std::thread::sleep(PAUSE);
-            frame_at(file, place, look)
-        });
-        match found {
+        match frame_at(path, file, place, look) {
             Ok(frame) => looked.frames.push(frame),
             Err((first_bad, through, what)) => {
                 let (file, offset) = (path.clone(), Some(place.offset));
@@ -144,38 +142,50 @@ fn look_at<T>(
     Ok(looked)
 }
 
-/// The bytes of a frame, which are looked at twice if they seem damaged.
+/// The bytes of a frame.
 ///
 /// # Errors
 /// First and last sequence, and what is wrong.
 pub fn whole_frame(walk: &Walk, place: &Place) -> Result<Vec<u8>, (u64, u64, &'static str)> {
     let bad = |_| (place.header.first, place.header.last(), "a frame cannot be read");
-    let file = File::open(&walk.segments[place.segment]).map_err(bad)?;
-    bytes_at(&file, place).or_else(|_| {
+    let path = &walk.segments[place.segment];
+    sound(path, &File::open(path).map_err(bad)?, place)
+}
+
+/// The bytes of a frame: as they stand; or a little later; or as they will stand once a crash in the middle of writing them anew
+/// is made good, which the next start does.
+fn sound(path: &Path, file: &File, place: &Place) -> Result<Vec<u8>, (u64, u64, &'static str)> {
+    let again = || {
         std::thread::sleep(PAUSE);
-        bytes_at(&file, place)
-    })
+        bytes_at(file, place)
+    };
+    let pending = || redact::pending(path, place.offset).filter(|bytes| is_whole(bytes, place));
+    bytes_at(file, place).or_else(|_| again()).or_else(|bad| pending().ok_or(bad))
+}
+
+/// Whether this is the frame. Its header is read again: it is written anew, with the same hash, when bodies are taken away.
+fn is_whole(bytes: &[u8], place: &Place) -> bool {
+    let header = Header::read(bytes).filter(|header| header.hash() == place.header.hash());
+    header.is_some_and(|header| header.covers(&bytes[HEADER..]))
 }
 
 fn bytes_at(file: &File, place: &Place) -> Result<Vec<u8>, (u64, u64, &'static str)> {
     let bad = |what| (place.header.first, place.header.last(), what);
     let mut bytes = vec![0; HEADER + place.header.len as usize];
     file.read_exact_at(&mut bytes, place.offset).map_err(|_| bad("a frame cannot be read"))?;
-    // Its header is read again: it is written anew, with the same hash, when bodies are taken away.
-    let header = Header::read(&bytes).filter(|header| header.hash() == place.header.hash());
-    let whole = header.is_some_and(|header| header.covers(&bytes[HEADER..]));
-    if whole { Ok(bytes) } else { Err(bad("a frame is damaged")) }
+    if is_whole(&bytes, place) { Ok(bytes) } else { Err(bad("a frame is damaged")) }
 }
 
 /// The leaves of a frame, or what is wrong with it: first and last sequence, words.
 fn frame_at<T>(
+    path: &Path,
     file: &File,
     place: &Place,
     look: &impl Fn(&Pack, u64) -> Result<T, u64>,
 ) -> Result<(Vec<Digest>, T), (u64, u64, &'static str)> {
     let (first, last) = (place.header.first, place.header.last());
     let bad = |what| (first, last, what);
-    let bytes = bytes_at(file, place)?;
+    let bytes = sound(path, file, place)?;
     let header = Header::read(&bytes).ok_or_else(|| bad("a frame is damaged"))?;
     let pack = frame::unpack(&header, &bytes[HEADER..]).map_err(|_| bad("a frame cannot be unpacked"))?;
     let leaves = pack.leaves().map_err(|_| bad("a frame cannot be taken apart"))?;

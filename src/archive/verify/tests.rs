@@ -305,3 +305,57 @@ fn damaged_checkpoints_vouch_for_nothing() {
         assert!(!report.ok || report.checkpoints.agreed >= 5, "byte {at}: {report:?}");
     }
 }
+
+#[test]
+fn a_frame_that_a_crash_left_half_written_anew_is_no_damage() {
+    let place = tempfile::tempdir().unwrap();
+    archive(place.path());
+    let whole = frames(place.path());
+    let offset = whole[0].len() + whole[1].len();
+    let mut changed = whole.clone();
+    changed[2][HEADER + 5] ^= 1;
+    write(place.path(), &changed);
+    assert_eq!(first_bad(place.path()), Some(first_of(2)));
+    let aside = segment(place.path()).with_extension(format!("{offset}.anew"));
+    let sum = crc32fast::hash(&whole[2]).to_le_bytes();
+    std::fs::write(&aside, [sum.as_slice(), &whole[2]].concat()).unwrap();
+    assert_eq!(first_bad(place.path()), None, "the next start makes it good");
+    let other = crc32fast::hash(&whole[3]).to_le_bytes();
+    std::fs::write(&aside, [other.as_slice(), &whole[3]].concat()).unwrap();
+    assert_eq!(first_bad(place.path()), Some(first_of(2)), "another frame is no help");
+}
+
+/// Run it with `cargo test --release --lib -- --ignored --nocapture a_million`; the aim is 20 s on two cores.
+#[test]
+#[ignore = "a measurement"]
+fn a_million_records_are_verified_in_seconds() {
+    let place = tempfile::tempdir().unwrap();
+    let (mut archive, _) = Archive::open(place.path(), &root()).unwrap();
+    let count = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    for first in (1..=count).step_by(256) {
+        let last = (first + 255).min(count);
+        let drafts = (first..=last).map(|number| {
+            let mut draft = draft(number);
+            draft.seal = false;
+            // 1.1 KiB that compresses about as messages do.
+            draft.payload.extend(
+                (0..1_000_u64)
+                    .map(|at| b"an invented report "[(at % 19) as usize] ^ u8::from(at % 11 == number % 11)),
+            );
+            draft.digest = Digest::of(&draft.payload);
+            draft
+        });
+        archive.commit(drafts.collect()).unwrap();
+    }
+    let tree = archive.reader().tree();
+    Notebook::messages(place.path()).keep(&sign(Head { size: tree.size(), root: tree.root() })).unwrap();
+    archive.close().unwrap();
+    let started = time::stopwatch();
+    let report = verified(place.path());
+    println!("{count} records verified in {:?}", started.elapsed());
+    assert!(report.ok && report.records == count);
+    let started = time::stopwatch();
+    let wanted = crate::archive::prove::Wanted::Seq(count / 2);
+    crate::archive::prove::prove(place.path(), &wanted, false).unwrap();
+    println!("a proof made in {:?}", started.elapsed());
+}
