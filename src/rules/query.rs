@@ -122,6 +122,12 @@ impl Query {
         Ok(Self { filters, condition })
     }
 
+    /// True if it asks nothing: every message matches.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty() && self.condition.is_none()
+    }
+
     /// True if the message matches.
     #[must_use]
     pub fn matches(&self, subject: Subject<'_>) -> bool {

@@ -35,6 +35,11 @@ async fn a_suspended_party_and_one_without_the_role_see_nothing_of_it_any_more()
         assert_eq!(*shown, stone, "no hint of content");
     }
     assert_eq!((reply["messages"].as_array().map(Vec::len), &reply["done"]), (Some(2), &json!(true)));
+    for subject in ["TN", "LY"] {
+        let guess = json!({"filters": [{"exact": {"subject": subject}}]});
+        let page = scene.raw(READER, &scene.reader, &guess).await.expect("answers");
+        assert!(page.messages.is_empty(), "and nothing is learnt by asking");
+    }
     change("participation", "\"suspended\"");
     assert!(scene.exchange.reload().await);
     let (status, said) = scene.raw(READER, &scene.reader, &json!({})).await.expect_err("is refused");

@@ -155,19 +155,21 @@ impl Page {
 }
 
 impl Reading<'_> {
-    /// What the party is shown of a message that stands in its feed. Whatever the outline of a message excludes is left
-    /// out, gone or not; of what is gone no more is asked, because nobody may find out by questions what is no longer told.
+    /// What the party is shown of a message that stands in its feed. Of what it may not read it learns nothing by
+    /// questions. What the outline of a message excludes is left out, gone or not; of what is gone no more is asked.
     fn look(&self, record: &Record, parsed: &mut usize) -> Result<Shown, Failure> {
         let summary = record.summary.as_ref().ok_or_else(unreadable)?;
         if !self.asked.covers(record.archived_ms) {
             return Ok(Shown::No);
         }
+        if !fate::may_see(self.rules, self.party, record, summary) {
+            // Not even whether it would match.
+            let asks = !self.asked.query.is_empty();
+            return Ok(if asks { Shown::No } else { Shown::Tombstone(json!({ "why": "not-entitled" })) });
+        }
         let might = self.asked.might(summary);
         if !might.hold {
             return Ok(Shown::No);
-        }
-        if !fate::may_see(self.rules, self.party, record, summary) {
-            return Ok(Shown::Tombstone(json!({ "why": "not-entitled" })));
         }
         let payload = match fate::open(self.reader, record, summary, self.now_ms)? {
             Ok(payload) => payload,
