@@ -7,6 +7,7 @@
 //! Arguments: messages in a round, and one fan-out instead of all.
 #![allow(clippy::disallowed_methods, reason = "a measurement stands outside: it has a clock of its own")]
 
+#[allow(dead_code, unused_imports, reason = "no benchmark needs all of it")]
 mod support;
 
 use std::time::Duration;

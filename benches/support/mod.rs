@@ -62,7 +62,27 @@ fn party(id: &str) -> PartyId {
     PartyId::parse(id).expect("a literal id must be well formed")
 }
 
+impl Filled {
+    /// Together with what was put there before.
+    pub fn and(self, before: &Self) -> Self {
+        let counts = self.counts.into_iter().zip(&before.counts);
+        Self { counts: counts.map(|((party, count), (_, more))| (party, count + more)).collect() }
+    }
+}
+
 impl Exchange {
+    /// Where NATS is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The first of those that get everything, and its seed.
+    pub fn reader(&self) -> (PartyId, String) {
+        let party = self.readers.first().expect("a reader").clone();
+        let seed = keys::read_seed(&self.key(party.as_str(), "system")).expect("a key");
+        (party, seed.to_string())
+    }
+
     /// Starts one in which exactly `fan_out` authorities have a subscription that matches the messages.
     pub async fn start(fan_out: usize) -> Self {
         let folder = tempfile::tempdir().expect("a temp folder");
@@ -172,6 +192,8 @@ impl Exchange {
         config.nats.keys = self.folder.path().join("keys");
         (config.nats.intake_bytes, config.nats.mailbox_bytes) = (4 << 30, 4 << 30);
         config.archive.directory = self.folder.path().join("archive");
+        config.archive.root_key = self.folder.path().join("root-key");
+        config.replay.bytes_per_second = u32::MAX;
         config.registry.file = self.folder.path().join("network.toml");
         config.rate = Rate { per_second: 1e9, burst: 1e9 };
         Broker::start(config).await.expect("the broker must start")

@@ -48,7 +48,7 @@ pub(super) fn rebuild(directory: &Path, root: &RootKey) -> Result<(Archive, Reco
     let lock = lock(directory)?;
     let sled = directory.join("sled");
     match std::fs::remove_dir_all(&sled) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::at(&sled, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::at(&sled, error)),
         _ => open_locked(directory, root, lock),
     }
 }

@@ -184,6 +184,11 @@ impl Checkpoints {
         (lapse <= LAPSE_MS, words)
     }
 
+    /// True if for too long no checkpoint held all records. While one is being signed, it is not.
+    pub(super) fn has_lapsed(&self) -> bool {
+        self.state.try_lock().is_some_and(|state| now_ms() - state.covered_ms > LAPSE_MS)
+    }
+
     /// Age of the latest in seconds; 0 if there is none.
     pub(super) fn age_seconds(&self) -> i64 {
         let made = self.state.lock().made_ms;

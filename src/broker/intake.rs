@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::checkpoints::Checkpoints;
 use super::metrics::Metrics;
 use crate::message::raw::{Position, Raw};
 use crate::wire::intake::Puller;
@@ -20,10 +21,15 @@ pub(super) async fn run<A: Fn() -> Option<Position>>(
     mut puller: Puller<A>,
     out: mpsc::Sender<Vec<Raw>>,
     metrics: Arc<Metrics>,
+    checkpoints: Arc<Checkpoints>,
     stop: CancellationToken,
 ) {
     let mut pause = PAUSE;
     loop {
+        // Fail closed: what cannot be proven any more is not receipted. It waits in the intake stream.
+        while checkpoints.has_lapsed() {
+            tokio::select! { () = tokio::time::sleep(PAUSE_MAX) => {}, () = stop.cancelled() => return }
+        }
         let batch = tokio::select! { batch = puller.next() => batch, () = stop.cancelled() => return };
         match batch {
             Ok(batch) if batch.is_empty() => {}

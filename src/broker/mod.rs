@@ -285,7 +285,8 @@ impl Broker {
         let puller =
             Puller::new(self.connections.intake.clone(), party.clone(), self.acker.clone(), archived);
         let metrics = Arc::clone(&self.shared.metrics);
-        self.tasks.spawn(intake::run(puller, self.raw.clone(), metrics, self.stop_intake.clone()));
+        let (raw, checkpoints) = (self.raw.clone(), Arc::clone(&self.shared.checkpoints));
+        self.tasks.spawn(intake::run(puller, raw, metrics, checkpoints, self.stop_intake.clone()));
         self.parties.insert(party);
     }
 

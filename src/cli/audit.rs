@@ -116,7 +116,7 @@ async fn ask(args: &Args, party: &PartyId) -> Result<Exit, Failure> {
 
 fn refused(error: &AskError) -> Failure {
     let exit = match error {
-        AskError::Nobody | AskError::Late(_) | AskError::Road(_) => Exit::Unreachable,
+        AskError::NoAnswer(_) => Exit::Unreachable,
         AskError::Refused { status: 403, .. } => Exit::NotPermitted,
         AskError::Refused { status: 429 | 503, .. } => Exit::Unreachable,
         AskError::Refused { .. } => Exit::Failure,

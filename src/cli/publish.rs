@@ -9,11 +9,10 @@ use serde_json::{Map, Value};
 use super::data::{Where, read_messages};
 use super::exit::line;
 use super::{Exit, Failure};
-use crate::client::{Error, Publisher};
+use crate::client::{AskError, Error, Publisher};
 use crate::message::names::{PartyId, PostId};
 use crate::message::time;
 use crate::rules::verdict;
-use crate::wire::asking::AskError;
 use crate::wire::keys;
 
 /// Arguments of `publish`.

@@ -44,7 +44,7 @@ pub struct Args {
     /// Format: ndjson, csv, geojson, parquet; default is what the file's name ends with, or ndjson.
     #[arg(long, env = "LIAISON_OUTPUT", value_name = "FORMAT")]
     output: Option<Format>,
-    /// Write to this file, with a manifest beside it, instead of to stdout.
+    /// Write to this file, with a manifest beside it, instead of to stdout; - is stdout.
     #[arg(long, env = "LIAISON_TO_FILE", value_name = "FILE")]
     to_file: Option<PathBuf>,
     /// Where the manifest goes instead.
@@ -69,7 +69,8 @@ enum End {
 }
 
 /// Runs it.
-pub async fn run(args: Args) -> Result<Exit, Failure> {
+pub async fn run(mut args: Args) -> Result<Exit, Failure> {
+    args.to_file = args.to_file.filter(|file| file.as_path() != Path::new("-"));
     let format = format_for(args.output, args.to_file.as_deref());
     if args.follow && !format.is_open_ended() {
         return Err(Failure::new(Exit::Usage, "--follow: only ndjson and csv can be read before their end"));

@@ -9,6 +9,7 @@ use super::serve::Root;
 use super::{Exit, Failure};
 use crate::archive::{Archive, Plane, ReadOnly};
 use crate::export::query::{Country, Pattern, Query};
+use crate::export::source::Source;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Outcome, Refused};
 use crate::message::time::{self, Timestamp};
@@ -62,7 +63,7 @@ pub struct InArchive {
     /// Outcome: accepted, quarantined, rejected.
     #[arg(long = "outcome", env = "LIAISON_OUTCOME", value_delimiter = ',', value_parser = outcome)]
     outcomes: Vec<Outcome>,
-    /// Look into the case plane, contacts, personal data and what is quarantined, too.
+    /// Open what is sealed too: the case plane, contacts, personal data, what is quarantined. Needs the root key.
     #[arg(long, env = "LIAISON_PERSONAL")]
     pub personal: bool,
     #[command(flatten)]
@@ -107,6 +108,12 @@ impl Selection {
         self.query(Query::default())
     }
 
+    fn is_everything(&self) -> bool {
+        let lists = self.kinds.is_empty() && self.countries.is_empty() && self.originators.is_empty();
+        let body = self.filters.is_empty() && self.condition.is_none();
+        lists && body && self.from.is_none() && self.to.is_none() && self.limit.is_none()
+    }
+
     fn query(self, query: Query) -> Result<Query, Failure> {
         let mut query = query;
         match self.from {
@@ -126,6 +133,18 @@ impl Selection {
 }
 
 impl InArchive {
+    /// The archive in a data directory, to be searched.
+    pub fn source(&self, data: &Path) -> Result<Source, Failure> {
+        Ok(Source::new(self.archive(data)?, time::now().as_millisecond()))
+    }
+
+    /// True if nothing was asked for.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        let own = self.sources.is_empty() && self.ids.is_empty() && self.planes.is_empty();
+        own && self.outcomes.is_empty() && self.after.is_none() && self.selection.is_everything()
+    }
+
     /// The query; `outcomes` and `limit` are those meant if none is given.
     ///
     /// # Errors

@@ -15,12 +15,10 @@ pub use self::witness::{Shown, WitnessLine};
 pub use crate::wire::asking::AskError;
 
 use crate::message::names::{PartyId, PostId};
+use crate::wire::asking;
 use crate::wire::connect;
 use crate::wire::mailbox::{Letter, Mailbox, MailboxError};
 use crate::wire::outbox::{Outbox, OutboxError};
-
-/// How long a service may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a client could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +140,7 @@ impl Subscriber {
 /// Asks the services of one party.
 #[derive(Debug, Clone)]
 pub struct Asker {
-    asker: crate::wire::asking::Asker,
+    asker: asking::Asker,
 }
 
 impl Asker {
@@ -152,7 +150,7 @@ impl Asker {
     /// NATS cannot be reached, or the key is not let in.
     pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
         let nats = connect::connect_party(url, seed, party, None).await?;
-        Ok(Self { asker: crate::wire::asking::Asker::new(nats, party.clone()) })
+        Ok(Self { asker: asking::Asker::new(nats, party.clone()) })
     }
 
     /// Asks a verb once; the bytes of the answer.
@@ -160,6 +158,6 @@ impl Asker {
     /// # Errors
     /// Nobody answered, or the service refused.
     pub async fn ask(&self, verb: &str, body: &Value) -> Result<Bytes, AskError> {
-        self.asker.ask(verb, Bytes::from(body.to_string()), PATIENCE).await
+        self.asker.ask(verb, body).await
     }
 }

@@ -21,19 +21,15 @@ use tokio::sync::mpsc;
 pub use self::pace::{Pace, Speed};
 pub use self::place::Place;
 
-use super::Error;
+use super::{AskError, Asker, Error};
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::time::{self, Timestamp, rfc3339};
-use crate::wire::asking::{AskError, Asker};
-use crate::wire::connect;
 
 /// Messages asked for at once: what the protocol allows.
 const PAGE: u64 = 1_000;
 /// Bytes asked for at once: what the protocol allows.
 const PAGE_BYTES: u64 = 524_288;
-/// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(10);
 /// First and longest pause after a question that was refused for now.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// First and longest pause at the end of a feed that is followed.
@@ -120,10 +116,10 @@ impl Replay {
         wanted: Wanted,
         place: Place,
     ) -> Result<Self, Error> {
-        let asker = Asker::new(connect::connect_party(url, seed, party, None).await?, party.clone());
-        let ask = move |body: Bytes| {
+        let asker = Asker::connect(url, seed, party).await?;
+        let ask = move |body: Value| {
             let asker = asker.clone();
-            async move { asker.ask("replay", body, ANSWER).await }
+            async move { asker.ask("replay", &body).await }
         };
         Ok(Self::begin(wanted, place, ask, tokio::time::sleep))
     }
@@ -131,7 +127,7 @@ impl Replay {
     /// Begins to ask through `ask`, with `rest` between questions.
     fn begin<A, F, R, G>(wanted: Wanted, place: Place, ask: A, rest: R) -> Self
     where
-        A: Fn(Bytes) -> F + Send + Sync + 'static,
+        A: Fn(Value) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Bytes, AskError>> + Send,
         R: Fn(Duration) -> G + Send + Sync + 'static,
         G: Future<Output = ()> + Send,
@@ -168,7 +164,7 @@ struct Pager<A, R> {
 
 impl<A, F, R, G> Pager<A, R>
 where
-    A: Fn(Bytes) -> F,
+    A: Fn(Value) -> F,
     F: Future<Output = Result<Bytes, AskError>>,
     R: Fn(Duration) -> G,
     G: Future<Output = ()>,
@@ -206,25 +202,29 @@ where
     /// that starts again is no reason to go.
     async fn page(&self, follows: bool) -> Result<Page, Error> {
         let body = self.request();
-        let (mut pause, mut waited) = (RETRY.0, Duration::ZERO);
+        let begun = time::stopwatch();
+        let (mut pause, mut rested) = (RETRY.0, Duration::ZERO);
         loop {
-            match (self.ask)(body.clone()).await {
+            let error = match (self.ask)(body.clone()).await {
                 Ok(answer) => return read(&answer, &self.place, self.left),
-                Err(error) if error.is_passing() && (follows || waited < self.wanted.patience) => {
-                    tracing::debug!(%error, "asked again in {pause:?}");
-                    if let AskError::Late(took) = error {
-                        waited += took;
-                    }
-                    (self.rest)(pause).await;
-                    waited += pause;
-                    pause = (pause * 2).min(RETRY.1);
-                }
-                Err(error) => return Err(Error::Ask(error)),
+                Err(error) => error,
+            };
+            let waited = rested.max(begun.elapsed());
+            if !is_passing(&error) || (!follows && waited >= self.wanted.patience) {
+                return Err(Error::Ask(error));
             }
+            let rest = match error {
+                AskError::Refused { retry_after_ms: Some(ms), .. } => Duration::from_millis(ms).min(RETRY.1),
+                _ => pause,
+            };
+            tracing::debug!(%error, ?rest, "asked again");
+            (self.rest)(rest).await;
+            rested += rest;
+            pause = (pause * 2).min(RETRY.1);
         }
     }
 
-    fn request(&self) -> Bytes {
+    fn request(&self) -> Value {
         let wanted = &self.wanted;
         // What was read of a page before comes once more and is skipped.
         let limit = if self.place.is_within() { PAGE } else { self.left.min(PAGE) };
@@ -239,8 +239,13 @@ where
         put("after", self.place.cursor().map(Value::from));
         put("filters", (!wanted.filters.is_empty()).then(|| json!(wanted.filters)));
         put("where", wanted.condition.clone().map(Value::from));
-        Bytes::from(body.to_string())
+        body
     }
+}
+
+/// True if the same question may be answered a little later.
+fn is_passing(error: &AskError) -> bool {
+    matches!(error, AskError::NoAnswer(_) | AskError::Refused { status: 429 | 503, .. })
 }
 
 #[derive(Deserialize)]

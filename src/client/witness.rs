@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Error;
@@ -39,7 +38,7 @@ impl WitnessLine {
     /// NATS cannot be reached, or the key is not let in.
     pub async fn connect(url: &str, seed: &str, party: PartyId) -> Result<Self, Error> {
         let nats = connect::connect_party(url, seed, &party, None).await?;
-        Ok(Self { asker: Asker::new(nats, party) })
+        Ok(Self { asker: Asker::new(nats, party).patient(PATIENCE) })
     }
 
     /// The latest checkpoint, with the proof that it begins with the first `old` records.
@@ -47,8 +46,7 @@ impl WitnessLine {
     /// # Errors
     /// No answer, a refusal, or an answer that is none.
     pub async fn fetch(&self, old: u64) -> Result<Shown, Error> {
-        let asked = Bytes::from(json!({ "old": old }).to_string());
-        let answer = self.asker.ask("witness", asked, PATIENCE).await?;
+        let answer = self.asker.ask("witness", &json!({ "old": old })).await?;
         let body: Value = serde_json::from_slice(&answer).map_err(|_| Error::Answer("is no JSON"))?;
         let hash = |text: &str| Some(Digest(STANDARD.decode(text).ok()?.try_into().ok()?));
         let path =
@@ -67,7 +65,7 @@ impl WitnessLine {
     /// No answer, or a refusal: the broker does not know this witness, or signed another checkpoint.
     pub async fn bring(&self, cosignature: &str, size: u64) -> Result<(), Error> {
         let body = json!({ "cosignature": cosignature, "size": size });
-        self.asker.ask("witness", Bytes::from(body.to_string()), PATIENCE).await?;
+        self.asker.ask("witness", &body).await?;
         Ok(())
     }
 }

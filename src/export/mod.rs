@@ -176,6 +176,9 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
+/// Bytes handed on at once.
+const PIECE: usize = 64 << 10;
+
 type Sink<W> = BufWriter<Counted<W>>;
 
 enum Writer<W: Write + Send> {
@@ -198,7 +201,8 @@ impl<W: Write + Send> Export<W> {
     /// # Errors
     /// [`Error::NotBuilt`], or the target cannot be written.
     pub fn new(format: Format, target: W) -> Result<Self, Error> {
-        let sink = BufWriter::new(Counted { inner: target, hash: sha2::Sha256::new(), bytes: 0 });
+        let counted = Counted { inner: target, hash: sha2::Sha256::new(), bytes: 0 };
+        let sink = BufWriter::with_capacity(PIECE, counted);
         let writer = match format {
             Format::Ndjson => Writer::Lines(sink),
             Format::Csv => Writer::Table(Box::new(table::Table::new(sink)?)),

@@ -3,6 +3,9 @@
 //! It has two parts. The head is decided from what is kept beside a message, without opening it; only where the head
 //! says so is the body read. In a replay the broker decides, so the same query can be said as subscription filters.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value, json};
 
 use crate::archive::{Plane, Record};
@@ -13,7 +16,7 @@ use crate::message::subject::Publish;
 use crate::message::time::{Timestamp, rfc3339};
 use crate::rules::facets::Facets;
 use crate::rules::filter::Subject;
-use crate::rules::subscriptions::Subscription;
+use crate::rules::query::{Might, Outline, Query as Question};
 
 /// A type or several: `flow.observation`, `eu.ilonet.flow.observation.v1`, or with a star at the end `flow.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +96,7 @@ pub struct Query {
     pub limit: Option<u64>,
     filters: Vec<Value>,
     condition: Option<String>,
-    body: Option<Subscription>,
+    question: Question,
 }
 
 /// What the head says.
@@ -113,14 +116,8 @@ impl Query {
     /// # Errors
     /// `E-SCHEMA` with the place; a filter that cannot be read never matches everything.
     pub fn with_body(mut self, filters: Vec<Value>, condition: Option<String>) -> Result<Self, Refused> {
-        if filters.is_empty() && condition.is_none() {
-            return Ok(self);
-        }
-        let mut value = json!({ "name": "query", "filters": filters });
-        if let Some(condition) = &condition {
-            value["where"] = condition.as_str().into();
-        }
-        self.body = Some(Subscription::parse(&value)?);
+        let text = condition.as_deref().map(Value::from);
+        self.question = Question::parse(Some(&json!(filters)), text.as_ref())?;
         (self.filters, self.condition) = (filters, condition);
         Ok(self)
     }
@@ -131,11 +128,25 @@ impl Query {
         if self.is_out_of_range(record) || !self.head_matches(record) {
             return Head::No;
         }
-        let subject = record.summary.as_ref().and_then(|summary| summary.country.as_deref());
-        if self.body.is_none() && (self.countries.is_empty() || self.names(subject)) {
-            return Head::Yes;
+        let summary = record.summary.as_ref();
+        let might = match summary {
+            Some(summary) => self.question.might(Outline::One {
+                source: &summary.source,
+                id: summary.id.as_str(),
+                kind: summary.kind.as_str(),
+                major: summary.major,
+                originator: summary.originator.as_str(),
+                country: summary.country.as_deref(),
+            }),
+            None => Might { hold: true, fail: !self.filters.is_empty() || self.condition.is_some() },
+        };
+        let named =
+            self.countries.is_empty() || self.names(summary.and_then(|summary| summary.country.as_deref()));
+        match might {
+            Might { hold: false, .. } => Head::No,
+            Might { fail: false, .. } if named => Head::Yes,
+            _ => Head::Body,
         }
-        Head::Body
     }
 
     fn is_out_of_range(&self, record: &Record) -> bool {
@@ -192,7 +203,7 @@ impl Query {
                 .get("country")
                 .is_some_and(|set| self.countries.iter().any(|wanted| set.contains(&wanted.0)));
         let subject = Subject { event: &event, facets: &facets };
-        named && self.body.as_ref().is_none_or(|body| body.matches(subject))
+        named && self.question.matches(subject)
     }
 
     /// A look at the bytes that saves reading most messages: a code that stands nowhere in them is not named. An escape
@@ -229,13 +240,6 @@ impl Query {
     #[must_use]
     pub fn condition(&self) -> Option<&str> {
         self.condition.as_deref()
-    }
-
-    /// True if nothing is asked but how many and from where on.
-    #[must_use]
-    pub fn is_everything(&self) -> bool {
-        let Value::Object(members) = self.to_json() else { return true };
-        members.keys().all(|name| matches!(name.as_str(), "after" | "limit"))
     }
 
     /// What was asked, for the manifest.

@@ -5,6 +5,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
+use super::control::{control, reference};
 use super::harness::{Exchange, example, folder, fresh_id, liaison, report, sha256, shifted};
 
 fn code(output: &Output) -> i32 {
@@ -97,7 +98,7 @@ async fn what_is_asked_for_is_found_and_nothing_else() {
         assert_eq!((code(&output), output.stdout.len()), (2, 0), "{bad:?}: {output:?}");
     }
     let content = lines(&show(&["--content", "--from", "4"]).stdout);
-    assert_eq!((&content[0]["withheld_content"], content[0].get("event")), (&"personal".into(), None));
+    assert_eq!((&content[0]["sealed"], content[0].get("event")), (&true.into(), None));
     assert_eq!(content[1]["tombstone"], json!({ "why": "rejected", "code": "E-SCHEMA" }));
     let content = lines(&show(&["--content", "--personal", "--plane", "case"]).stdout);
     assert_eq!(content[0]["event"]["data"]["person"]["familyName"], "EXEMPLAR");
@@ -109,7 +110,7 @@ async fn what_is_asked_for_is_found_and_nothing_else() {
         (&1.into(), &json!({ "flow.observation": 1 })),
         "{stats}"
     );
-    assert_eq!(stats["left_out"], json!({ "personal, not looked into": 1 }), "{stats}");
+    assert_eq!(stats["left_out"], json!({ "sealed, not looked into": 1 }), "{stats}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +134,7 @@ async fn exports_repeat_and_can_be_published_again() {
         let told: Value = serde_json::from_slice(&manifest(&one)).expect("JSON");
         assert_eq!(told["sha256"], sha256(&bytes), "{told}");
         assert_eq!((&told["format"], &told["count"], &told["last_seq"]), (&end.into(), &3.into(), &3.into()));
-        assert_eq!(told["left_out"], json!({ "personal": 1 }), "{told}");
+        assert_eq!(told["left_out"], json!({ "sealed": 1 }), "{told}");
         assert_eq!(told["query"], json!({ "outcome": ["accepted"], "personal": false }), "{told}");
         assert_eq!(told["complete"], true);
         // To stdout: the same bytes, and the manifest on stderr.
@@ -164,4 +165,51 @@ async fn exports_repeat_and_can_be_published_again() {
     assert_eq!(code(&export(&["--output", "xml"])), 2);
     let missing = liaison().args(["archive", "export", "--data", "/nowhere"]).output().expect("runs");
     assert_eq!(code(&missing), 74, "{missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_withdrawn_is_a_tombstone_and_the_sealed_needs_the_root_key() {
+    let (exchange, kept) = filled().await;
+    let publish = |message: &Value| {
+        let file = exchange.data.join("control.json");
+        std::fs::write(&file, message.to_string()).expect("written");
+        let output = exchange.run(&["publish", "--as", "it-moi", file.to_str().expect("UTF-8")]);
+        assert_eq!(code(&output), 0, "{output:?}");
+    };
+    let target = |at: usize| reference(&serde_json::from_slice(&kept[at]).expect("JSON"));
+    let data = json!({ "target": target(0), "reason": "source-unreliable" });
+    publish(&control("msg.retraction", "it-moi", "de-bpol", data));
+    let data = json!({ "targets": [target(2)], "ground": "unlawful", "attest": false, "dueBy": in_a_week() });
+    publish(&control("msg.erasure", "it-moi", "de-bpol", data));
+    let export = |more: &[&str]| exchange.run(&[["archive", "export"].as_slice(), more].concat());
+    let output = export(&["--type", "flow.*"]);
+    let lines = lines(&output.stdout);
+    let tombstones: Vec<(&Value, &Value)> =
+        lines.iter().map(|line| (&line["seq"], &line["tombstone"])).collect();
+    let gone = |why: &str, by: u64| json!({ "why": why, "by": by });
+    let expected = [gone("retracted", 6), Value::Null, gone("erased", 7)];
+    assert_eq!(tombstones, [(&1.into(), &expected[0]), (&2.into(), &expected[1]), (&3.into(), &expected[2])]);
+    let second = export(&["--country", "TN", "--type", "flow.*"]);
+    assert_eq!(seqs(&second), [1, 2, 3], "what the head says of them is still known");
+    let second = export(&["--where", "data.count.value > 0"]);
+    assert_eq!(seqs(&second), [2], "what was withdrawn is not looked into");
+    // Without the root key nothing sealed is opened, and nothing is begun anew in its place.
+    let key = exchange.data.with_extension("root-key");
+    let aside = exchange.data.with_extension("aside");
+    std::fs::rename(&key, &aside).expect("moves");
+    let output = export(&["--personal"]);
+    assert_eq!((code(&output), output.stdout.len()), (78, 0), "{output:?}");
+    assert!(!key.exists());
+    let output =
+        export(&["--personal", "--plane", "case", "--root-key-file", aside.to_str().expect("UTF-8")]);
+    assert_eq!(seqs(&output), [4], "{output:?}");
+    std::fs::write(&key, format!("{}\n", "5".repeat(64))).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, mode).expect("set");
+    assert_eq!(code(&export(&["--personal"])), 78, "another root key");
+    std::fs::rename(&aside, &key).expect("moves");
+}
+
+fn in_a_week() -> String {
+    format!("{:.3}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(7 * 24))
 }

@@ -36,6 +36,7 @@ mod refusals;
 mod reload;
 mod replay;
 mod replay_limits;
+mod replayed;
 mod replays;
 mod rules;
 mod samples;

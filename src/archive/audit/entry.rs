@@ -3,7 +3,6 @@
 //! JSON and not postcard, because a log that is kept for five years must be readable without this program. All words
 //! are closed; there is no field that a text from a message or a request could get into.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -282,7 +281,7 @@ impl Entry {
 
 mod hex {
     //! A digest as people read it.
-    use super::{BTreeMap, Deserialize as _, Deserializer, Digest, Serializer};
+    use super::{Deserialize as _, Deserializer, Digest, Serializer};
 
     #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
     pub(super) fn serialize<S: Serializer>(
@@ -299,16 +298,7 @@ mod hex {
         deserializer: D,
     ) -> Result<Option<Digest>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let values: BTreeMap<u8, u8> = b"0123456789abcdef".iter().copied().zip(0..).collect();
-        let mut digest = Digest::default();
-        let pairs = text.as_bytes().chunks_exact(2);
-        let whole = text.len() == 64;
-        for (byte, pair) in digest.0.iter_mut().zip(pairs) {
-            match (values.get(&pair[0]), values.get(&pair[1])) {
-                (Some(high), Some(low)) => *byte = high << 4 | low,
-                _ => return Err(serde::de::Error::custom("not a digest")),
-            }
-        }
-        if whole { Ok(Some(digest)) } else { Err(serde::de::Error::custom("not a digest")) }
+        let digest = Digest::parse(&text);
+        digest.map(Some).ok_or_else(|| serde::de::Error::custom("not a digest"))
     }
 }

@@ -32,13 +32,13 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let personal = args.selection.personal;
-    let archive = args.selection.archive(&args.data)?;
+    let source = args.selection.source(&args.data)?;
     let query = args.selection.query(&[Outcome::Accepted], None)?;
     let file = Some(args.target.as_path()).filter(|file| *file != Path::new("-"));
     let mut target = Target::open(format_for(args.output, file), file)?;
-    let left_out = source::search(&archive, &query, personal, |record, opened| {
-        let Some(item) = source::item(record, opened) else { return Ok(Next::LeftOut("personal")) };
-        target.put(&item).map(|read| if read { Next::Taken } else { Next::Stop })
+    let left_out = source.search(&query, true, |record, opened| match source::item(record, opened) {
+        Ok(item) => target.put(&item).map(|read| if read { Next::Taken } else { Next::Stop }),
+        Err(next) => Ok(next),
     })?;
     let mut asked = query.to_json();
     asked["personal"] = personal.into();

@@ -8,7 +8,7 @@ use super::super::exit::line;
 use super::super::selecting::InArchive;
 use super::super::{Exit, Failure};
 use crate::archive::Record;
-use crate::export::source::{self, Counts, Next, Opened};
+use crate::export::source::{Counts, Next, Opened};
 use crate::message::time::{Timestamp, rfc3339};
 
 /// Records shown unless more are asked for.
@@ -39,13 +39,12 @@ pub struct ShowArgs {
 
 /// Runs `archive stats`: of the whole journal, or of what is asked for.
 pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
-    let personal = args.selection.personal;
-    let archive = args.selection.archive(&args.directory)?;
-    let query = args.selection.query(&[], None)?;
-    let counted = if query.is_everything() && query.after.or(query.limit).is_none() {
-        serde_json::to_value(archive.stats()?)
+    let everything = args.selection.is_everything();
+    let counted = if everything {
+        serde_json::to_value(args.selection.archive(&args.directory)?.stats()?)
     } else {
-        serde_json::to_value(Counts::of(&archive, &query, personal)?)
+        let source = args.selection.source(&args.directory)?;
+        serde_json::to_value(Counts::of(&source, &args.selection.query(&[], None)?)?)
     };
     line(&counted.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?)?;
     Ok(Exit::Ok)
@@ -53,13 +52,12 @@ pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
 
 /// Runs `archive show`.
 pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
-    let personal = args.selection.personal;
-    let archive = args.selection.archive(&args.data)?;
+    let source = args.selection.source(&args.data)?;
     let query = args.selection.query(&[], Some(SHOWN))?;
-    source::search(&archive, &query, personal, |record, opened| {
+    source.search(&query, args.content, |record, opened| {
         let mut value = shown(record);
-        if args.content {
-            value.as_object_mut().into_iter().for_each(|members| members.extend(content(&opened)));
+        if let Some((name, content)) = opened.as_ref().and_then(content) {
+            value[name] = content;
         }
         line(&value).map(|read| if read { Next::Taken } else { Next::Stop })
     })?;
@@ -67,13 +65,13 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
 }
 
 /// The event, or what stands in its place.
-fn content(opened: &Opened) -> [(String, Value); 1] {
-    let (name, value) = match opened {
+fn content(opened: &Opened) -> Option<(&'static str, Value)> {
+    Some(match opened {
         Opened::Bytes(bytes) => ("event", serde_json::from_slice(bytes).unwrap_or_default()),
-        Opened::Sealed => ("withheld_content", "personal".into()),
+        Opened::Sealed => ("sealed", true.into()),
         Opened::Gone(why) => ("tombstone", why.clone().into()),
-    };
-    [(name.to_owned(), value)]
+        Opened::Note => return None,
+    })
 }
 
 fn shown(record: &Record) -> Value {

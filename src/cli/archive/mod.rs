@@ -61,7 +61,8 @@ pub fn archive_in(directory: &Path) -> PathBuf {
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn failed(error: archive::Error) -> Failure {
-    Failure::new(Exit::Io, error.to_string())
+    let exit = if matches!(error, archive::Error::Keys(_)) { Exit::Configuration } else { Exit::Io };
+    Failure::new(exit, error.to_string())
 }
 
 impl From<archive::Error> for Failure {

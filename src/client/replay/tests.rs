@@ -2,7 +2,6 @@
 //! is missing. Rests are counted, not slept.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -17,11 +16,11 @@ struct Fake {
     asked: Mutex<Vec<Value>>,
     /// Answers to give before the next page.
     refusals: Mutex<Vec<AskError>>,
-    rests: AtomicUsize,
+    rests: Mutex<Vec<Duration>>,
 }
 
 fn refused(status: u16) -> AskError {
-    AskError::Refused { status, code: "E-BUSY".to_owned(), words: String::new() }
+    AskError::Refused { status, code: "E-BUSY".to_owned(), words: String::new(), retry_after_ms: None }
 }
 
 impl Fake {
@@ -29,11 +28,10 @@ impl Fake {
         Arc::new(Self { feed: Mutex::new(feed.into_iter().collect()), page, ..Self::default() })
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Bytes, AskError> {
+    fn answer(&self, asked: Value) -> Result<Bytes, AskError> {
         if let Some(error) = self.refusals.lock().pop() {
             return Err(error);
         }
-        let asked: Value = serde_json::from_slice(body).expect("JSON");
         let after = asked["after"].as_str().map_or(0, |cursor| {
             cursor.strip_prefix("c-").and_then(|seq| seq.parse().ok()).expect("a cursor of mine")
         });
@@ -52,12 +50,12 @@ impl Fake {
 
     fn replay(self: &Arc<Self>, wanted: Wanted, place: Place) -> Replay {
         let (asked, rested) = (Arc::clone(self), Arc::clone(self));
-        let ask = move |body: Bytes| {
-            let answer = asked.answer(&body);
+        let ask = move |body: Value| {
+            let answer = asked.answer(body);
             async move { answer }
         };
-        let rest = move |_| {
-            rested.rests.fetch_add(1, Ordering::Relaxed);
+        let rest = move |pause| {
+            rested.rests.lock().push(pause);
             tokio::task::yield_now()
         };
         Replay::begin(wanted, place, ask, rest)
@@ -148,22 +146,29 @@ async fn following_has_no_gap_and_no_double_at_the_seam() {
         }
     }
     assert_eq!(seqs, (1..=12).collect::<Vec<_>>());
-    assert!(fake.rests.load(Ordering::Relaxed) > 0, "it rests at the end of the feed");
+    assert!(!fake.rests.lock().is_empty(), "it rests at the end of the feed");
 }
 
 #[tokio::test]
 async fn a_busy_broker_is_asked_again_and_a_refusal_is_not() {
     let fake = Fake::of(1..=3, 10);
-    *fake.refusals.lock() = vec![refused(503), AskError::Nobody, refused(429)];
+    let soon = match refused(429) {
+        AskError::Refused { status, code, words, .. } => {
+            AskError::Refused { status, code, words, retry_after_ms: Some(7) }
+        }
+        other => other,
+    };
+    *fake.refusals.lock() = vec![soon, AskError::NoAnswer("nobody".to_owned()), refused(503)];
     let (seqs, _) = read_on(&mut fake.replay(patient(), Place::default()), usize::MAX).await;
-    assert_eq!((seqs, fake.rests.load(Ordering::Relaxed)), (vec![1, 2, 3], 3));
+    let rests = [250, 500, 7].map(Duration::from_millis);
+    assert_eq!((seqs, fake.rests.lock().as_slice()), (vec![1, 2, 3], rests.as_slice()));
     for (error, rests) in [(refused(400), 0), (refused(403), 0), (refused(503), 1)] {
         let fake = Fake::of(1..=3, 10);
         *fake.refusals.lock() = vec![refused(503), error];
         let short = Wanted { patience: Duration::from_millis(1), ..Wanted::default() };
         let ended = fake.replay(short, Place::default()).next().await;
         assert!(matches!(ended, Some(Err(Error::Ask(AskError::Refused { .. })))), "{ended:?}");
-        assert_eq!(fake.rests.load(Ordering::Relaxed), rests);
+        assert_eq!(fake.rests.lock().len(), rests);
     }
 }
 
