@@ -91,6 +91,23 @@ async fn a_party_bears_witness_and_finds_out_a_rollback() {
     let body = tlog_tiles::Checkpoint::from_bytes(note.text()).expect("a checkpoint");
     assert_eq!((body.origin(), body.size()), ("liaison-1", 3));
 
+    // A proof made now shows the witness's signature too, to who has its key.
+    let (file, log, seen) = (
+        text(&place.path().join("proof")),
+        text(&exchange.data.join("keys/broker/checkpoint.pub")),
+        text(&place.path().join("witness.pub")),
+    );
+    assert_eq!(code(&exchange.run(&["archive", "prove", "--seq", "2", "--out", &file])), 0);
+    let proven =
+        |witness: &str| run(&["archive", "verify", "--proof", &file, "--key", &log, "--witness", witness]);
+    let output = proven(&seen);
+    assert_eq!(
+        (code(&output), &json_of(&output)["witnesses"][0]["witness"]),
+        (0, &json!("de-bpol")),
+        "{output:?}"
+    );
+    assert_eq!(code(&proven(signed_note_key().trim())), 65, "nobody has seen it for this witness");
+
     let output = exchange.run(&["audit"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("witness-cosigned"), "{output:?}");
     let system = exchange.connect("fr-dnpaf", "system").await;
