@@ -1,6 +1,7 @@
 //! What a crash, a cut and a flipped bit may do to the memory: everything but lose a committed record in silence.
 
 mod erasure;
+mod fixture;
 mod matrix;
 mod model;
 mod sweep;

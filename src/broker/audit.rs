@@ -5,6 +5,7 @@
 //! archive. Who may read the log is not decided here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -66,6 +67,8 @@ pub struct Audit {
     tally: Arc<Mutex<Tally>>,
     refused: Arc<Mutex<BTreeMap<(PartyId, What), Instant>>>,
     reader: Reader,
+    /// Where commands at the machine leave notes.
+    archive: PathBuf,
 }
 
 impl Audit {
@@ -73,11 +76,15 @@ impl Audit {
     ///
     /// # Errors
     /// [`Error::Thread`].
-    pub(super) fn start(log: audit::Audit, fail: watch::Sender<Option<&'static str>>) -> Result<Self, Error> {
+    pub(super) fn start(
+        log: audit::Audit,
+        archive: PathBuf,
+        fail: watch::Sender<Option<&'static str>>,
+    ) -> Result<Self, Error> {
         let (queue, inbox) = mpsc::channel(QUEUE);
         let broken = Arc::<AtomicBool>::default();
         let (reader, tally, refused) = (log.reader(), Arc::default(), Arc::default());
-        let desk = Self { queue, broken: Arc::clone(&broken), tally, refused, reader };
+        let desk = Self { queue, broken: Arc::clone(&broken), tally, refused, reader, archive };
         threads::spawn("audit", fail, move || run(log, inbox, &broken))?;
         Ok(desk)
     }
@@ -184,10 +191,28 @@ impl Audit {
         let mut pause = tokio::time::interval_at(tokio::time::Instant::now() + PUBLISHED, PUBLISHED);
         loop {
             tokio::select! { _ = pause.tick() => {}, () = stop.cancelled() => return }
-            if self.flush().await.is_err() {
+            if self.flush().await.and(self.collect().await).is_err() {
                 tracing::error!("what came in cannot be noted in the audit log");
             }
         }
+    }
+
+    /// Takes in what commands at the machine have left, and removes it there.
+    async fn collect(&self) -> Result<(), Unavailable> {
+        let directory = self.archive.clone();
+        let found = tokio::task::spawn_blocking(move || audit::left::found(&directory)).await;
+        let Ok(Ok(notes)) = found else { return Err(Unavailable) };
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let (files, entries): (Vec<_>, Vec<_>) = notes.into_iter().unzip();
+        self.record_all(entries).await?;
+        for file in files {
+            if let Err(error) = audit::left::remove(&file) {
+                tracing::warn!(%error, "a note for the audit log stays where it was left; it will be taken in again");
+            }
+        }
+        Ok(())
     }
 
     async fn flush(&self) -> Result<(), Unavailable> {
@@ -210,7 +235,8 @@ impl Audit {
             let object = Object { archive: Some(Span { first, last: head }), ..Object::default() };
             entries.push(Entry::of_broker(now, What::Published, object));
         }
-        self.record_all(entries).await.map_err(|_| archive::Error::Poisoned.into())
+        self.record_all(entries).await.map_err(|_| archive::Error::Poisoned)?;
+        self.collect().await.map_err(|_| archive::Error::Poisoned.into())
     }
 
     /// Notes what was counted last and that the broker ends in order, and closes the log.

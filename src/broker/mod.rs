@@ -155,7 +155,7 @@ impl Broker {
                 "cut a torn frame from the audit log; nobody was told it was written"
             );
         }
-        let audit = Audit::start(log, fail.clone())?;
+        let audit = Audit::start(log, config.archive.directory.clone(), fail.clone())?;
         let connections = Connections::open(&config).await?;
         connections::ensure(&config, &parties).await?;
         let bucket = Bucket::open(connections.control.clone()).await.map_err(Error::Nats)?;

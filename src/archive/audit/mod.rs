@@ -5,6 +5,7 @@
 //! decides what is noted or who may read it; that is the broker's business.
 
 mod entry;
+pub mod left;
 mod reading;
 
 #[cfg(test)]

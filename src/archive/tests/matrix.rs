@@ -35,7 +35,7 @@ enum End {
     SaidOfOne,
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("creates");
     for entry in std::fs::read_dir(from).expect("lists") {
         let entry = entry.expect("lists");

@@ -8,7 +8,9 @@ use super::super::exit::line;
 use super::super::selecting::InArchive;
 use super::super::{Exit, Failure};
 use crate::archive::Record;
+use crate::archive::audit::Object;
 use crate::export::source::{Counts, Next, Opened};
+use crate::message::digest::Digest;
 use crate::message::time::{Timestamp, rfc3339};
 
 /// Records shown unless more are asked for.
@@ -54,6 +56,10 @@ pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
 pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
     let source = args.selection.source(&args.data)?;
     let query = args.selection.query(&[], Some(SHOWN))?;
+    if args.content {
+        let filter = Some(Digest::of(query.to_json().to_string().as_bytes()));
+        super::note(&args.data, Object { filter, ..Object::default() });
+    }
     source.search(&query, args.content, |record, opened| {
         let mut value = shown(record);
         if let Some((name, content)) = opened.as_ref().and_then(content) {

@@ -9,8 +9,11 @@ mod retention;
 
 use std::path::{Path, PathBuf};
 
+use super::exit::words;
 use super::{Exit, Failure};
 use crate::archive;
+use crate::archive::audit::{Entry, Object, What, left};
+use crate::message::time;
 
 /// Subcommands.
 #[derive(Debug, clap::Subcommand)]
@@ -57,6 +60,16 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
 pub fn archive_in(directory: &Path) -> PathBuf {
     let inner = directory.join("archive");
     if inner.is_dir() { inner } else { directory.to_owned() }
+}
+
+/// Leaves a note in the audit log before content is given out. An archive that this user may not write, or a copy on a medium that
+/// cannot be, is shown all the same: who can read the files needs no command of ours. But that is said.
+fn note(data: &Path, object: Object) {
+    let uid = rustix::process::getuid().as_raw();
+    let entry = Entry::of_operator(time::now().as_millisecond(), uid, What::Exported, object);
+    if let Err(error) = left::leave(&archive_in(data), &entry) {
+        words(&format!("liaison: this could not be noted in the audit log: {error}\n"));
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
