@@ -60,14 +60,11 @@ fn latest(data: &Path) -> signed_note::Note {
     signed_note::Note::from_bytes(&note).expect("a note")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_party_bears_witness_and_finds_out_a_rollback() {
-    let mut exchange = Exchange::small(CONFIG).await;
-    let place = folder();
-    publish(&exchange, 3).await;
-    let output = witness(&exchange, place.path());
+/// Makes the witness's key and puts it into the registry.
+async fn register(exchange: &Exchange, place: &Path) {
+    let output = witness(exchange, place);
     assert_eq!(code(&output), 77, "the registry does not know the key yet: {output:?}");
-    let key = std::fs::read_to_string(place.path().join("witness.pub")).expect("made");
+    let key = std::fs::read_to_string(place.join("witness.pub")).expect("made");
     let file = exchange.data.join("network.toml");
     let registry = std::fs::read_to_string(&file).expect("a registry");
     let id = "id = \"de-bpol\"\n";
@@ -76,7 +73,14 @@ async fn a_party_bears_witness_and_finds_out_a_rollback() {
     std::fs::write(&file, registry.replace(id, &format!("{id}witness = \"{}\"\n", key.trim())))
         .expect("written");
     assert!(exchange.reload().await);
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_party_bears_witness_and_finds_out_a_rollback() {
+    let mut exchange = Exchange::small(CONFIG).await;
+    let place = folder();
+    publish(&exchange, 3).await;
+    register(&exchange, place.path()).await;
     let output = witness(&exchange, place.path());
     assert_eq!(code(&output), 0, "{output:?}");
     let told = json_of(&output);
@@ -90,6 +94,23 @@ async fn a_party_bears_witness_and_finds_out_a_rollback() {
     assert_eq!((log.len(), others.len(), others[0].name()), (1, 1, "de-bpol"));
     let body = tlog_tiles::Checkpoint::from_bytes(note.text()).expect("a checkpoint");
     assert_eq!((body.origin(), body.size()), ("liaison-1", 3));
+
+    // A proof made now shows the witness's signature too, to who has its key.
+    let (file, log, seen) = (
+        text(&place.path().join("proof")),
+        text(&exchange.data.join("keys/broker/checkpoint.pub")),
+        text(&place.path().join("witness.pub")),
+    );
+    assert_eq!(code(&exchange.run(&["archive", "prove", "--seq", "2", "--out", &file])), 0);
+    let proven =
+        |witness: &str| run(&["archive", "verify", "--proof", &file, "--key", &log, "--witness", witness]);
+    let output = proven(&seen);
+    assert_eq!(
+        (code(&output), &json_of(&output)["witnesses"][0]["witness"]),
+        (0, &json!("de-bpol")),
+        "{output:?}"
+    );
+    assert_eq!(code(&proven(signed_note_key().trim())), 65, "nobody has seen it for this witness");
 
     let output = exchange.run(&["audit"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("witness-cosigned"), "{output:?}");

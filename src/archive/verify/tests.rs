@@ -195,6 +195,27 @@ fn frames_that_were_put_in_or_written_anew_are_named() {
     }
 }
 
+/// Other records under the header that commits to the true ones, with lengths and checksum that fit: the chain does not see it.
+#[test]
+fn contents_exchanged_under_their_header_are_named() {
+    let place = tempfile::tempdir().unwrap();
+    archive(place.path());
+    let whole = frames(place.path());
+    for at in 0..FRAMES as usize {
+        let prev = Header::read(&whole[at]).unwrap().prev;
+        let other = forged(prev, first_of(at as u64), &[1, 2, 3, 4]);
+        let mut head = whole[at][..HEADER - 4].to_vec();
+        head[20..28].copy_from_slice(&other[20..28]); // raw and len
+        let sum = crc32fast::hash(&[head.as_slice(), &other[HEADER..]].concat());
+        let mut changed = whole.clone();
+        changed[at] = [head.as_slice(), &sum.to_le_bytes(), &other[HEADER..]].concat();
+        assert_eq!(hash(&changed[at]), hash(&whole[at]));
+        write(place.path(), &changed);
+        let finding = verified(place.path()).finding.unwrap();
+        assert_eq!(finding.first_bad, first_of(at as u64), "{finding:?}");
+    }
+}
+
 #[test]
 fn a_record_moved_within_its_frame_is_named_to_the_record() {
     let place = tempfile::tempdir().unwrap();

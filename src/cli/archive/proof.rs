@@ -16,6 +16,7 @@ use crate::archive::proof::Proof;
 use crate::archive::prove::{self, NoProof, Wanted};
 use crate::archive::verify::{self, Against};
 use crate::message::names::MessageId;
+use crate::message::time::{Timestamp, rfc3339};
 
 /// Arguments of `archive verify`.
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,9 @@ pub struct VerifyArgs {
     /// A proof of one record, which needs the key and no archive.
     #[arg(long, requires = "key")]
     proof: Option<PathBuf>,
+    /// Public key of a witness that must have signed the proof's checkpoint too. May be given several times.
+    #[arg(long, requires = "proof")]
+    witness: Vec<PathBuf>,
 }
 
 /// Arguments of `archive prove`.
@@ -72,7 +76,7 @@ pub struct CheckpointArgs {
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     let key = args.key.as_deref().map(keyfile::read_verifier).transpose().map_err(unusable)?;
     if let (Some(proof), Some(key)) = (&args.proof, &key) {
-        return verify_proof(proof, key);
+        return verify_proof(proof, key, &args.witness);
     }
     if args.data.is_file() {
         let manifest = args.manifest.clone().unwrap_or_else(|| verify::manifest_of(&args.data));
@@ -114,12 +118,23 @@ fn verify_archive(args: &VerifyArgs, given: Option<Verifier>) -> Result<Exit, Fa
     )
 }
 
-fn verify_proof(file: &Path, key: &Verifier) -> Result<Exit, Failure> {
+fn verify_proof(file: &Path, key: &Verifier, witnesses: &[PathBuf]) -> Result<Exit, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))?;
-    let proven = Proof::parse(&text).and_then(|proof| prove::describe(&proof, &proof.verify(key)?)).map_err(
-        |error| Failure::new(Exit::DataInvalid, format!("{}: nothing is proven: {error}", file.display())),
-    )?;
+    let nothing = |error: crate::archive::Error| {
+        Failure::new(Exit::DataInvalid, format!("{}: nothing is proven: {error}", file.display()))
+    };
+    let proof = Proof::parse(&text).map_err(nothing)?;
+    let checkpoint = proof.verify(key).map_err(nothing)?;
+    let mut proven = prove::describe(&proof, &checkpoint).map_err(nothing)?;
+    let mut seen = Vec::new();
+    for witness in witnesses {
+        let witness = keyfile::read_verifier(witness).map_err(unusable)?;
+        let seconds = proof.note.verify(&witness).map_err(nothing)?.unwrap_or_default();
+        let at = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+        seen.push(json!({ "witness": witness.name().as_str(), "time": at.map(rfc3339) }));
+    }
+    proven["witnesses"] = json!(seen);
     line(&proven)?;
     Ok(Exit::Ok)
 }
