@@ -348,7 +348,7 @@ mod tests {
     fn desk(folder: &std::path::Path, prepare: impl FnOnce(&mut audit::Audit)) -> Audit {
         let mut log = audit::Audit::open(folder).expect("opens");
         prepare(&mut log);
-        Audit::start(log, watch::channel(None).0).expect("starts")
+        Audit::start(log, PathBuf::new(), watch::channel(None).0).expect("starts")
     }
 
     #[tokio::test]
