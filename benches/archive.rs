@@ -113,7 +113,7 @@ fn draft(n: u64, rest: &str) -> Draft {
     }
 }
 
-/// 600 bytes of words that are not the same twice.
+/// 830 bytes of words that are not the same twice.
 fn words(n: u64) -> String {
     const WORDS: [&str; 24] = [
         "boats", "left", "the", "coast", "north", "of", "harbour", "at", "night", "with", "groups", "from",
@@ -121,8 +121,8 @@ fn words(n: u64) -> String {
         "border", "market",
     ];
     let mut state = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut text = String::with_capacity(720);
-    while text.len() < 690 {
+    let mut text = String::with_capacity(860);
+    while text.len() < 825 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;

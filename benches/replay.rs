@@ -49,8 +49,8 @@ async fn run(messages: usize) {
     broker.stop().await.expect("the broker must drain");
     let (mut quiet, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        quiet.push(drain(messages, false).await);
-        beside.push(drain(messages, true).await);
+        quiet.push(Box::pin(drain(messages, false)).await);
+        beside.push(Box::pin(drain(messages, true)).await);
     }
     let (quiet, beside) = (median(&mut quiet), median(&mut beside));
     println!(

@@ -48,16 +48,8 @@ pub(super) struct Index {
 
 impl Index {
     /// The index of what sled holds and the frames of the journal.
-    pub(super) fn new(
-        zones: Vec<Zone>,
-        ids: Vec<(u64, u64)>,
-        places: Vec<Place>,
-        segments: &[PathBuf],
-    ) -> Self {
-        let mut index = Self { places, segments: segments.into(), ..Self::default() };
-        for (print, seq) in ids {
-            index.known.insert(print, seq);
-        }
+    pub(super) fn new(zones: Vec<Zone>, known: Known, places: Vec<Place>, segments: &[PathBuf]) -> Self {
+        let mut index = Self { known, places, segments: segments.into(), ..Self::default() };
         for zone in zones {
             for (party, (epoch, _, sequence)) in &zone.positions {
                 index.note(party, Position { epoch: *epoch, sequence: *sequence });

@@ -7,6 +7,7 @@
 //! anew from the journal whenever it is missing, behind or damaged. One thread writes; readers never wait for a sync.
 //! Nothing here knows NATS, rules or time of day; facts are returned, the broker logs them.
 
+mod ahead;
 pub mod audit;
 pub mod backup;
 mod body;

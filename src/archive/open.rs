@@ -13,6 +13,7 @@ use super::filling::{Filling, Pending};
 use super::frame::Zstd;
 use super::index::Index;
 use super::journal::{self, Found, Journal, Place};
+use super::known::Known;
 use super::reader::Reader;
 use super::root::RootKey;
 use super::seal::{self, Full, Sealer};
@@ -114,12 +115,12 @@ pub(super) fn lock(directory: &Path) -> Result<std::fs::File, Error> {
 struct Loaded {
     store: Store,
     zones: Vec<Zone>,
-    ids: Vec<(u64, u64)>,
+    known: Known,
 }
 
 impl Loaded {
     fn empty(store: Store) -> Self {
-        Self { store, zones: Vec::new(), ids: Vec::new() }
+        Self { store, zones: Vec::new(), known: Known::default() }
     }
 }
 
@@ -180,22 +181,24 @@ fn load(path: &Path, places: &[Place], vault: &Arc<Vault>) -> Result<Loaded, Unf
     if tip.is_none_or(|place| place.header.hash() != meta.tip) {
         return Err("it belongs to another journal".to_owned().into());
     }
-    let mut ids = Vec::new();
+    let mut known = Known::default();
+    known.reserve(usize::try_from(meta.sealed).unwrap_or_default());
     for zone in &zones {
-        ids.extend(unpack_ids(zone.first, &store.ids(zone.first)?));
+        let ids = store.ids(zone.first)?;
+        unpack_ids(zone.first, &ids).for_each(|(print, seq)| known.insert(print, seq));
     }
-    Ok(Loaded { store, zones, ids })
+    Ok(Loaded { store, zones, known })
 }
 
 type Joined = (Reader, Sealer, Filling, Feeds);
 
 /// Seals whole blocks that sled lacks, holds the rest as tail, and computes the heads of the feeds.
 fn join(loaded: Loaded, found: Found, vault: &Arc<Vault>) -> Result<Joined, Error> {
-    let Loaded { store, zones, ids } = loaded;
+    let Loaded { store, zones, known } = loaded;
     let sealed = zones.last().map_or(0, |zone| zone.last);
     let from = found.places.partition_point(|place| place.header.last() <= sealed);
     let behind: Vec<Place> = found.places[from..].to_vec();
-    let index = Index::new(zones, ids, found.places, &found.segments);
+    let index = Index::new(zones, known, found.places, &found.segments);
     let reader = Reader::new(store.clone(), index, Arc::clone(vault));
     reader.grow_tree(sealed)?;
     let mut feeds = reader.sealed_heads()?;

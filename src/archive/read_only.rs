@@ -4,17 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::Error;
 use super::body::Body;
 use super::fates::{Fate, Fates};
-use super::journal::{self, Found, Place};
+use super::journal::{self, Found};
 use super::record::Record;
 use super::root::RootKey;
 use super::vault::{Opened, Vault};
+use super::{Error, ahead};
 use crate::message::digest::Digest;
 use crate::message::time::{Timestamp, rfc3339};
 
@@ -22,8 +23,8 @@ use crate::message::time::{Timestamp, rfc3339};
 #[derive(Debug)]
 pub struct ReadOnly {
     directory: PathBuf,
-    found: Found,
-    vault: Option<Vault>,
+    found: Arc<Found>,
+    vault: Option<Arc<Vault>>,
 }
 
 /// Counts over a journal.
@@ -62,7 +63,7 @@ impl ReadOnly {
             let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
             return Err(Error::at(&journal, missing));
         }
-        Ok(Self { directory: directory.to_owned(), found: journal::walk(&journal)?, vault: None })
+        Ok(Self { directory: directory.to_owned(), found: Arc::new(journal::walk(&journal)?), vault: None })
     }
 
     /// The same with the keys: sealed content can be read, and digests of sealed messages are not masked.
@@ -71,7 +72,7 @@ impl ReadOnly {
     /// [`Error::Keys`], [`Error::Io`].
     pub fn unlocked(self, root: &RootKey) -> Result<Self, Error> {
         let vault = Vault::look(&self.directory.join("keys"), root)?;
-        Ok(Self { vault: Some(vault), ..self })
+        Ok(Self { vault: Some(Arc::new(vault)), ..self })
     }
 
     /// The content of a record; `None` if it is sealed and there are no keys.
@@ -157,7 +158,7 @@ impl ReadOnly {
     }
 
     /// The records from a sequence on.
-    pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+    pub fn records(&self, from: u64) -> impl Iterator<Item = Result<Record, Error>> + use<> {
         self.records_between(from, i64::MIN, i64::MAX)
     }
 
@@ -168,17 +169,14 @@ impl ReadOnly {
         from: u64,
         from_ms: i64,
         to_ms: i64,
-    ) -> impl Iterator<Item = Result<Record, Error>> + '_ {
+    ) -> impl Iterator<Item = Result<Record, Error>> + use<> {
         let start = self.found.places.partition_point(|place| place.header.last() < from);
-        let meant = move |place: &&Place| (from_ms..to_ms).contains(&place.header.committed_ms);
-        self.found.places[start..].iter().filter(meant).flat_map(move |place| {
-            let mask = self.vault.as_ref().map(Vault::mask);
-            let read = journal::unpacked(&self.found.segments, place).and_then(|pack| pack.records(mask));
-            let (records, error) = match read {
-                Ok(records) => (records, None),
-                Err(error) => (Vec::new(), Some(Err(error))),
-            };
-            records.into_iter().filter(move |record| record.seq >= from).map(Ok).chain(error)
-        })
+        let meant = |at: &usize| {
+            let place = &self.found.places[*at];
+            (from_ms..to_ms).contains(&place.header.committed_ms)
+        };
+        let frames: Vec<usize> = (start..self.found.places.len()).filter(meant).collect();
+        ahead::read(&self.found, frames, self.vault.as_ref().map(|vault| vault.mask()))
+            .filter(move |record| record.as_ref().map_or(true, |record| record.seq >= from))
     }
 }

@@ -33,10 +33,12 @@ pub struct Summary {
     /// `id`.
     pub id: MessageId,
     /// Type id.
+    #[serde(deserialize_with = "shared_type")]
     pub kind: TypeId,
     /// Major version.
     pub major: u32,
     /// `originator`.
+    #[serde(deserialize_with = "shared_party")]
     pub originator: PartyId,
     /// Its plane.
     pub plane: Plane,
@@ -116,6 +118,7 @@ pub struct Record {
     /// See [`Draft::outcome`].
     pub outcome: Outcome,
     /// See [`Draft::party`].
+    #[serde(deserialize_with = "shared_party")]
     pub party: PartyId,
     /// See [`Draft::position`].
     pub position: Position,
@@ -246,33 +249,38 @@ impl Record {
     }
 }
 
-/// Reads a party of a ledger. Every ledger names the same few dozen parties: they share their names, or a block would be
-/// sixteen thousand small allocations.
-fn shared_party<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PartyId, D::Error> {
-    use serde::de::Error;
-    /// Far more than there can be authorities; beyond it names are simply not shared.
-    const MOST: usize = 1_024;
-    thread_local! {
-        static NAMES: std::cell::RefCell<std::collections::HashSet<PartyId>> = std::cell::RefCell::default();
-    }
-    struct Name;
-    impl serde::de::Visitor<'_> for Name {
-        type Value = PartyId;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a party id")
-        }
-        fn visit_str<E: Error>(self, text: &str) -> Result<PartyId, E> {
-            NAMES.with_borrow_mut(|names| {
-                if let Some(known) = names.get(text) {
-                    return Ok(known.clone());
+/// Names that stand in nearly every record: they are shared, or a block would be sixteen thousand small allocations.
+macro_rules! shared {
+    ($name:ident, $type:ident, $what:literal) => {
+        fn $name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
+            /// Far more than there can be; beyond it names are simply not shared.
+            const MOST: usize = 1_024;
+            thread_local! {
+                static NAMES: std::cell::RefCell<std::collections::HashSet<$type>> = std::cell::RefCell::default();
+            }
+            struct Name;
+            impl serde::de::Visitor<'_> for Name {
+                type Value = $type;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str($what)
                 }
-                let party = PartyId::parse(text).map_err(E::custom)?;
-                if names.len() < MOST {
-                    names.insert(party.clone());
+                fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                    NAMES.with_borrow_mut(|names| {
+                        if let Some(known) = names.get(text) {
+                            return Ok(known.clone());
+                        }
+                        let name = $type::parse(text).map_err(E::custom)?;
+                        if names.len() < MOST {
+                            names.insert(name.clone());
+                        }
+                        Ok(name)
+                    })
                 }
-                Ok(party)
-            })
+            }
+            deserializer.deserialize_str(Name)
         }
-    }
-    deserializer.deserialize_str(Name)
+    };
 }
+
+shared!(shared_party, PartyId, "a party id");
+shared!(shared_type, TypeId, "a type id");

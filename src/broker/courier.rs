@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
+use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,7 @@ use crate::archive::{FeedItem, Opened, Reader, Withdrawn};
 use crate::message::names::PartyId;
 use crate::message::subject;
 use crate::message::time::{self, Timestamp};
+use crate::rules::Rules;
 use crate::wire::Error;
 use crate::wire::egress::{Headers, Publisher};
 use crate::wire::inspect::Inspector;
@@ -52,6 +54,8 @@ pub struct Courier {
     pub party: PartyId,
     /// Where the feed is.
     pub reader: Reader,
+    /// Whether the party takes part.
+    pub rules: Arc<RwLock<Arc<Rules>>>,
     /// How it is sent.
     pub publisher: Publisher,
     /// How the mailbox is asked.
@@ -135,7 +139,11 @@ impl Courier {
         self.sweep(&mut round).await;
         let mut sweep = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP, SWEEP);
         loop {
-            let window = if self.progress.is_stalled() { 1 } else { WINDOW };
+            let window = match (self.is_suspended(), self.progress.is_stalled()) {
+                (true, _) => 0, // A-22; what is owed waits in the archive
+                (false, true) => 1,
+                (false, false) => WINDOW,
+            };
             while flying.len() < window {
                 let Some(item) = self.next(&mut round)? else { break };
                 if !self.fits(&mut round, &item, flying.is_empty()).await? {
@@ -148,7 +156,7 @@ impl Courier {
                 let feed_seq = item.feed_seq;
                 flying.push_back(async move { answer.await.map(|at| (feed_seq, at)) });
             }
-            let idle = flying.len() < window && round.ready.is_empty();
+            let idle = window == 0 || (flying.len() < window && round.ready.is_empty());
             tokio::select! {
                 Some(answer) = flying.next(), if !flying.is_empty() => self.stored(answer)?,
                 changed = self.skipped.changed(), if idle => {
@@ -164,6 +172,12 @@ impl Courier {
             self.stored(answer)?;
         }
         Ok(())
+    }
+
+    /// True while the party takes no part. Looked at again with every message for it and at every sweep.
+    fn is_suspended(&self) -> bool {
+        let rules = self.rules.read();
+        rules.registry.party(self.party.as_str()).is_some_and(|party| party.is_suspended())
     }
 
     /// Whether a letter may be sent now: the mailbox surely has room for it, or it flies alone, so that its refusal

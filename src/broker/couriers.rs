@@ -142,6 +142,7 @@ pub(super) fn hire(
     let courier = Courier {
         party: party.clone(),
         reader: shared.reader.clone(),
+        rules: Arc::clone(&shared.rules),
         publisher,
         inspector,
         metrics: Arc::clone(&shared.metrics),

@@ -157,6 +157,11 @@ impl Keeper {
         &self.archive
     }
 
+    /// The rules in force.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read())
+    }
+
     /// Who signs what the keeper says by itself.
     pub(super) fn issuer(&self) -> &Issuer {
         &self.issuer

@@ -20,6 +20,7 @@ use crate::message::names::{MessageId, PartyId, TypeId};
 use crate::message::outcome::Outcome;
 use crate::message::raw::Position;
 use crate::message::time;
+use crate::rules::registry::Registry;
 
 /// How long holders have to erase what a date in the message asked for.
 const HOLDERS_MS: i64 = 7 * 24 * 3_600 * 1_000;
@@ -90,17 +91,24 @@ impl Keeper {
 
     fn sweep(&self, now_ms: i64) -> Result<Vec<Draft>, Error> {
         let reader = self.archive().reader();
+        let rules = self.rules();
         let plan = retention::plan(&retention::subjects(&reader, now_ms)?, now_ms);
         // What the plan holds beyond a commit is done at the next sweep.
         plan.iter()
             .take(super::keeper::MOST_IN_COMMIT)
-            .map(|planned| draft(self.issuer(), &reader, planned, now_ms))
+            .map(|planned| draft(self.issuer(), &rules.registry, &reader, planned, now_ms))
             .collect()
     }
 }
 
 /// The record of one thing that fell due.
-fn draft(issuer: &Issuer, reader: &Reader, planned: &Planned, now_ms: i64) -> Result<Draft, Error> {
+fn draft(
+    issuer: &Issuer,
+    registry: &Registry,
+    reader: &Reader,
+    planned: &Planned,
+    now_ms: i64,
+) -> Result<Draft, Error> {
     let record =
         reader.get(planned.seq)?.ok_or(Error::Corrupt("something due of a message that is not there"))?;
     let due_ms = now_ms + HOLDERS_MS;
@@ -127,8 +135,13 @@ fn draft(issuer: &Issuer, reader: &Reader, planned: &Planned, now_ms: i64) -> Re
         Step::Erase => {
             let holders = reader.holders(&record);
             let event = notices::erasure(issuer, &record, Ground::RetentionReached, due_ms, now_ms, &holders);
-            let to = holders.into_iter().map(|party| Entry { party, why: Why::Holds }).collect();
+            // Who takes no part gets nothing; the ledger says so.
+            let takes_part =
+                |party: &PartyId| registry.party(party.as_str()).is_some_and(|known| !known.is_suspended());
+            let (to, away): (Vec<PartyId>, Vec<PartyId>) = holders.into_iter().partition(takes_part);
+            let to = to.into_iter().map(|party| Entry { party, why: Why::Holds }).collect();
             let mut draft = notice(issuer, "msg.erasure", &event, to, planned.seq, erase.clone(), now_ms);
+            draft.withheld = away.into_iter().map(|party| Entry { party, why: Why::Suspended }).collect();
             let corrections = reader.fate(planned.seq).corrections;
             draft.effects.extend(corrections.into_iter().map(|target| Effect { target, act: erase.clone() }));
             draft

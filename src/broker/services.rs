@@ -218,7 +218,9 @@ impl Services {
         let owed = self.shared.reader.deliveries(record.seq);
         let owed =
             owed.map_err(|_| Failure::new(503, "E-ARCHIVE", "", "the archive cannot be read: try again"))?;
-        let states = owed.iter().map(|delivery| async move {
+        // A grant owes deliveries of the message that it passes on; these are that message's.
+        let own = owed.iter().filter(|delivery| delivery.of == record.seq);
+        let states = own.map(|delivery| async move {
             let state = self.state(delivery).await;
             json!({ "party": delivery.party, "feed_seq": delivery.feed_seq, "state": state })
         });

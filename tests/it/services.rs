@@ -115,7 +115,10 @@ async fn ledger_explain_and_status_tell_the_originator_alone() {
     let with_source = json!({ "id": message["id"], "source": message["source"] });
     // Deliveries go on meanwhile; the decision stands.
     let again = scene.ask("ledger", &with_source).await;
-    assert_eq!((&again["seq"], parties(&again["recipients"])), (&ledger["seq"], parties(&ledger["recipients"])));
+    assert_eq!(
+        (&again["seq"], parties(&again["recipients"])),
+        (&ledger["seq"], parties(&ledger["recipients"]))
+    );
     let of_another = json!({ "id": message["id"], "source": "/authority/it-moi" });
     assert_eq!(scene.refused("ledger", &of_another).await.0, "404", "no such message of that source");
 
