@@ -204,8 +204,9 @@ impl Default for RegistrySection {
 /// # Errors
 /// The directory has no absolute path, in words.
 pub fn beside(directory: &Path) -> Result<PathBuf, String> {
-    let whole =
-        std::path::absolute(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    // Beside the directory itself, by whatever name it is called.
+    let whole = directory.canonicalize().or_else(|_| std::path::absolute(directory));
+    let whole = whole.map_err(|error| format!("{}: {error}", directory.display()))?;
     let whole = whole.components().collect::<PathBuf>(); // without a slash at the end
     let mut name = whole.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_else(|| "liaison".into());
     name.push(".root-key");
