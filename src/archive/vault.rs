@@ -125,7 +125,7 @@ impl Vault {
             message_key: root.derive(b"message key"),
             block_key: root.derive(b"block key"),
             messages: Mutex::new(open(&directory.join("messages.liak"), check)?),
-            blocks: Mutex::new(open(&directory.join("blocks.liak"), check)?),
+            blocks: Mutex::new(open(&directory.join("blocks.liak"), check).map_err(disposable)?),
         })
     }
 
@@ -256,6 +256,16 @@ impl Vault {
 
     fn key_of_block(&self, seed: &Seed, first: u64) -> Zeroizing<[u8; 32]> {
         mac(&self.block_key, &[seed.as_ref(), &first.to_le_bytes()])
+    }
+}
+
+/// The keys of blocks can be spared: what sled has under them stands in the journal too.
+fn disposable(error: Error) -> Error {
+    match error {
+        Error::Keys(words) => {
+            Error::Keys(format!("{words}; it may be deleted together with the directory sled"))
+        }
+        other => other,
     }
 }
 

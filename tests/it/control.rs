@@ -311,3 +311,21 @@ async fn what_falls_due_is_erased_and_a_hold_keeps_it() {
         letters.iter().map(|letter| letter.event()["data"]["targets"][0].clone()).collect();
     assert_eq!(orders.iter().filter(|order| !order.is_null()).count(), 2, "{orders:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personal_data_that_were_refused_do_not_wait_in_the_intake_stream() {
+    let exchange = Exchange::with(&[], few()).await;
+    let system = exchange.connect("nl-dtv", "system").await;
+    let case = example("valid/07-case-identity-request.json");
+    let mut message = shifted(case["message"].clone());
+    message["data"]["person"]["familyName"] = CANARY.into();
+    let receipt = send(&exchange, &system, case["natsSubject"].as_str().expect("a subject"), &message).await;
+    assert_eq!(receipt["code"], "E-PLANE", "{receipt}");
+    let it = exchange.connect("it-moi", "tn-01").await;
+    let mut message = report();
+    message["data"]["narrative"] = format!("call {CANARY} on +216 20 123 456").into();
+    let receipt = send(&exchange, &it, REPORT_SUBJECT, &message).await;
+    assert_eq!(receipt["code"], "E-PERSONAL", "{receipt}");
+    let place = exchange.data.clone();
+    until("the canary's end", async || files_with(&place, CANARY.as_bytes()).is_empty().then_some(())).await;
+}
