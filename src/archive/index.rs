@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Archived;
+use super::effect::{Act, Effect};
 use super::fates::Fates;
 use super::feeds::Feeds;
 use super::journal::Place;
@@ -55,10 +56,10 @@ impl Index {
                 index.note(party, Position { epoch: *epoch, sequence: *sequence });
             }
             index.head = zone.last;
-            for (by, effect) in &zone.effects {
-                index.fates.take(*by, effect);
-            }
             index.dues.extend(zone.dues.iter().map(|due| (due.seq, *due)));
+            for (by, effect) in &zone.effects {
+                index.apply(*by, effect);
+            }
             index.add(zone);
         }
         index
@@ -85,15 +86,23 @@ impl Index {
         if !record.is_own() {
             self.note(&record.party, record.position);
         }
-        for effect in &record.effects {
-            self.fates.take(record.seq, effect);
-        }
         self.dues.extend(Due::of(record).map(|due| (due.seq, due)));
+        for effect in &record.effects {
+            self.apply(record.seq, effect);
+        }
         self.head = record.seq;
         for delivery in kept.deliveries() {
             self.heads.set(&delivery.party, (delivery.feed_seq, delivery.feed_digest));
         }
         self.tail.push_back(kept);
+    }
+
+    /// What a record does to an earlier one. Nothing falls due of what is ordered to be erased.
+    fn apply(&mut self, by: u64, effect: &Effect) {
+        if matches!(effect.act, Act::Erase { .. }) {
+            self.dues.remove(&effect.target);
+        }
+        self.fates.take(by, effect);
     }
 
     /// Keeps the furthest position of a party. A stream that was made anew counts from 1 again; the order of the archive

@@ -66,18 +66,23 @@ impl Reader {
         self.index.read().fates.corrections_of(kinds)
     }
 
-    /// Every message with a date of its own on which it must be erased or looked at again.
+    /// Messages with a date of their own, for erasure or another look, that has passed at this time, Unix milliseconds, and
+    /// that nobody ordered to be erased yet.
     #[must_use]
-    pub fn dues(&self) -> Vec<Due> {
-        self.index.read().dues.values().copied().collect()
+    pub fn due_at(&self, now_ms: i64) -> Vec<u64> {
+        let index = self.index.read();
+        let passed = |due: &&Due| [due.erase_ms, due.review_ms].into_iter().flatten().any(|at| at <= now_ms);
+        index.dues.values().filter(passed).map(|due| due.seq).collect()
     }
 
-    /// Sequences of the records that were archived before this time, Unix milliseconds, as far as whole blocks are, which
-    /// still hold a body that nobody ordered to be erased.
+    /// Messages that nobody ordered to be erased yet, in blocks with a type whose time has passed for the oldest record.
+    /// `kept_ms` is how long a type is kept, milliseconds.
     #[must_use]
-    pub fn archived_before(&self, before_ms: i64) -> Vec<u64> {
+    pub fn outlived(&self, now_ms: i64, kept_ms: impl Fn(&str) -> i64) -> Vec<u64> {
         let index = self.index.read();
-        let old = index.zones.iter().take_while(|zone| zone.to_ms < before_ms);
+        let old = index.zones.iter().filter(|zone| {
+            zone.kinds.iter().any(|kind| zone.from_ms.saturating_add(kept_ms(kind)) <= now_ms)
+        });
         let still = |seq: &u64| index.fates.of(*seq).is_none_or(|fate| fate.erased.is_none());
         old.flat_map(|zone| zone.first..=zone.last).filter(still).collect()
     }

@@ -89,6 +89,8 @@ pub struct Keeper {
     buckets: Buckets,
     /// True if something that told of deployments was taken back.
     relearn: bool,
+    /// When it was last looked for what has outlived the years of its type, Unix milliseconds.
+    years_ms: Option<i64>,
 }
 
 enum Step {
@@ -114,6 +116,7 @@ impl Keeper {
             audit: shared.audit.clone(),
             buckets: Buckets::default(),
             relearn: false,
+            years_ms: None,
         }
     }
 
@@ -155,6 +158,21 @@ impl Keeper {
     /// The archive.
     pub(super) fn archive(&self) -> &Archive {
         &self.archive
+    }
+
+    /// True if it is time to look for what has outlived its years: at the first sweep, and then once a day.
+    pub(super) fn looked_at_years(&mut self, now_ms: i64) -> bool {
+        const DAY_MS: i64 = 24 * 3_600 * 1_000;
+        let due = self.years_ms.is_none_or(|last| now_ms - last >= DAY_MS);
+        if due {
+            self.years_ms = Some(now_ms);
+        }
+        due
+    }
+
+    /// The last look found more than was done.
+    pub(super) fn look_again(&mut self) {
+        self.years_ms = None;
     }
 
     /// The rules in force.

@@ -89,11 +89,15 @@ impl Keeper {
         self.commit(drafts)
     }
 
-    fn sweep(&self, now_ms: i64) -> Result<Vec<Draft>, Error> {
+    fn sweep(&mut self, now_ms: i64) -> Result<Vec<Draft>, Error> {
         let reader = self.archive().reader();
         let rules = self.rules();
-        let plan = retention::plan(&retention::subjects(&reader, now_ms)?, now_ms);
-        // What the plan holds beyond a commit is done at the next sweep.
+        let years = self.looked_at_years(now_ms);
+        let plan = retention::plan(&retention::subjects(&reader, now_ms, years)?, now_ms);
+        if plan.len() > super::keeper::MOST_IN_COMMIT {
+            // What the plan holds beyond a commit is done at the next sweep.
+            self.look_again();
+        }
         plan.iter()
             .take(super::keeper::MOST_IN_COMMIT)
             .map(|planned| draft(self.issuer(), &rules.registry, &reader, planned, now_ms))

@@ -3,7 +3,7 @@
 //! One plan for the sweep and for its preview, made from the same facts, so that they cannot differ. It decides by dates
 //! alone; it reads no clock and writes nothing.
 
-use crate::archive::{Due, Error, Fate, Plane, Reader, Record};
+use crate::archive::{Due, Error, Fate, Reader, Record};
 
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// After a reminder that `reviewby` has passed, the originator has this long.
@@ -77,26 +77,27 @@ fn step(subject: &Subject, now_ms: i64) -> Option<Step> {
 
 /// How long a type is kept (`domain.md` section 4, "keep"), milliseconds.
 #[must_use]
-pub fn kept_ms(plane: Plane, kind: &str) -> i64 {
-    let years = match (plane, kind) {
-        (_, "msg.receipt") => 1,
-        (Plane::Board, _) | (_, "network.activity" | "network.facilitator" | "network.report") => 10,
+pub fn kept_ms(kind: &str) -> i64 {
+    let years = match kind {
+        "msg.receipt" => 1,
+        "network.activity" | "network.facilitator" | "network.report" => 10,
+        kind if kind.starts_with("board.") => 10,
         // Case messages have an `eraseby` within their type's limit (S-18) long before.
         _ => 5,
     };
     years * YEAR_MS
 }
 
-/// The shortest that any type is kept.
-const SHORTEST_MS: i64 = YEAR_MS;
-
-/// Everything that may be due at this time.
+/// Everything that may be due at this time: by its own date, and if `years`, by the years of its type. To look for the latter
+/// is work at a large archive, and what is counted in years need not be looked for every minute.
 ///
 /// # Errors
 /// The archive cannot be read.
-pub fn subjects(reader: &Reader, now_ms: i64) -> Result<Vec<Subject>, Error> {
-    let mut seqs: Vec<u64> = reader.dues().into_iter().map(|due| due.seq).collect();
-    seqs.extend(reader.archived_before(now_ms - SHORTEST_MS));
+pub fn subjects(reader: &Reader, now_ms: i64, years: bool) -> Result<Vec<Subject>, Error> {
+    let mut seqs = reader.due_at(now_ms);
+    if years {
+        seqs.extend(reader.outlived(now_ms, kept_ms));
+    }
     seqs.sort_unstable();
     seqs.dedup();
     let mut subjects = Vec::new();
@@ -119,7 +120,7 @@ pub fn subject(record: &Record, fate: Fate, has_holders: bool) -> Subject {
     Subject {
         seq: record.seq,
         archived_ms: record.archived_ms,
-        kept_ms: summary.map(|summary| kept_ms(summary.plane, summary.kind.as_str())),
+        kept_ms: summary.map(|summary| kept_ms(summary.kind.as_str())),
         due: Due::of(record),
         fate,
         has_holders,

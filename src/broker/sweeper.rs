@@ -14,7 +14,7 @@ use crate::archive::Error;
 use crate::message::time;
 
 /// Recalls looked at for the counters: the latest.
-const MOST_RECALLS: usize = 10_000;
+const MOST_RECALLS: usize = 1_000;
 
 /// Runs until stopped, or until the keeper has ended.
 pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, stop: CancellationToken) {

@@ -295,6 +295,15 @@ async fn what_falls_due_is_erased_and_a_hold_keeps_it() {
     let mut hold = asked[1].clone();
     hold["on"] = true.into();
     exchange.ask(&system, "nl-dtv", "hold", &hold).await.expect("answers");
+    // The preview says what the sweep is going to do: one is erased, the held one is not.
+    let later = format!("{:.3}", soon + jiff::SignedDuration::from_secs(1));
+    let preview = exchange.run(&["archive", "retention", "--at", &later]);
+    assert_eq!(String::from_utf8_lossy(&preview.stdout), "{\"seq\":1,\"step\":\"erase\"}\n", "{preview:?}");
+    // Its originator may not erase it either, unless a court says so.
+    let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
+    let data = json!({ "targets": [asked[1]], "ground": "unlawful", "dueBy": due });
+    let erasure = control("msg.erasure", "nl-dtv", "de-bpol", data);
+    assert_eq!(refused(&exchange, &system, "msg.erasure", &erasure).await, "E-RETENTION /data/targets/0");
     let fate = async |at: usize| {
         let told = exchange.ask(&system, "nl-dtv", "ledger", &asked[at]).await.expect("answers");
         told["fate"].clone()
