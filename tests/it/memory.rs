@@ -116,7 +116,11 @@ impl Run {
         let reports: Vec<usize> = (0..self.model.messages.len())
             .filter(|at| self.model.messages[*at].event["purpose"] != "ctl")
             .collect();
-        let at = *reports.get(self.dice.below(reports.len().max(1) as u64) as usize)?;
+        // Those that something was done to already are the interesting ones.
+        let corrected: Vec<usize> =
+            reports.iter().copied().filter(|at| !self.model.messages[*at].corrections.is_empty()).collect();
+        let among = if corrected.is_empty() || self.dice.below(2) == 0 { &reports } else { &corrected };
+        let at = *among.get(self.dice.below(among.len().max(1) as u64) as usize)?;
         let owner = PARTIES.into_iter().find(|party| *party == self.model.originator(at))?;
         Some((at, owner))
     }
