@@ -38,6 +38,8 @@ pub enum Slot {
     Live(Seed),
     /// It was destroyed.
     Destroyed,
+    /// Never written: a crash came between making room and writing. Nothing was sealed with it.
+    Empty,
     /// Its bytes are not what was written.
     Damaged,
 }
@@ -152,6 +154,7 @@ impl KeyFile {
                 Slot::Live(seed)
             }
             DESTROYED if is_whole => Slot::Destroyed,
+            _ if bytes.iter().all(|byte| *byte == 0) => Slot::Empty,
             _ => Slot::Damaged,
         })
     }

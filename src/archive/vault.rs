@@ -188,7 +188,7 @@ impl Vault {
             || Error::Keys(format!("the key of archive sequence {seq} is damaged: its content is lost"));
         match found {
             Slot::Destroyed => Ok(Opened::Gone),
-            Slot::Damaged => Err(lost()),
+            Slot::Damaged | Slot::Empty => Err(lost()),
             Slot::Live(seed) => {
                 let key = mac(&self.message_key, &[seed.as_ref(), &seq.to_le_bytes()]);
                 let content = decrypt(&key, cipher, &bound(seq, digest)).ok_or_else(lost)?;

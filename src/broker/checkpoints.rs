@@ -30,6 +30,8 @@ use crate::wire::services::{Answer, Failure};
 
 /// How often the tree is looked at.
 const EVERY: Duration = Duration::from_secs(60);
+/// How often while there is none yet.
+const FIRST: Duration = Duration::from_secs(2);
 /// A witness that asks gets one that is at most this old, if there is more to sign.
 const FRESH_MS: i64 = 1_000;
 /// Beyond this without a checkpoint over all records the broker is not ready (`reliability.md`, T29).
@@ -189,6 +191,11 @@ impl Checkpoints {
         self.state.try_lock().is_some_and(|state| now_ms() - state.covered_ms > LAPSE_MS)
     }
 
+    /// Until the next look: short as long as nothing was ever signed, so that the first records can be proven soon.
+    fn pause(&self) -> Duration {
+        if self.state.lock().notes.is_empty() { FIRST } else { EVERY }
+    }
+
     /// Age of the latest in seconds; 0 if there is none.
     pub(super) fn age_seconds(&self) -> i64 {
         let made = self.state.lock().made_ms;
@@ -275,15 +282,15 @@ impl Checkpoints {
 /// Signs archive and audit log every minute until stopped.
 pub(super) async fn run(shared: Shared, stop: CancellationToken) {
     loop {
-        let shared = shared.clone();
+        let signing = shared.clone();
         let signed = tokio::task::spawn_blocking(move || {
-            shared.checkpoints.sign_last(&shared.reader, &shared.metrics);
-            shared.checkpoints.sign_audit(shared.audit.reader());
+            signing.checkpoints.sign_last(&signing.reader, &signing.metrics);
+            signing.checkpoints.sign_audit(signing.audit.reader());
         });
         // It ends early only when the process does.
         drop(signed.await);
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(shared.checkpoints.pause()) => {}
             () = stop.cancelled() => return,
         }
     }

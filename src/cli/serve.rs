@@ -71,6 +71,8 @@ pub struct CheckArgs {
     /// Do not ask NATS.
     #[arg(long, env = "LIAISON_NO_ENVIRONMENT")]
     no_environment: bool,
+    #[command(flatten)]
+    root: Root,
 }
 
 /// How an error of the broker ends a command.
@@ -242,9 +244,9 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
     if let Err(found) = rulebook::load(&config) {
         faults.extend(found);
     }
+    args.root.over(&mut config)?;
     if config.archive.directory.join("journal").is_dir()
-        && let Err(error) =
-            archive::Archive::read_only(&config.archive.directory).and_then(|archive| archive.stats())
+        && let Err(error) = archive_is_sound(&config)
     {
         faults.push(format!("archive: {error}"));
     }
@@ -256,6 +258,16 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     Err(Failure::new(Exit::Configuration, faults.join("\nliaison: ")))
+}
+
+/// The journal can be read, and the root key is that of the archive's keys.
+fn archive_is_sound(config: &Config) -> Result<(), archive::Error> {
+    let archive = archive::Archive::read_only(&config.archive.directory)?;
+    archive.stats()?;
+    if config.archive.directory.join("keys").is_dir() {
+        archive.unlocked(&config.archive.root_key()?)?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]

@@ -210,3 +210,28 @@ async fn a_first_start_may_be_killed_at_any_moment() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_root_key_of_its_archive_nothing_starts() {
+    let mut exchange = Exchange::small("").await;
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    let key = exchange.data.with_extension("root-key");
+    let whole = std::fs::read_to_string(&key).expect("beside the data directory");
+    let refused = |words: &str| {
+        let up = exchange.run(&["up"]);
+        let said = String::from_utf8_lossy(&up.stderr).into_owned();
+        assert_eq!((up.status.code(), said.contains(words)), (Some(78), true), "{said}");
+        let config = exchange.data.join("liaison.toml");
+        let check = exchange.run(&["check", "--no-environment", "--config", &config.display().to_string()]);
+        let said = String::from_utf8_lossy(&check.stderr).into_owned();
+        assert_eq!((check.status.code(), said.contains(words)), (Some(78), true), "{said}");
+    };
+    std::fs::write(&key, "5a".repeat(32)).expect("writes");
+    refused("belongs to another root key");
+    std::fs::remove_file(&key).expect("removes");
+    refused("restore it");
+    std::fs::write(&key, &whole).expect("writes");
+    refused("others may read it");
+    assert!(!whole.trim().is_empty());
+}
