@@ -115,6 +115,10 @@ async fn do_all(scene: &Scene, question: &Value) {
 
     let replayed = scene.ask("fr-dnpaf", "replay", question).await.expect("answers");
     assert_eq!(replayed["messages"].as_array().map(Vec::len), Some(3));
+    // To ask whether there is more, and there is not, is no second replay.
+    let polled =
+        scene.ask("fr-dnpaf", "replay", &json!({"after": replayed["cursor"]})).await.expect("answers");
+    assert_eq!(polled["messages"], json!([]));
     scene.ask("fr-dnpaf", "replay", &json!({"limit": 1})).await.expect("answers");
     for verb in ["status", "ledger", "explain"] {
         let body = json!({"id": messages[1]["id"], "party": "fr-dnpaf"});

@@ -56,7 +56,7 @@ impl Replay {
         self.audit.ensure_writing()?;
         let limits = *self.limits.read();
         let pass = self.gate.enter(limits, party, time::stopwatch()).map_err(failure)?;
-        let filter = asked.filter;
+        let (filter, goes_on) = (asked.filter, asked.after > 0);
         let page = {
             let (reader, rules, intake) = (self.reader.clone(), Arc::clone(rules), self.intake.clone());
             let party = party.clone();
@@ -66,9 +66,12 @@ impl Replay {
         let page = page.map_err(|_| unreadable())??;
         pass.charge(page.cost(), limits, time::stopwatch());
         let feed = Some(page.span()).filter(|span| span.first <= span.last);
-        let object = Object { feed, filter, count: Some(page.count()), ..Object::default() };
-        let entry = Entry::of_party(time::now().as_millisecond(), party, What::Replayed, object);
-        self.audit.record(entry).await?;
+        // Who follows its feed and asks whether there is more is given nothing: the replay itself is noted already.
+        if feed.is_some() || !goes_on {
+            let object = Object { feed, filter, count: Some(page.count()), ..Object::default() };
+            let entry = Entry::of_party(time::now().as_millisecond(), party, What::Replayed, object);
+            self.audit.record(entry).await?;
+        }
         let authority = Authority { authority: party.to_string() };
         self.metrics.replayed.get_or_create(&authority).inc_by(page.count());
         Ok(page.into_bytes())
