@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::exit::line;
 use super::super::selecting::InArchive;
 use super::super::{Exit, Failure};
+use super::Place;
 use crate::archive::Record;
 use crate::archive::audit::Object;
 use crate::export::source::{Counts, Next, Opened};
@@ -21,9 +22,8 @@ const SHOWN: u64 = 20;
 pub struct StatsArgs {
     #[command(flatten)]
     selection: InArchive,
-    /// Data directory of `liaison up`, or an archive directory.
-    #[arg(default_value = "./liaison-data")]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Arguments of `archive show`.
@@ -41,11 +41,12 @@ pub struct ShowArgs {
 
 /// Runs `archive stats`: of the whole journal, or of what is asked for.
 pub fn stats(args: StatsArgs) -> Result<Exit, Failure> {
+    let directory = args.place.directory();
     let everything = args.selection.is_everything();
     let counted = if everything {
-        serde_json::to_value(args.selection.archive(&args.directory)?.stats()?)
+        serde_json::to_value(args.selection.archive(directory)?.stats()?)
     } else {
-        let source = args.selection.source(&args.directory)?;
+        let source = args.selection.source(directory)?;
         serde_json::to_value(Counts::of(&source, &args.selection.query(&[], None)?)?)
     };
     line(&counted.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?)?;

@@ -40,6 +40,23 @@ pub enum Command {
     Restore(backup::RestoreArgs),
 }
 
+/// Which archive, given either way.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Data directory of `liaison up`, or an archive directory.
+    #[arg(long, env = "LIAISON_DATA")]
+    data: Option<PathBuf>,
+    /// The same without a flag, which goes before; to be verified also an NDJSON export. Default is ./liaison-data.
+    directory: Option<PathBuf>,
+}
+
+impl Place {
+    fn directory(&self) -> &Path {
+        let given = self.directory.as_deref().or(self.data.as_deref());
+        given.unwrap_or(Path::new("./liaison-data"))
+    }
+}
+
 /// Runs it.
 pub fn run(command: Command) -> Result<Exit, Failure> {
     match command {

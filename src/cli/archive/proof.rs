@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::exit::{line, print};
 use super::super::{Exit, Failure};
-use super::{archive_in, failed};
+use super::{Place, archive_in, failed};
 use crate::archive::keyfile;
 use crate::archive::note::Verifier;
 use crate::archive::notebook::Notebook;
@@ -21,9 +21,8 @@ use crate::message::time::{Timestamp, rfc3339};
 /// Arguments of `archive verify`.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// Data directory of `liaison up`, an archive directory, or an NDJSON export.
-    #[arg(default_value = "./liaison-data", conflicts_with = "proof")]
-    data: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The broker's public key, or a file with it; without it signatures are believed by the key that lies in the directory.
     #[arg(long, env = "LIAISON_CHECKPOINT_KEY")]
     key: Option<PathBuf>,
@@ -78,9 +77,10 @@ pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     if let (Some(proof), Some(key)) = (&args.proof, &key) {
         return verify_proof(proof, key, &args.witness);
     }
-    if args.data.is_file() {
-        let manifest = args.manifest.clone().unwrap_or_else(|| verify::manifest_of(&args.data));
-        let report = verify::export(&args.data, &manifest).map_err(failed)?;
+    let place = args.place.directory();
+    if place.is_file() {
+        let manifest = args.manifest.clone().unwrap_or_else(|| verify::manifest_of(place));
+        let report = verify::export(place, &manifest).map_err(failed)?;
         line(&json!(report))?;
         return ended(report.ok, "the export", report.what, report.first_bad);
     }
@@ -88,8 +88,8 @@ pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
 }
 
 fn verify_archive(args: &VerifyArgs, given: Option<Verifier>) -> Result<Exit, Failure> {
-    let archive = archive_in(&args.data);
-    let own = own_key(&args.data)?;
+    let archive = archive_in(args.place.directory());
+    let own = own_key(args.place.directory())?;
     let whose = match (&given, &own) {
         (Some(_), _) => "given",
         (None, Some(_)) => "found beside the archive",
