@@ -281,7 +281,7 @@ async fn what_falls_due_is_erased_and_a_hold_keeps_it() {
     let case = example("valid/07-case-identity-request.json");
     let subject = case["natsSubject"].as_str().expect("a subject");
     let mut asked = Vec::new();
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(6);
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(10);
     for _ in 0..2 {
         let mut message = shifted(case["message"].clone());
         message["id"] = fresh_id().into();
