@@ -75,6 +75,12 @@ impl ReadOnly {
         Ok(Self { vault: Some(Arc::new(vault)), ..self })
     }
 
+    /// The digest of what was received; `None` if it is masked and there are no keys.
+    #[must_use]
+    pub fn digest(&self, record: &Record) -> Option<Digest> {
+        (self.vault.is_some() || !record.is_sealed()).then_some(record.digest)
+    }
+
     /// The content of a record; `None` if it is sealed and there are no keys.
     ///
     /// # Errors

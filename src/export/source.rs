@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::query::{Head, Query};
 use super::{Content, Item};
 use crate::archive::{self, Error, Fate, ReadOnly, Record, Withdrawn};
+use crate::message::digest::Digest;
 use crate::message::time::Timestamp;
 
 /// What opening a record's content gave.
@@ -102,6 +103,12 @@ impl Source {
         Ok(left_out)
     }
 
+    /// The digest of what was received; `None` if it is sealed and the root key was not given.
+    #[must_use]
+    pub fn digest(&self, record: &Record) -> Option<Digest> {
+        self.archive.digest(record)
+    }
+
     /// What the body says. Of what is sealed that cannot be told.
     fn matches(&self, query: &Query, record: &Record, left_out: &mut LeftOut) -> Result<bool, Error> {
         Ok(match self.archive.content(record) {
@@ -119,6 +126,10 @@ impl Source {
     fn open(&self, record: &Record) -> Result<Opened, Error> {
         if record.is_own() && record.body.is_empty() && record.summary.is_none() {
             return Ok(Opened::Note);
+        }
+        if self.digest(record).is_none() {
+            // Not even a tombstone: its digest would be one that nobody knows.
+            return Ok(Opened::Sealed);
         }
         let gone = |why: &str| std::iter::once(("why".to_owned(), Value::from(why))).collect::<Map<_, _>>();
         let none = Fate::default();

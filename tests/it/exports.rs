@@ -99,9 +99,11 @@ async fn what_is_asked_for_is_found_and_nothing_else() {
     }
     let content = lines(&show(&["--content", "--from", "4"]).stdout);
     assert_eq!((&content[0]["sealed"], content[0].get("event")), (&true.into(), None));
+    assert_eq!(content[0]["sha256"], Value::Null, "masked: without the key it is not known, and so not told");
     assert_eq!(content[1]["tombstone"], json!({ "why": "rejected", "code": "E-SCHEMA" }));
     let content = lines(&show(&["--content", "--personal", "--plane", "case"]).stdout);
     assert_eq!(content[0]["event"]["data"]["person"]["familyName"], "EXEMPLAR");
+    assert!(content[0]["sha256"].is_string());
     let data = exchange.data.to_str().expect("UTF-8");
     let stats = exchange.run(&["archive", "stats", data, "--country", "LY"]);
     let stats = &lines(&stats.stdout)[0];

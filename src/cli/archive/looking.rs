@@ -62,7 +62,7 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
         super::note(&args.data, Object { filter, ..Object::default() });
     }
     source.search(&query, args.content, |record, opened| {
-        let mut value = shown(record);
+        let mut value = shown(record, source.digest(record));
         if let Some((name, content)) = opened.as_ref().and_then(content) {
             value[name] = content;
         }
@@ -81,7 +81,7 @@ fn content(opened: &Opened) -> Option<(&'static str, Value)> {
     })
 }
 
-fn shown(record: &Record) -> Value {
+fn shown(record: &Record, digest: Option<Digest>) -> Value {
     let time = |ms| Timestamp::from_millisecond(ms).map(rfc3339).unwrap_or_default();
     let summary = record.summary.as_ref();
     json!({
@@ -94,7 +94,7 @@ fn shown(record: &Record) -> Value {
         "stream_sequence": record.position.sequence,
         "arrived": time(record.arrived_ms),
         "archived": time(record.archived_ms),
-        "sha256": record.digest.hex(),
+        "sha256": digest.map(|digest| digest.hex()),
         "source": summary.map(|summary| &summary.source),
         "id": summary.map(|summary| &summary.id),
         "type": summary.map(|summary| &summary.kind),
