@@ -26,6 +26,10 @@ use crate::message::digest::Digest;
 /// Version of the layout in sled.
 const VERSION: u16 = 2;
 
+/// How often, and after which pause, sled's lock is tried again.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// What the store says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
@@ -95,7 +99,17 @@ impl Store {
             .flush_every_ms(Some(500));
         // A damaged log makes sled panic rather than fail.
         #[expect(clippy::disallowed_methods, reason = "the one place that opens sled")]
-        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        let open = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        let mut opened = open();
+        // Our own lock keeps every other process out, so whoever holds sled's is a thread of its own that is just ending.
+        for _ in 0..LOCK_TRIES {
+            let Ok(Err(error)) = &opened else { break };
+            if !error.to_string().contains("could not acquire lock") {
+                break;
+            }
+            std::thread::sleep(LOCK_PAUSE);
+            opened = open();
+        }
         match opened {
             Ok(Ok(db)) => Ok(Self { db, vault: Arc::clone(vault) }),
             Ok(Err(sled::Error::Io(error)))
