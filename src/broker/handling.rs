@@ -22,6 +22,10 @@ use crate::wire::services::{Answer, Failure};
 /// Deliveries looked through for a message whose source is not given.
 const LOOK_BACK: u64 = 4_096;
 
+/// Deliveries and bytes of them read at once, so that large messages do not fill the memory.
+const PAGE: usize = 256;
+const PAGE_BYTES: usize = 4 << 20;
+
 /// The way to the keeper. It does not keep the keeper alive: when the house drains, nothing is asked for any more.
 #[derive(Clone)]
 pub struct Asker(mpsc::WeakSender<Work>);
@@ -65,6 +69,14 @@ impl Services {
         let mut targets = vec![record.seq];
         targets.extend(recalls.into_iter().map(|(target, _)| target));
         let confirmed = targets.len();
+        // Said again it is no news, and the journal does not grow by it.
+        let said = |target: &u64| {
+            let fate = self.shared.reader.fate(*target);
+            fate.confirmed.get(party).is_some_and(|before| before.handled == handled)
+        };
+        if targets.iter().all(said) {
+            return Ok(json!({ "confirmed": confirmed, "state": handled.as_str() }));
+        }
         let own = Own::Confirm { targets, party: party.clone(), handled };
         self.keeper.ask(own).await.ok_or_else(ending)?;
         Ok(json!({ "confirmed": confirmed, "state": handled.as_str() }))
@@ -93,8 +105,12 @@ impl Services {
         let Some(on) = body["on"].as_bool() else {
             return Err(Failure::new(400, "E-REQUEST", "/on", "must be true or false"));
         };
-        if on && self.shared.reader.fate(record.seq).erased.is_some() {
+        let fate = self.shared.reader.fate(record.seq);
+        if on && fate.erased.is_some() {
             return Err(Failure::new(404, "E-UNKNOWN", "/id", "its content is erased already"));
+        }
+        if fate.held == on {
+            return Ok(json!({ "hold": on }));
         }
         let own = Own::Hold { target: record.seq, party: party.clone(), on };
         self.keeper.ask(own).await.ok_or_else(ending)?;
@@ -119,11 +135,17 @@ impl Services {
     /// The last delivery with an id, among the last few thousand.
     fn in_feed(&self, party: &PartyId, id: &MessageId) -> Result<Option<Arc<Record>>, Failure> {
         let reader = &self.shared.reader;
-        let after = reader.feed_head(party).saturating_sub(LOOK_BACK);
-        let items = reader.feed(party, after, usize::try_from(LOOK_BACK).unwrap_or(usize::MAX), usize::MAX);
-        let items = items.map_err(|_| archive_unreadable())?;
-        let is_it = |record: &Record| record.summary.as_ref().is_some_and(|summary| summary.id == *id);
-        Ok(items.into_iter().rev().map(|item| item.record).find(|record| is_it(record)))
+        let head = reader.feed_head(party);
+        let mut after = head.saturating_sub(LOOK_BACK);
+        let mut found = None;
+        while after < head {
+            let items = reader.feed(party, after, PAGE, PAGE_BYTES).map_err(|_| archive_unreadable())?;
+            let Some(last) = items.last().map(|item| item.feed_seq) else { break };
+            let is_it = |record: &Record| record.summary.as_ref().is_some_and(|summary| summary.id == *id);
+            found = items.into_iter().rev().map(|item| item.record).find(|record| is_it(record)).or(found);
+            after = last;
+        }
+        Ok(found)
     }
 
     /// Who got it, who did not and why, how far each delivery is, and what was done to the message since.

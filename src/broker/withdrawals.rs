@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::couriers::Couriers;
 use super::metrics::Metrics;
-use crate::archive::{Delivery, Error, Reader};
+use crate::archive::{Delivery, Error, Reader, Record};
 use crate::message::names::PartyId;
 use crate::wire::inspect::Inspector;
 use crate::wire::{intake_stream, mailbox_stream};
@@ -98,7 +98,12 @@ impl Withdrawals {
                 let owed = self.reader.deliveries(seq)?.into_iter().filter(|delivery| delivery.of == target);
                 letters.extend(owed.map(|delivery| Letter { by, place: Place::Mailbox(delivery) }));
             }
-            let published = self.reader.get(target)?.filter(|record| !record.is_own());
+            // A stream that was made anew has another's publication at this place, perhaps one that is not archived yet.
+            let still_there = |record: &Record| {
+                let last = self.reader.last_position(&record.party);
+                !record.is_own() && last.is_some_and(|last| last.epoch == record.position.epoch)
+            };
+            let published = self.reader.get(target)?.filter(|record| still_there(record));
             letters.extend(published.map(|record| Letter {
                 by,
                 place: Place::Intake(record.party.clone(), record.position.sequence),

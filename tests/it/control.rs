@@ -109,6 +109,13 @@ async fn recalls_and_corrections_reach_the_holders_and_nobody_else() {
     let done =
         exchange.ask(&de, "de-bpol", "confirm", &json!({ "id": retraction["id"] })).await.expect("answers");
     assert_eq!(done, json!({ "confirmed": 3, "state": "withdrawn" }));
+    let records = exchange.stats()["records"].clone();
+    let again = exchange.ask(&de, "de-bpol", "confirm", &json!({ "id": retraction["id"] })).await;
+    assert_eq!(
+        (again.expect("answers"), &exchange.stats()["records"]),
+        (done, &records),
+        "said twice, kept once"
+    );
     let told = exchange.ask(&system, "it-moi", "ledger", &asked).await.expect("answers");
     assert_eq!(told["fate"]["retracted"]["unconfirmed"], json!(["fr-dnpaf"]));
     assert_eq!(told["recipients"][0]["confirmed"], "withdrawn");
