@@ -128,6 +128,12 @@ pub fn commitment(body: &[u8]) -> Digest {
     }
 }
 
+/// True if these bytes on disk are those of a plain body.
+#[must_use]
+pub(super) fn is_plain(body: &[u8]) -> bool {
+    body.first() == Some(&PLAIN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

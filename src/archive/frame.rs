@@ -119,7 +119,12 @@ pub fn encode(
     leaves: &[Digest],
     first: u64,
 ) -> Result<(Header, Vec<u8>), Error> {
-    let payload = zstd.compress(pack.raw())?;
+    let mut payload = zstd.compress(pack.raw())?;
+    let plain = pack.plain();
+    if plain > 0 {
+        let length = payload.len() + SKIPPED + (plain + 2) * ROOM;
+        fill_up(&mut payload, length);
+    }
     let size = |len: usize| {
         u32::try_from(len)
             .ok()
@@ -140,23 +145,34 @@ pub fn encode(
     Ok(finish(&mut header, &payload))
 }
 
+/// Magic number and length of a zstd frame that is skipped, RFC 8878 section 3.1.2.
+const SKIPPED: usize = 8;
+/// Room that is kept for each plain body: when it is taken away, a hash stands in its place, which may take more than the
+/// body did, for messages that are much alike are packed by reference to each other.
+const ROOM: usize = 24;
+
+/// Fills a payload up to a length with what every reader skips. Does nothing if it has that length.
+fn fill_up(payload: &mut Vec<u8>, length: usize) {
+    if let Some(left) = length.checked_sub(payload.len() + SKIPPED) {
+        payload.extend_from_slice(&0x184D_2A50_u32.to_le_bytes());
+        payload.extend_from_slice(&u32::try_from(left).unwrap_or_default().to_le_bytes());
+        payload.resize(length, 0);
+    }
+}
+
 /// The frame again after bodies were taken away, in exactly as many bytes: what the payload lacks is filled with a zstd
 /// frame that every reader skips.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if it does not fit into the room of the old one.
 pub(super) fn refill(zstd: &mut Zstd, old: &Header, pack: &Pack) -> Result<(Header, Vec<u8>), Error> {
-    /// Magic number and length of a frame to be skipped, RFC 8878 section 3.1.2.
-    const SKIPPED: usize = 8;
     let room = old.len as usize;
     let mut payload = zstd.compress(pack.raw())?;
-    let left = room.checked_sub(payload.len()).filter(|left| *left == 0 || *left >= SKIPPED);
-    let left = left.ok_or_else(|| corrupt("a frame that does not get smaller"))?;
-    if left > 0 {
-        payload.extend_from_slice(&0x184D_2A50_u32.to_le_bytes());
-        payload.extend_from_slice(&u32::try_from(left - SKIPPED).unwrap_or_default().to_le_bytes());
-        payload.resize(room, 0);
+    let fits = payload.len() == room || payload.len() + SKIPPED <= room;
+    if !fits {
+        return Err(corrupt("a frame that does not fit into its old place"));
     }
+    fill_up(&mut payload, room);
     let mut header = *old;
     Ok(finish(&mut header, &payload))
 }

@@ -121,6 +121,12 @@ impl Pack {
         &self.body_with_len(at)[4..]
     }
 
+    /// How many bodies are plain.
+    #[must_use]
+    pub fn plain(&self) -> usize {
+        (0..self.len()).filter(|at| super::body::is_plain(self.body(*at))).count()
+    }
+
     /// Bytes of a record.
     #[must_use]
     pub fn size(&self, at: usize) -> usize {

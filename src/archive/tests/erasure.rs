@@ -191,3 +191,23 @@ fn keys_that_are_missing_or_of_another_archive_are_refused() {
     assert!(matches!(reader.open(&first), Err(Error::Keys(_))));
     assert!(holds(&content(&reader, &second), CANARY));
 }
+
+/// Much alike, the messages of a frame are packed by reference to each other: taking one away may free little room, and the
+/// frame must fit into its old place all the same, or no start would ever get past the order.
+#[test]
+fn any_message_of_a_large_frame_can_be_taken_away() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(directory.path());
+    let alike = |n: u64| {
+        let payload =
+            format!("{{\"text\":\"an invented report, the same each time, \",\"n\":{n}}}").into_bytes();
+        Draft { digest: Digest::of(&payload), payload, seal: false, ..draft(n) }
+    };
+    archive.commit((1..=512).map(alike).collect()).expect("commits");
+    for (at, target) in [1, 2, 256, 511, 512].into_iter().chain(100..140).enumerate() {
+        archive.commit(vec![order(513 + at as u64, &[target])]).expect("commits");
+        assert_eq!(archive.erase_ordered().expect("erases"), 1, "{target}");
+    }
+    let report = verify::messages(directory.path(), &verify::Against::default()).expect("reads");
+    assert!(report.ok, "{report:?}");
+}
