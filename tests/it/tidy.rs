@@ -109,6 +109,30 @@ fn rules_are_pure() {
     });
 }
 
+/// What judges the broker must not be the broker: the auditor of a simulation has its own registry, routing and filters, and
+/// of the simulation it knows only what was to be done and what was seen.
+#[test]
+fn the_auditor_shares_no_code_with_what_it_audits() {
+    let mut looked_at = 0;
+    each_source(|name, source| {
+        if !name.starts_with("sim/audit/") || name.contains("/tests/") {
+            return;
+        }
+        looked_at += 1;
+        let body = source.split("#[cfg(test)]").next().unwrap_or_default();
+        for room in rooms_named(body) {
+            assert!(["message", "sim"].contains(&room), "{name} must not import crate::{room}");
+        }
+        let parts = |from: &'static str| body.split(from).skip(1);
+        for part in parts("crate::sim::") {
+            let known = ["plan", "cast", "script", "log"];
+            assert!(known.iter().any(|known| part.starts_with(known)), "{name} imports of sim: {part:.20}");
+        }
+        assert!(!body.contains("super::run") && !body.contains("super::super"), "{name} looks elsewhere");
+    });
+    assert!(looked_at > 5, "the auditor is somewhere else");
+}
+
 #[test]
 fn the_architecture_prints_the_ranks_as_they_are() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md");
