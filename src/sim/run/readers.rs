@@ -19,7 +19,7 @@ use crate::message::time::stopwatch;
 use crate::sim::cast::{Authority, Reads};
 use crate::sim::log::Read;
 use crate::sim::script::attempt_of;
-use crate::wire::asking::Asker;
+use crate::wire::asking::{AskError, Asker};
 use crate::wire::connect::Client;
 use crate::wire::mailbox::{Letter, Mailbox, MailboxError};
 
@@ -74,18 +74,36 @@ impl Box {
             }
             self.mailbox.flush().await.map_err(fault)?;
         }
-        Ok(self.head().await.unwrap_or_default())
+        match self.head().await {
+            Head::At(last) => Ok(last),
+            Head::None => Ok(0),
+            Head::Unknown => Err(RunError::NotReady(format!("no broker answers {}", self.party))),
+        }
     }
 
-    /// The last number of the feed; `None` if the party may not ask.
-    pub async fn head(&self) -> Option<u64> {
+    /// The last number of the feed.
+    pub async fn head(&self) -> Head {
         #[derive(Deserialize)]
         struct Page {
             head: u64,
         }
-        let answer = self.asker.ask("replay", &json!({ "limit": 1 })).await.ok()?;
-        serde_json::from_slice(&answer).ok().map(|page: Page| page.head)
+        match self.asker.ask("replay", &json!({ "limit": 1 })).await {
+            Ok(answer) => serde_json::from_slice(&answer).map_or(Head::Unknown, |page: Page| Head::At(page.head)),
+            Err(AskError::Refused { status: 403, .. }) => Head::None,
+            Err(_) => Head::Unknown,
+        }
     }
+}
+
+/// What a party can learn of the last number of its feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// The number.
+    At(u64),
+    /// It takes no part: nothing is delivered to it.
+    None,
+    /// The broker did not say.
+    Unknown,
 }
 
 /// One authority that reads.
@@ -138,10 +156,12 @@ impl Reader {
                 (moved, empty) = (stopwatch(), None);
                 continue;
             }
-            if self.mailbox.head().await.is_some_and(|head| self.last >= head) {
-                return Ok(None);
+            match self.mailbox.head().await {
+                Head::At(head) if self.last >= head => return Ok(None),
+                Head::None => return Ok(None),
+                Head::At(_) | Head::Unknown => {}
             }
-            // Nothing is waiting and nothing comes: for a party that may not ask, or letters that were taken back.
+            // Nothing is waiting and nothing comes: letters that were taken back.
             if self.mailbox.mailbox.waiting().await.is_ok_and(|waiting| waiting == 0) {
                 if empty.get_or_insert_with(stopwatch).elapsed() > EMPTY {
                     return Ok(None);
