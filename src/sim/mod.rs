@@ -13,4 +13,5 @@ pub mod cast;
 pub mod demo;
 pub mod log;
 pub mod plan;
+pub mod report;
 pub mod script;
