@@ -11,12 +11,7 @@ use crate::sim::log::{LogError, Reader};
 use crate::sim::report::{Assertion, Report};
 
 /// Audits and reports a log, writes the files and prints the result.
-pub fn conclude(
-    log: &Reader,
-    out: &Path,
-    assertions: &[Assertion],
-    json: bool,
-) -> Result<Exit, Failure> {
+pub fn conclude(log: &Reader, out: &Path, assertions: &[Assertion], json: bool) -> Result<Exit, Failure> {
     let findings = match audit(log) {
         Ok(findings) => Some(findings),
         Err(AuditError::Unfinished) => {

@@ -115,9 +115,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         }
     };
     let mut watch = None;
-    let ended = prepared
-        .play(|clock| watch = (!args.quiet).then(|| watching::watch(live, clock)))
-        .await;
+    let ended = prepared.play(|clock| watch = (!args.quiet).then(|| watching::watch(live, clock))).await;
     if let Some(watch) = watch {
         watch.end().await;
     }
@@ -135,8 +133,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 
 fn assertions(given: &[String]) -> Result<Vec<Assertion>, Failure> {
     let parsed = given.iter().map(|text| {
-        Assertion::parse(text)
-            .map_err(|error| Failure::new(Exit::Usage, format!("--assert {text}: {error}")))
+        Assertion::parse(text).map_err(|error| Failure::new(Exit::Usage, format!("--assert {text}: {error}")))
     });
     parsed.collect()
 }

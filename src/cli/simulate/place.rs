@@ -59,9 +59,10 @@ impl Where {
                 let words = "simulated messages go into archive and mailboxes: --this-network-is-for-tests says that they may";
                 return Err(Failure::new(Exit::Usage, words));
             }
-            let http = self.http.as_ref().map(|url| {
-                url.trim_start_matches("http://").trim_end_matches('/').to_owned()
-            });
+            let http = self
+                .http
+                .as_ref()
+                .map(|url| url.trim_start_matches("http://").trim_end_matches('/').to_owned());
             let keys = self.keys.clone().unwrap_or_else(|| self.data.join("keys"));
             return Ok(Network {
                 road: Road { url: nats.as_str().into(), keys: keys.into() },

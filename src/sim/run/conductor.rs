@@ -302,10 +302,11 @@ impl Conductor {
             self.live.promised.fetch_add(promised.unwrap_or_default(), Relaxed);
             self.state.finished.push(tried);
         }
-        if self.state.leaving.contains(&officer) && self.state.desk.of_officer(officer) == 0 {
-            if let Some(connection) = self.connections.get_mut(officer) {
-                *connection = None;
-            }
+        if self.state.leaving.contains(&officer)
+            && self.state.desk.of_officer(officer) == 0
+            && let Some(connection) = self.connections.get_mut(officer)
+        {
+            *connection = None;
         }
         Ok(())
     }

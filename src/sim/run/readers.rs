@@ -88,7 +88,9 @@ impl Box {
             head: u64,
         }
         match self.asker.ask("replay", &json!({ "limit": 1 })).await {
-            Ok(answer) => serde_json::from_slice(&answer).map_or(Head::Unknown, |page: Page| Head::At(page.head)),
+            Ok(answer) => {
+                serde_json::from_slice(&answer).map_or(Head::Unknown, |page: Page| Head::At(page.head))
+            }
             Err(AskError::Refused { status: 403, .. }) => Head::None,
             Err(_) => Head::Unknown,
         }

@@ -55,7 +55,10 @@ fn an_attempt_is_finished_when_it_has_puback_and_receipt_in_whatever_order() {
     let came = desk.receipt(0, receipt("a", "accepted", Some(b"0")), 3 * SECOND);
     assert_eq!(came.receipted.map(|settled| (settled.no, settled.took)), Some((0, 2 * SECOND)));
     let tried = finished(came);
-    assert_eq!((tried.acked, tried.stream_seq, tried.receipted), (Some(2 * SECOND), Some(7), Some(3 * SECOND)));
+    assert_eq!(
+        (tried.acked, tried.stream_seq, tried.receipted),
+        (Some(2 * SECOND), Some(7), Some(3 * SECOND))
+    );
     send(&mut desk, attempt(1, Some("b"), Expect::Accepted), b"1");
     let came = desk.receipt(0, receipt("b", "accepted", Some(b"1")), 3 * SECOND);
     assert!(came.receipted.is_some() && came.finished.is_none());
