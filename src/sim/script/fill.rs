@@ -34,6 +34,10 @@ pub(super) struct Fill<'a> {
     pub(super) authorities: &'a [String],
     /// Messages that may be referred to: source and id.
     pub(super) earlier: &'a [(String, String)],
+    /// Data of special categories may be written.
+    pub(super) special: bool,
+    /// Persons written so far: none is referred to twice.
+    pub(super) persons: u32,
 }
 
 impl Fill<'_> {
@@ -45,12 +49,24 @@ impl Fill<'_> {
     fn record(&mut self, members: &'static [Member]) -> Map<String, Value> {
         let mut record = Map::new();
         for Member { name, required, shape } in members {
-            let wanted = if *required { 1.0 } else { wanted(name) };
+            let wanted = if *required { 1.0 } else { self.wanted(name) };
             if wanted >= 1.0 || self.dice.chance(wanted) {
                 record.insert(name.clone(), self.member(name, shape));
             }
         }
         record
+    }
+
+    /// How likely a member that may be left out is written.
+    fn wanted(&self, name: &str) -> f64 {
+        match name {
+            // The contact of an officer is `coord`'s: it changes what the envelope must say.
+            "contact" => 0.0,
+            "vulnerable" | "biometrics" => f64::from(u8::from(self.special)) / 2.0,
+            "period" | "routes" | "composition" | "transport" | "legs" => 0.9,
+            "attachments" | "relatesTo" | "modusRefs" | "basedOn" => 0.25,
+            _ => 0.6,
+        }
     }
 
     /// A value for a member of this name.
@@ -95,8 +111,13 @@ impl Fill<'_> {
             }
             ("recognitionRate" | "share", _) => self.hundredths(100),
             ("averageDays" | "durationH" | "totalDurationD", _) => self.hundredths(9_000),
+            ("familyName" | "givenNames" | "nameOriginalScript" | "aliases", Shape::Text(_)) => {
+                let chosen = self.dice.pick(&phrases().persons);
+                chosen.clone().into()
+            }
             (
-                "series" | "pradoRef" | "networkId" | "decisionNo" | "lawReference" | "topic",
+                "series" | "pradoRef" | "networkId" | "decisionNo" | "lawReference" | "topic" | "caseRef"
+                | "personRef" | "number",
                 Shape::Text(_),
             ) => self.code(name),
             ("topics" | "concerns" | "skills" | "tasks" | "tasksCovered", Shape::List { .. }) => {
@@ -237,8 +258,12 @@ impl Fill<'_> {
 
     /// Texts whose form a pattern fixes.
     fn code(&mut self, name: &str) -> Value {
+        self.persons += u32::from(name == "personRef");
         let dice = &mut *self.dice;
         match name {
+            "personRef" => format!("P{}", self.persons),
+            "caseRef" => format!("SIM-{}/{}", self.country.code, dice.between(1, 99_999)),
+            "number" => format!("X{}/{}", dice.between(1, 9_999), 1_990 + dice.between(0, 30)),
             "series" => format!("{}{:02}****??", dice.pick(&["N", "A", "P", "XK"]), dice.between(1, 99)),
             "pradoRef" => {
                 format!("{}-AO-{:05}", dice.pick(&["FRA", "DEU", "ITA"]), dice.between(1_001, 5_009))
@@ -259,17 +284,6 @@ impl Fill<'_> {
             _ => format!("3.4.{}", char::from(b'a' + u8::try_from(dice.below(12)).unwrap_or_default())),
         }
         .into()
-    }
-}
-
-/// How likely a member that may be left out is written.
-fn wanted(name: &str) -> f64 {
-    match name {
-        // The contact of an officer is `coord`'s; what it would do to datacategory is not known here.
-        "contact" | "vulnerable" | "biometrics" => 0.0,
-        "period" | "routes" | "composition" | "transport" | "legs" => 0.9,
-        "attachments" | "relatesTo" | "modusRefs" | "basedOn" => 0.25,
-        _ => 0.6,
     }
 }
 

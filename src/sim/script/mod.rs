@@ -21,9 +21,13 @@ use schedule::{Moment, Schedule};
 use world::World;
 use write::Slot;
 
+mod case;
+mod control;
+mod coord;
 pub(super) mod dice;
 mod draft;
 mod fill;
+mod invalid;
 mod past;
 pub(super) mod places;
 mod schedule;

@@ -66,3 +66,40 @@ fn every_attempt_gets_the_verdict_that_it_expects() {
         assert!(codes["accepted"] > 1_000, "{codes:?}");
     }
 }
+
+/// Everything at once, and often.
+fn rich(seed: u64) -> Plan {
+    let mut plan = plan(seed, 200, 3_000);
+    plan.mix = crate::sim::plan::Mix {
+        flow: 0.1,
+        route: 0.1,
+        modus: 0.1,
+        event: 0.1,
+        document: 0.1,
+        other: 0.2,
+        rfi: 0.2,
+        deployment: 0.2,
+        board: 0.1,
+        control: 0.3,
+        case: 0.2,
+    };
+    plan.faults = Faults { invalid: 0.2, resent: 0.05, reused: 0.05, late: 0.05 };
+    plan.burst = vec![crate::sim::plan::Burst {
+        at: Duration::from_secs(20),
+        messages: 300,
+        within: Duration::from_secs(1),
+    }];
+    plan
+}
+
+#[test]
+fn every_kind_and_every_code_comes_and_is_right() {
+    for (seed, case_plane, fresh) in [(7, true, true), (8, false, true), (9, false, false)] {
+        let codes = judged(&rich(seed), Setting { case_plane, fresh, ..setting() });
+        for code in invalid::CODES {
+            let expected = code != Code::Plane || !case_plane;
+            assert_eq!(codes.contains_key(code.as_str()), expected, "{code}: {codes:?}");
+        }
+        assert!(codes.contains_key("E-DUP") && codes.contains_key("duplicate"), "{codes:?}");
+    }
+}

@@ -21,6 +21,8 @@ pub(super) struct Phrases {
     pub(super) indicators: Vec<String>,
     pub(super) reasons: Vec<String>,
     pub(super) questions: Vec<String>,
+    /// Words for "example": no person is called so.
+    pub(super) persons: Vec<String>,
     narratives: BTreeMap<String, Vec<String>>,
 }
 
