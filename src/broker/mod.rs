@@ -314,6 +314,9 @@ impl Broker {
     pub fn note_reload(&self, taken: bool) {
         self.shared.metrics.reload_successful.set(i64::from(taken));
         let now = time::now().as_millisecond();
+        if taken {
+            self.shared.metrics.reload_success_timestamp.set(now as f64 / 1_000.0);
+        }
         let entry = Entry::of_broker(now, What::ConfigurationReloaded, Object::default());
         if !self.shared.audit.note(if taken { entry } else { entry.ending(Word::Failed) }) {
             tracing::error!("a reload could not be noted in the audit log");

@@ -13,6 +13,7 @@ pub mod intake;
 pub mod keys;
 pub mod mailbox;
 pub mod outbox;
+pub mod pipeline;
 pub mod server;
 pub mod services;
 pub mod streams;

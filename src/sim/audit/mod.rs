@@ -4,12 +4,37 @@
 //! the broker (`tests/it/tidy.rs` lets it import nothing of `rules/` and `broker/`). It says what is wrong and where,
 //! never why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::log::LogError;
-use super::log::Reader;
+use super::cast::Cast;
+use super::log::{LogError, Reader, Run};
+use super::script::{self, Attempt, Script, Setting};
+use crate::message::digest::Digest;
+use answers::Answers;
+use bits::Rows;
+use book::Book;
+use ledger::{Ledger, Making};
+use mailbox::{Feed, Mailboxes};
+use oracle::Oracle;
+use parties::Network;
+use replays::Replays;
+
+mod answers;
+mod bits;
+mod book;
+mod condition;
+mod control;
+mod deployed;
+mod ledger;
+mod mailbox;
+mod oracle;
+mod parties;
+mod replays;
+mod sets;
+mod verdicts;
+mod wants;
 
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,8 +104,12 @@ pub struct Findings {
     pub letters: u64,
     /// Messages replayed at the end.
     pub replayed: u64,
-    /// Letters and replayed messages of other runs and other senders, which are not judged.
+    /// Letters and replayed messages of other runs and other senders, and what the broker says itself where it may: not
+    /// judged.
     pub foreign: u64,
+    /// Letters that came again with the same place and digest, as at-least-once delivery may.
+    #[serde(default)]
+    pub redelivered: u64,
     /// How often something was wrong, by kind; kinds that were not are absent.
     pub counts: BTreeMap<Kind, u64>,
     /// The first few of each kind.
@@ -119,6 +148,82 @@ pub enum AuditError {
 ///
 /// # Errors
 /// See [`AuditError`]. What is wrong with the broker is no error but a finding.
-pub fn audit(_log: &Reader) -> Result<Findings, AuditError> {
-    Err(AuditError::Script("not written yet".to_owned()))
+pub fn audit(log: &Reader) -> Result<Findings, AuditError> {
+    let run = log.run()?;
+    let cast = Cast::choose(&run.plan, &run.registry).map_err(AuditError::Script)?;
+    let setting = Setting { clock: run.clock, case_plane: run.case_plane, fresh: run.fresh };
+    let seed = run.plan.seed;
+    let attempts = Script::new(&run.plan, &cast, setting);
+    compare(attempts, |id: &str| script::attempt_of(id, seed), &cast, &run, log)
 }
+
+/// Compares the log of a run with the attempts that were to be made; `number` tells the attempt with an id.
+fn compare(
+    attempts: impl Iterator<Item = Attempt>,
+    number: impl Fn(&str) -> Option<u32>,
+    cast: &Cast,
+    run: &Run,
+    log: &Reader,
+) -> Result<Findings, AuditError> {
+    let ended = run.ended.ok_or(AuditError::Unfinished)?;
+    let oracle = Oracle::new(&run.registry, cast, run.fresh)?;
+    let mut book = Book::default();
+    let answers = Answers::read(log, &mut book)?;
+    let parties = oracle.network.len();
+    let mut ledger = Ledger::new(parties);
+    let wanting = Rows::new(parties);
+    let mut making = Making { oracle, answers: &answers, number, ended, wanting, controls: Vec::new() };
+    for attempt in attempts {
+        ledger.take(&mut making, &attempt)?;
+    }
+    control::decide(&mut ledger, &mut making)?;
+    let Making { oracle: Oracle { network, .. }, number, .. } = making;
+    ledger.close();
+    book.found.attempts = ledger.facts.len() as u64;
+    verdicts::check(&ledger, &answers, &mut book);
+    let (feeds, odd) = letters((&mut ledger, &answers, &network, number), run, log, &mut book)?;
+    let odd = |party: usize, feed_seq: u64| odd.get(&(party, feed_seq)).copied();
+    let mut replays = Replays::new(&ledger, &network, &feeds, &odd, (run.fresh, run.started));
+    for line in log.replayed()? {
+        replays.take(&line?, &mut book);
+    }
+    replays.close(&mut book);
+    Ok(book.found)
+}
+
+/// What the mailboxes showed: feeds by place of the party, and digests of letters that are none of this run.
+type Seen = (Vec<Feed>, HashMap<(usize, u64), Digest>);
+
+fn letters<N: Fn(&str) -> Option<u32>>(
+    (ledger, answers, network, number): (&mut Ledger, &Answers, &Network, N),
+    run: &Run,
+    log: &Reader,
+    book: &mut Book,
+) -> Result<Seen, AuditError> {
+    let mut erased: Vec<(u64, u32)> = ledger
+        .withdrawn
+        .iter()
+        .filter(|(_, erases)| **erases)
+        .filter_map(|(no, _)| answers.place(*no).map(|place| (place, *no)))
+        .collect();
+    erased.sort_unstable();
+    let mut mailboxes = Mailboxes {
+        ledger,
+        answers,
+        network,
+        number,
+        fresh: run.fresh,
+        started: run.started,
+        feeds: (0..network.len()).map(|_| Feed::begun(run.fresh)).collect(),
+        odd: HashMap::new(),
+        erased,
+    };
+    for read in log.letters()? {
+        mailboxes.take(&read?, book);
+    }
+    mailboxes.missing(book);
+    Ok((mailboxes.feeds, mailboxes.odd))
+}
+
+#[cfg(test)]
+mod tests;
