@@ -31,6 +31,8 @@ const AT_ONCE: usize = 64;
 const WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(500));
 /// Pause after a pull that failed.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long it is asked for the last number of a feed.
+const ASKING: Duration = Duration::from_secs(30);
 /// How long a mailbox must have been empty before it is believed that a letter with a known number does not come.
 const EMPTY: Duration = Duration::from_secs(10);
 /// How long a reader waits for a letter that does not come.
@@ -87,12 +89,21 @@ impl Box {
         struct Page {
             head: u64,
         }
-        match self.asker.ask("replay", &json!({ "limit": 1 })).await {
-            Ok(answer) => {
-                serde_json::from_slice(&answer).map_or(Head::Unknown, |page: Page| Head::At(page.head))
+        let begun = stopwatch();
+        loop {
+            match self.asker.ask("replay", &json!({ "limit": 1 })).await {
+                Ok(answer) => {
+                    let page = serde_json::from_slice(&answer);
+                    return page.map_or(Head::Unknown, |page: Page| Head::At(page.head));
+                }
+                Err(AskError::Refused { status: 403, .. }) => return Head::None,
+                // All mailboxes ask at the same time, and the broker reads few pages at once.
+                Err(AskError::Refused { retry_after_ms, .. }) if begun.elapsed() < ASKING => {
+                    let rest = Duration::from_millis(retry_after_ms.unwrap_or(100)).min(PAUSE);
+                    tokio::time::sleep(rest).await;
+                }
+                Err(_) => return Head::Unknown,
             }
-            Err(AskError::Refused { status: 403, .. }) => Head::None,
-            Err(_) => Head::Unknown,
         }
     }
 }
