@@ -147,7 +147,7 @@ fn authorities(plan: &Plan, registry: &Registry, dice: &mut Dice) -> Result<Vec<
         .parties()
         .map(|party| {
             let own = dice.chance(plan.readers.subscribed) && plays(party);
-            let subscriptions = if own { wants::some(dice, party) } else { Vec::new() };
+            let subscriptions = if own { wants::some(dice, party, plan.readers.desks) } else { Vec::new() };
             Authority { party: party.id.clone(), reads: Reads::Afterwards, subscriptions }
         })
         .collect();

@@ -137,6 +137,8 @@ pub struct Readers {
     pub absent: u32,
     /// How many store subscriptions of their own instead of getting all.
     pub subscribed: f64,
+    /// Most subscriptions that one of them stores; with more desks a message reaches more authorities.
+    pub desks: u32,
 }
 
 impl Default for Plan {
@@ -192,7 +194,7 @@ impl Default for Outages {
 
 impl Default for Readers {
     fn default() -> Self {
-        Self { slow: 0, slow_rate: 5.0, absent: 0, subscribed: 0.8 }
+        Self { slow: 0, slow_rate: 5.0, absent: 0, subscribed: 0.95, desks: 1 }
     }
 }
 
@@ -242,6 +244,7 @@ impl Plan {
         );
         must(share(self.outages.share), "outages.share must be 0 to 1".to_owned());
         must(share(self.readers.subscribed), "readers.subscribed must be 0 to 1".to_owned());
+        must((1..=16).contains(&self.readers.desks), "readers.desks must be 1 to 16".to_owned());
         let Readers { slow, slow_rate, absent, .. } = self.readers;
         must(slow_rate > 0.0 && slow_rate.is_finite(), "readers.slow_rate must be positive".to_owned());
         must(
@@ -350,6 +353,7 @@ mod tests {
             ("[faults]\ninvalid = 0.6\nresent = 0.4", "at most 0.9"),
             ("[outages]\nshare = 2", "outages.share"),
             ("[readers]\nsubscribed = 2", "readers.subscribed"),
+            ("[readers]\ndesks = 0", "readers.desks"),
             ("[readers]\nslow_rate = 0", "slow_rate"),
             ("authorities = 3\n[readers]\nslow = 2\nabsent = 2", "no more can be slow"),
         ] {

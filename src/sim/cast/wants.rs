@@ -8,13 +8,14 @@ use crate::rules::registry::{Party, Role};
 use crate::sim::script::dice::Dice;
 use crate::sim::script::places;
 
-/// One to four subscriptions for a party.
-pub(super) fn some(dice: &mut Dice, party: &Party) -> Vec<Value> {
+/// One to so many subscriptions for a party.
+pub(super) fn some(dice: &mut Dice, party: &Party, most: u32) -> Vec<Value> {
     let mut list = Vec::new();
-    if party.has(Role::Lea) && dice.chance(0.7) {
+    let wanted = dice.between(1, most) as usize;
+    if party.has(Role::Lea) && dice.chance(0.3) {
         list.push(crime(dice));
     }
-    for _ in 0..dice.between(1, 3) {
+    while list.len() < wanted {
         let desk = match dice.below(8) {
             0 => region(dice),
             1 => routes(dice),
@@ -27,7 +28,7 @@ pub(super) fn some(dice: &mut Dice, party: &Party) -> Vec<Value> {
         };
         list.push(desk);
     }
-    if list.len() == 1 && dice.chance(0.2) {
+    if most > 1 && list.len() == 1 && dice.chance(0.2) {
         // Everything, but asked for.
         list.push(json!({ "filters": [] }));
     }
