@@ -27,8 +27,8 @@ fn options(exchange: &Exchange, habits: (&str, &str)) -> Options {
         publisher: Some(client("publisher.py", habits.0)),
         subscriber: Some(client("subscriber.py", habits.1)),
         limit: Duration::from_secs(60),
-        outage: 24,
-        burst: 300,
+        outage: 16,
+        burst: 60,
         ..Options::new(exchange.data.clone(), "de-bpol".parse().expect("a party"))
     }
 }

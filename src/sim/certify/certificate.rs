@@ -198,3 +198,49 @@ fn plain(text: &str) -> String {
     }
     safe
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::time;
+
+    fn certificate(evidence: &str) -> Certificate {
+        let check = Check::without("does it", vec![evidence.to_owned(); EVIDENCE + 3], String::new());
+        let shown = Shown {
+            scenario: "valid",
+            words: "What is valid.",
+            verdict: check.verdict,
+            took_ms: 1_500,
+            checks: vec![check, Check::unseen("does more", "it ended before".to_owned())],
+        };
+        Certificate {
+            format: 1,
+            version: "0.1.0",
+            party: PartyId::parse("de-bpol").unwrap(),
+            post: None,
+            started: time::now(),
+            ended: time::now(),
+            verdict: shown.verdict,
+            scenarios: vec![shown],
+        }
+    }
+
+    #[test]
+    fn one_failure_fails_all_and_what_was_not_seen_is_not_passed() {
+        use Verdict::{Fail, NotObserved, Pass};
+        assert_eq!(together(&[Pass, Pass]), Pass);
+        assert_eq!(together(&[Pass, NotObserved]), NotObserved);
+        assert_eq!(together(&[NotObserved, Fail, Pass]), Fail);
+        assert_eq!(together(&[]), NotObserved);
+    }
+
+    #[test]
+    fn evidence_is_cut_and_cannot_write_markdown() {
+        let certificate = certificate("<b>[x](y)</b>\n# head");
+        let markdown = certificate.markdown();
+        assert!(markdown.contains("  - &lt;b>\\[x\\](y)&lt;/b> \\# head\n"), "{markdown}");
+        assert!(markdown.contains("| valid | fail | 1 |"), "{markdown}");
+        assert!(certificate.text().contains("and 3 more"), "{}", certificate.text());
+        assert_eq!(certificate.to_json()["scenarios"][0]["checks"][1]["verdict"], "not-observed");
+    }
+}

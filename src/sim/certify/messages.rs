@@ -87,8 +87,7 @@ impl Message {
         let mut event = event(from, to.as_str());
         event["type"] = json!("eu.ilonet.msg.retraction.v1");
         event["purpose"] = json!("ctl");
-        event["data"] =
-            json!({ "target": { "source": of.source, "id": of.id }, "reason": "a test of recalls" });
+        event["data"] = json!({ "target": { "source": of.source, "id": of.id }, "reason": "sent-in-error" });
         if let Some(members) = event.as_object_mut() {
             for name in ["subject", "evaluation", "handling", "priority", "correlationid"] {
                 members.remove(name);

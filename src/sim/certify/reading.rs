@@ -16,6 +16,9 @@ use crate::message::digest::Digest;
 const FEW: usize = 60;
 /// How long the road is closed.
 const CLOSED: Duration = Duration::from_secs(2);
+/// What was under way when the connection broke comes again after a minute (`ack_wait` of the mailboxes), and then it must
+/// be read.
+const COMES_AGAIN: Duration = Duration::from_secs(60 + 30);
 /// How long a subscriber may take to end.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -115,6 +118,7 @@ pub async fn interrupted(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> 
     tokio::time::sleep(CLOSED).await;
     messages.extend(stage.send(FEW / 3).await?);
     stage.proxy.set(Weather::Fair);
+    let limit = limit.max(COMES_AGAIN);
     subscriber.until(limit, printed(&messages, messages.len())).await;
     let acknowledged = acknowledged(stage, limit).await?;
     let said = subscriber.said();

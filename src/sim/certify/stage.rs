@@ -166,7 +166,10 @@ impl Other {
             match (receipt["outcome"].as_str(), receipt["code"].as_str()) {
                 (Some("accepted" | "duplicate"), _) => return Ok(()),
                 (_, Some("E-RATE")) => tokio::time::sleep(TOO_FAST).await,
-                _ => return Err(CertifyError::Own(receipt["code"].to_string())),
+                (outcome, code) => {
+                    let words = code.or(outcome).unwrap_or("no outcome").to_owned();
+                    return Err(CertifyError::Own(words));
+                }
             }
         }
     }
