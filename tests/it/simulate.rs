@@ -10,7 +10,7 @@ use super::harness::*;
 
 /// A run that is over in a few seconds.
 const SMALL: [&str; 8] =
-    ["--officers", "30", "--rate", "30/s", "--duration", "5s", "--clock", "2026-03-02T00:00:00Z"];
+    ["--officers", "60", "--rate", "30/s", "--duration", "5s", "--clock", "2026-03-02T00:00:00Z"];
 
 fn simulate(args: &[&str]) -> Output {
     liaison().arg("simulate").args(args).output().expect("runs")
