@@ -185,6 +185,7 @@ impl Fill<'_> {
             "messageRef" => self.reference(name),
             "attachment" => self.attachment(),
             "ageSexCell" => self.cell(),
+            "biometricRef" => self.biometrics(),
             _ => (*self.dice.pick(&["PP", "PO", "PR", "VA", "ID", "AC"])).into(),
         }
     }

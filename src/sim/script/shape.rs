@@ -51,7 +51,7 @@ pub(super) struct Member {
 }
 
 /// Definitions that are made by hand.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 19] = [
     "country",
     "nationality",
     "currency",
@@ -70,6 +70,7 @@ const KNOWN: [&str; 18] = [
     "attachment",
     "icaoCode",
     "ageSexCell",
+    "biometricRef",
 ];
 
 static SHAPES: LazyLock<BTreeMap<String, Shape>> = LazyLock::new(|| {

@@ -105,14 +105,27 @@ impl Fill<'_> {
             ("Table", "text/csv", "csv"),
             ("Bericht", "application/pdf", "pdf"),
         ]);
-        let words = [(); 4].map(|()| self.dice.bits());
-        let digest: String = words.iter().map(|word| format!("{word:016x}")).collect();
+        let digest = self.digest();
         json!({
             "name": format!("{name} {}.{ending}", self.country.code),
             "mediaType": media,
             "sha256": digest,
             "sizeBytes": self.dice.between(10_000, 4_000_000),
             "ref": format!("https://files.ilonet.example/{}/{}", self.country.code, self.dice.between(1, 9_999)),
+        })
+    }
+
+    fn digest(&mut self) -> String {
+        [(); 4].map(|()| format!("{:016x}", self.dice.bits())).concat()
+    }
+
+    /// A reference to a picture or a print that does not exist.
+    pub(super) fn biometrics(&mut self) -> Value {
+        json!({
+            "kind": *self.dice.pick(&["face", "fingerprint-plain", "fingerprint-rolled"]),
+            "format": *self.dice.pick(&["ANSI-NIST-ITL", "JPEG2000", "WSQ"]),
+            "sha256": self.digest(),
+            "ref": format!("https://vault.ilonet.example/b/{}", self.dice.between(1, 9_999)),
         })
     }
 
