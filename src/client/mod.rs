@@ -143,6 +143,14 @@ impl Subscriber {
         Ok(self.mailbox.acknowledge(&delivered.letter).await?)
     }
 
+    /// How many messages were not read yet, and how many were read and not acknowledged.
+    ///
+    /// # Errors
+    /// The mailbox cannot be read.
+    pub async fn left(&self) -> Result<(u64, u64), Error> {
+        Ok(self.mailbox.left().await?)
+    }
+
     /// Makes sure that acknowledgements are sent.
     ///
     /// # Errors

@@ -111,7 +111,7 @@ async fn read(url: &str, keys: &Path) -> Result<(), String> {
 }
 
 /// A fresh id, and every time moved by as much as the examples' clock lies back.
-fn freshen(mut event: Value) -> Value {
+pub(super) fn freshen(mut event: Value) -> Value {
     let Some(clock) = time::parse(CLOCK) else { return event };
     let by = time::now().duration_since(clock);
     shift(&mut event, by);

@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod cast;
+pub mod certify;
 pub mod demo;
 pub mod log;
 pub mod plan;

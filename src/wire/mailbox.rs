@@ -169,6 +169,23 @@ impl Mailbox {
             .map_err(|error| MailboxError::Unreadable(error.to_string()))
     }
 
+    /// How many letters were not read yet, and how many were read and not acknowledged.
+    ///
+    /// # Errors
+    /// [`MailboxError`].
+    pub async fn left(&self) -> Result<(u64, u64), MailboxError> {
+        let fault = |words: String| MailboxError::Unreadable(words);
+        let call = self.next.replacen("CONSUMER.MSG.NEXT", "CONSUMER.INFO", 1);
+        let answer =
+            self.client.request(call, Bytes::new()).await.map_err(|error| fault(error.to_string()))?;
+        let info: serde_json::Value =
+            serde_json::from_slice(&answer.payload).map_err(|error| fault(error.to_string()))?;
+        match (info["num_pending"].as_u64(), info["num_ack_pending"].as_u64()) {
+            (Some(pending), Some(unacknowledged)) => Ok((pending, unacknowledged)),
+            _ => Err(fault(info["error"]["description"].as_str().unwrap_or("no such answer").to_owned())),
+        }
+    }
+
     /// Makes sure that the acknowledgements are on the socket.
     ///
     /// # Errors

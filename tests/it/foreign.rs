@@ -16,7 +16,7 @@ fn root() -> &'static Path {
 }
 
 /// Where the set-up puts the Python client, before whatever the environment names.
-fn packages() -> OsString {
+pub fn packages() -> OsString {
     let mut all = root().join("target/tools/python").into_os_string();
     if let Some(more) = std::env::var_os("PYTHONPATH") {
         all.push(":");
@@ -26,7 +26,7 @@ fn packages() -> OsString {
 }
 
 /// Python with the client on its path; none if the tests are left out.
-fn python() -> Option<Command> {
+pub fn python() -> Option<Command> {
     if std::env::var_os("LIAISON_SKIP_FOREIGN").is_some_and(|value| value == "1") {
         eprintln!("left out: LIAISON_SKIP_FOREIGN=1");
         return None;

@@ -7,6 +7,7 @@
 
 mod audit;
 mod auditor;
+mod certify;
 mod cli;
 mod console;
 mod control;

@@ -1,0 +1,173 @@
+//! The scenarios of a subscriber: what it must do with letters, lost connections and recalls.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::CertifyError;
+use super::certificate::Check;
+use super::messages::Message;
+use super::proxy::Weather;
+use super::stage::Stage;
+use crate::message::digest::Digest;
+
+/// Messages of the scenario in which the road is cut.
+const FEW: usize = 60;
+/// How long the road is closed.
+const CLOSED: Duration = Duration::from_secs(2);
+/// How long a subscriber may take to end.
+const GRACE: Duration = Duration::from_millis(200);
+
+fn digest_of(line: &Value) -> Option<Digest> {
+    Digest::parse(line["digest"].as_str()?)
+}
+
+/// Holds when so many of these messages were printed.
+fn printed(messages: &[Message], least: usize) -> impl Fn(&[Value]) -> bool {
+    let wanted: HashSet<Digest> = messages.iter().map(|message| message.digest).collect();
+    move |said| {
+        let found: HashSet<Digest> = said.iter().filter_map(digest_of).collect();
+        wanted.intersection(&found).count() >= least
+    }
+}
+
+/// All messages were printed, with their own digests and ids.
+fn complete(said: &[Value], messages: &[Message]) -> Check {
+    let found: BTreeMap<String, String> = said
+        .iter()
+        .filter_map(|line| Some((line["event"]["id"].as_str()?.to_owned(), digest_of(line)?.hex())))
+        .collect();
+    let mut wrong = Vec::new();
+    for message in messages {
+        match found.get(&message.id) {
+            None => wrong.push(format!("{}: not printed", message.id)),
+            Some(digest) if *digest != message.digest.hex() => {
+                wrong.push(format!("{}: printed with digest {digest}", message.id));
+            }
+            Some(_) => {}
+        }
+    }
+    let seen = format!("{} messages with the digests of the bytes that were sent", messages.len());
+    Check::without("reads every message, with the digest of its bytes", wrong, seen)
+}
+
+/// Feed sequences are dense, and what comes again is the same.
+fn dense(said: &[Value]) -> Check {
+    let words = "reads the feed without a gap; what comes again is the same message";
+    let mut feed: BTreeMap<u64, Option<Digest>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    let mut again = 0;
+    for line in said {
+        let Some(seq) = line["feed_seq"].as_u64() else {
+            wrong.push("a line without feed_seq".to_owned());
+            continue;
+        };
+        let digest = digest_of(line);
+        if let Some(before) = feed.insert(seq, digest) {
+            again += 1;
+            if before != digest {
+                wrong.push(format!("feed_seq {seq}: two messages"));
+            }
+        }
+    }
+    let gaps = feed.keys().zip(feed.keys().skip(1)).filter(|(one, next)| **one + 1 != **next);
+    wrong.extend(gaps.map(|(one, next)| format!("nothing between feed_seq {one} and {next}")));
+    let (Some(first), Some(last)) = (feed.keys().next(), feed.keys().last()) else {
+        return Check::unseen(words, "nothing was printed".to_owned());
+    };
+    Check::without(words, wrong, format!("feed_seq {first} to {last}; {again} came again"))
+}
+
+async fn acknowledged(stage: &Stage, limit: Duration) -> Result<Check, CertifyError> {
+    let (unread, unacknowledged) = stage.emptied(limit).await?;
+    let wrong = if (unread, unacknowledged) == (0, 0) {
+        Vec::new()
+    } else {
+        vec![format!("{unread} were not read, {unacknowledged} read and not acknowledged")]
+    };
+    Ok(Check::without("acknowledges everything", wrong, "nothing is left in the mailbox".to_owned()))
+}
+
+/// See [`super::Scenario::Burst`].
+pub async fn burst(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
+    stage.drain().await?;
+    let messages = stage.send(stage.options.burst).await?;
+    let limit = stage.options.limit;
+    let subscriber = stage.subscriber()?;
+    subscriber.until(limit, printed(&messages, messages.len())).await;
+    let acknowledged = acknowledged(stage, limit).await?;
+    let said = subscriber.said();
+    subscriber.end(GRACE).await;
+    Ok(vec![complete(&said, &messages), dense(&said), acknowledged])
+}
+
+/// See [`super::Scenario::Interrupted`].
+pub async fn interrupted(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
+    stage.drain().await?;
+    let limit = stage.options.limit;
+    let subscriber = stage.subscriber()?;
+    let mut messages = stage.send(FEW / 3).await?;
+    subscriber.until(limit, printed(&messages, 1)).await;
+    stage.proxy.set(Weather::Silent);
+    messages.extend(stage.send(FEW / 3).await?);
+    stage.proxy.set(Weather::Refused);
+    tokio::time::sleep(CLOSED).await;
+    messages.extend(stage.send(FEW / 3).await?);
+    stage.proxy.set(Weather::Fair);
+    subscriber.until(limit, printed(&messages, messages.len())).await;
+    let acknowledged = acknowledged(stage, limit).await?;
+    let said = subscriber.said();
+    subscriber.end(GRACE).await;
+    Ok(vec![complete(&said, &messages), dense(&said), acknowledged])
+}
+
+/// See [`super::Scenario::Recall`].
+pub async fn recall(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
+    stage.drain().await?;
+    let limit = stage.options.limit;
+    let party = stage.options.party.clone();
+    let subscriber = stage.subscriber()?;
+    let sender = stage.others[0].sender.clone();
+    let message = Message::report(&sender, &party);
+    let retraction = Message::retraction(&sender, &party, &message);
+    stage.others[0].send(&message).await?;
+    subscriber.until(limit, printed(std::slice::from_ref(&message), 1)).await;
+    stage.others[0].send(&retraction).await?;
+    subscriber.until(limit, printed(std::slice::from_ref(&retraction), 1)).await;
+    let wait = confirmed(stage, &message, party.as_str());
+    let confirmed = tokio::time::timeout(limit, wait).await.ok();
+    let said = subscriber.said();
+    subscriber.end(GRACE).await;
+    let words = "confirms that a retracted message is gone";
+    let confirmation = match confirmed {
+        Some(evidence) => Check::without(words, Vec::new(), evidence),
+        None => Check::without(words, vec![stood(stage, &message).await], String::new()),
+    };
+    Ok(vec![complete(&said, &[message, retraction]), confirmation])
+}
+
+/// Waits until the ledger has the confirmation of a party; what it says.
+async fn confirmed(stage: &Stage, message: &Message, party: &str) -> String {
+    loop {
+        if let Some(ledger) = stage.others[0].ledger(&message.id).await {
+            let recipients = ledger["recipients"].as_array().cloned().unwrap_or_default();
+            let own = recipients.into_iter().find(|recipient| recipient["party"] == party);
+            if let Some(own) = own.filter(|own| !own["confirmed"].is_null() && own["confirmed"] != false) {
+                return format!("{}: confirmed: {}", message.id, own["confirmed"]);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// What was seen of a confirmation that did not count.
+async fn stood(stage: &Stage, message: &Message) -> String {
+    let calls = stage.tap.heard().into_iter().filter(|heard| heard.subject.ends_with(".confirm")).count();
+    let fate = stage.others[0].ledger(&message.id).await.map(|ledger| ledger["fate"].clone());
+    format!(
+        "{}: no confirmation counted; {calls} calls of `confirm` were seen; its fate: {}",
+        message.id,
+        fate.unwrap_or_default()
+    )
+}

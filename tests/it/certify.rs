@@ -1,0 +1,108 @@
+//! Acceptance of a member-state system: our own client passes, and clients with bad habits fail where they must.
+//!
+//! The clients are small programs around the binary and nats-py, which know nothing of the certifier.
+
+use std::path::Path;
+use std::time::Duration;
+
+use liaison::sim::certify::{Certificate, Options, Scenario, Verdict, run};
+
+use super::foreign::{packages, python};
+use super::harness::Exchange;
+
+/// A command that runs one of the clients.
+fn client(name: &str, habit: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients").join(name);
+    format!(
+        "PYTHONPATH='{}' exec python3 '{}' '{}' {habit}",
+        packages().to_string_lossy(),
+        file.display(),
+        env!("CARGO_BIN_EXE_liaison")
+    )
+}
+
+fn options(exchange: &Exchange, habits: (&str, &str)) -> Options {
+    Options {
+        post: Some("tr-03".parse().expect("a post")),
+        publisher: Some(client("publisher.py", habits.0)),
+        subscriber: Some(client("subscriber.py", habits.1)),
+        limit: Duration::from_secs(60),
+        outage: 24,
+        burst: 300,
+        ..Options::new(exchange.data.clone(), "de-bpol".parse().expect("a party"))
+    }
+}
+
+fn verdicts(certificate: &Certificate) -> Vec<(&str, Verdict)> {
+    certificate.scenarios.iter().map(|shown| (shown.scenario, shown.verdict)).collect()
+}
+
+/// The checks of a scenario that failed.
+fn failed<'a>(certificate: &'a Certificate, scenario: &str) -> Vec<&'a str> {
+    let shown = certificate.scenarios.iter().find(|shown| shown.scenario == scenario).expect("was tried");
+    let failed = shown.checks.iter().filter(|check| check.verdict == Verdict::Fail);
+    failed.map(|check| check.words).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_own_client_is_accepted() {
+    if python().is_none() {
+        return;
+    }
+    let exchange = Exchange::small("").await;
+    let certificate = run(options(&exchange, ("", ""))).await.expect("certifies");
+    assert_eq!(certificate.verdict, Verdict::Pass, "{}", certificate.text());
+    assert_eq!(certificate.scenarios.len(), Scenario::ALL.len());
+    let document = certificate.to_json();
+    assert_eq!(document["verdict"], "pass");
+    assert_eq!(document["scenarios"][3]["scenario"], "outage");
+    assert!(certificate.markdown().contains("| outage | pass |"), "{}", certificate.markdown());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_habits_are_found() {
+    if python().is_none() {
+        return;
+    }
+    let exchange = Exchange::small("").await;
+    let with = |habits, scenarios: &[Scenario], seconds| Options {
+        scenarios: scenarios.to_vec(),
+        limit: Duration::from_secs(seconds),
+        burst: 30,
+        ..options(&exchange, habits)
+    };
+    let stubborn = with(("stubborn", "deaf"), &[Scenario::Invalid, Scenario::Recall], 8);
+    let certificate = run(stubborn).await.expect("certifies");
+    assert_eq!(
+        failed(&certificate, "invalid"),
+        [
+            "reports each refusal with its code",
+            "does not send a refused message again unchanged more than once"
+        ],
+        "{}",
+        certificate.text()
+    );
+    assert_eq!(failed(&certificate, "recall"), ["confirms that a retracted message is gone"]);
+
+    let renaming = with(("new-id", "taker"), &[Scenario::Valid, Scenario::Outage, Scenario::Burst], 20);
+    let certificate = run(renaming).await.expect("certifies");
+    assert_eq!(
+        verdicts(&certificate),
+        [("valid", Verdict::Pass), ("outage", Verdict::Fail), ("burst", Verdict::Fail)],
+        "{}",
+        certificate.text()
+    );
+    let strange = "sends what it was given, byte for byte and nothing else";
+    assert!(failed(&certificate, "outage").contains(&strange), "{}", certificate.text());
+    assert_eq!(failed(&certificate, "burst"), ["acknowledges everything"], "{}", certificate.text());
+    assert_eq!(certificate.verdict, Verdict::Fail);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_command_nothing_is_passed() {
+    let exchange = Exchange::small("").await;
+    let none = Options { publisher: None, subscriber: None, ..options(&exchange, ("", "")) };
+    let certificate = run(none).await.expect("certifies");
+    assert!(verdicts(&certificate).iter().all(|(_, verdict)| *verdict == Verdict::NotObserved));
+    assert_eq!(certificate.verdict, Verdict::NotObserved);
+}
