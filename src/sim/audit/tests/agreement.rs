@@ -1,0 +1,1 @@
+//! The oracle beside the crate's routing.
