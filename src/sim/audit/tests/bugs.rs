@@ -10,7 +10,7 @@ use crate::sim::audit::Kind;
 macro_rules! bugs {
     ($($name:ident => [$($kind:ident),+],)*) => {
         /// What can be wrong with the copy.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
         pub(super) enum Bug { $($name,)* }
 
         impl Bug {
@@ -42,10 +42,10 @@ bugs! {
     GrantsTooMuch => [Misdelivered],
     ForgetsGrants => [Missing],
     GrantsWithoutCorrections => [Missing],
-    // Delivery.
     DeliversRefused => [Misdelivered],
     DeliversDuplicates => [Doubled],
     ForgetsToKeep => [Lost],
+    // On paper only: letters.
     SwapsLetters => [Misordered],
     LeavesAGap => [Misordered],
     DeliversLettersTwice => [Doubled],
@@ -75,6 +75,13 @@ bugs! {
     ReplaysTombstonesOnly => [Replay],
     ReplaysOtherBytes => [Replay],
     ReplaysOutOfOrder => [Replay],
+}
+
+impl Bug {
+    /// True for those that change what is routed; the others spoil the log alone.
+    pub(super) fn routes(self) -> bool {
+        self <= Self::ForgetsToKeep
+    }
 }
 
 static PLAY: LazyLock<Play> = LazyLock::new(|| Play::new(11, 400, true));

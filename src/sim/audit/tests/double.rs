@@ -362,8 +362,11 @@ impl Double {
             let kind = self.kept[at].known.kind.as_str();
             matches!(kind, "deployment.notice" | "network.facilitator")
         };
-        if tells(at) || targets.iter().flatten().any(|target| tells(*target)) {
+        let told = tells(at) || targets.iter().flatten().any(|target| tells(*target));
+        if told {
             self.told.push(at);
+        }
+        if told || !targets.is_empty() {
             self.learn();
         }
     }

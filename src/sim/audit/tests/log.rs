@@ -18,13 +18,22 @@ pub(super) struct Play {
     pub(super) cast: Cast,
     pub(super) attempts: Vec<Attempt>,
     fresh: bool,
+    /// Played against the copy as it should be.
+    well: (Double, Vec<Tried>),
+}
+
+fn played(cast: &Cast, attempts: &[Attempt], bugs: &[Bug]) -> (Double, Vec<Tried>) {
+    let mut double = Double::new(cast, bugs);
+    let tries = attempts.iter().map(|attempt| double.receive(attempt)).collect();
+    (double, tries)
 }
 
 impl Play {
     /// A play from a seed.
     pub(super) fn new(seed: u64, count: u32, fresh: bool) -> Self {
         let cast = deal::cast(seed);
-        Self { attempts: deal::attempts(seed, count, fresh, &cast), cast, fresh }
+        let attempts = deal::attempts(seed, count, fresh, &cast);
+        Self { well: played(&cast, &attempts, &[]), attempts, cast, fresh }
     }
 
     /// Plays it against a copy with these bugs, and audits the log.
@@ -37,7 +46,8 @@ impl Play {
     }
 
     fn write(&self, log: &Path, bugs: &[Bug]) -> Run {
-        let mut double = Double::new(&self.cast, bugs);
+        let spoilt = bugs.iter().any(|bug| bug.routes()).then(|| played(&self.cast, &self.attempts, bugs));
+        let (double, tries) = spoilt.as_ref().unwrap_or(&self.well);
         let hour = now().checked_add(jiff::SignedDuration::from_hours(1)).expect("an instant");
         let run = Run {
             version: "test".to_owned(),
@@ -50,17 +60,17 @@ impl Play {
             fresh: self.fresh,
         };
         let mut writer = Writer::create(log, &run).expect("a log");
-        let mut tries: Vec<Tried> = self.attempts.iter().map(|attempt| double.receive(attempt)).collect();
+        let mut tries = tries.clone();
         spoil_receipts(&mut tries, self, bugs);
         // Noted when nothing more is expected of them, so not in their order.
         tries.sort_by_key(|tried| (tried.no % 7, tried.no));
         tries.iter().for_each(|tried| writer.tried(tried).expect("written"));
         for (place, (party, feed)) in double.feeds.iter().enumerate() {
-            let mut letters = self.letters(&double, (place, party), feed);
+            let mut letters = self.letters(double, (place, party), feed);
             spoil_letters(&mut letters, bugs);
             letters.iter().for_each(|letter| writer.read(letter).expect("written"));
-            let mut replayed = self.replay(&double, party, feed);
-            spoil_replay(&mut replayed, &double, bugs);
+            let mut replayed = self.replay(double, party, feed);
+            spoil_replay(&mut replayed, double, bugs);
             replayed.iter().for_each(|line| writer.replayed(line).expect("written"));
         }
         writer.finish(&run).expect("written");
