@@ -224,6 +224,7 @@ impl Plan {
         must(self.duration <= Duration::from_hours(48), "duration must be at most 48 hours".to_owned());
         must(self.duration >= Duration::from_secs(1), "duration must be at least one second".to_owned());
         must(self.messages() <= MOST.2, format!("there must be at most {} messages", MOST.2));
+        must(self.messages() > 0, "there must be at least one message".to_owned());
         for burst in &self.burst {
             must(burst.at <= self.duration, "a burst must begin within the duration".to_owned());
             must(burst.messages > 0 && !burst.within.is_zero(), "a burst must not be empty".to_owned());
@@ -241,7 +242,12 @@ impl Plan {
         );
         must(share(self.outages.share), "outages.share must be 0 to 1".to_owned());
         must(share(self.readers.subscribed), "readers.subscribed must be 0 to 1".to_owned());
-        must(self.readers.slow_rate > 0.0, "readers.slow_rate must be positive".to_owned());
+        let Readers { slow, slow_rate, absent, .. } = self.readers;
+        must(slow_rate > 0.0 && slow_rate.is_finite(), "readers.slow_rate must be positive".to_owned());
+        must(
+            self.authorities == 0 || slow.saturating_add(absent) <= self.authorities,
+            "readers: no more can be slow or absent than there are authorities".to_owned(),
+        );
         faults
     }
 
@@ -298,4 +304,59 @@ mod seconds {
 #[must_use]
 pub fn span(words: &str) -> Option<Duration> {
     Duration::try_from(words.parse::<jiff::SignedDuration>().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_needs_nothing_and_says_everything_when_written() {
+        let plan = Plan::parse("").expect("an empty plan is the default one");
+        assert_eq!(plan, Plan::default());
+        let text = "officers = 12\nduration = \"1h30m\"\nrhythm = \"day\"\n[[burst]]\nat = 30\nmessages = 7\nwithin = \"500ms\"\n[faults]\nlate = 0.5\n";
+        let plan = Plan::parse(text).expect("a plan");
+        assert_eq!((plan.officers, plan.duration), (12, Duration::from_secs(5_400)));
+        assert_eq!(
+            (plan.burst[0].at, plan.burst[0].within),
+            (Duration::from_secs(30), Duration::from_millis(500))
+        );
+        assert_eq!(plan.faults, Faults { late: 0.5, ..Faults::default() });
+        let written = toml::to_string(&plan).expect("plans can be written");
+        assert_eq!(Plan::parse(&written), Ok(plan));
+    }
+
+    #[test]
+    fn what_is_unknown_or_impossible_is_a_fault() {
+        for (text, words) in [
+            ("oficers = 1", "unknown field"),
+            ("[mix]\nflows = 1", "unknown field"),
+            ("[[burst]]\nat = 1\nmessages = 1\nwithin = 1\nof = 2", "unknown field"),
+            ("duration = \"soon\"", "no duration"),
+            ("duration = -1", "duration"),
+            ("rhythm = \"week\"", "unknown variant"),
+            ("officers = 0", "officers must be"),
+            ("authorities = 201", "authorities must be"),
+            ("analysts = 65", "analysts must be"),
+            ("rate = -1", "rate must be"),
+            ("rate = nan", "rate must be"),
+            ("rate = 0", "at least one message"),
+            ("rate = 100000\nduration = \"48h\"", "at most 50000000 messages"),
+            ("duration = \"49h\"", "48 hours"),
+            ("duration = 0.5", "one second"),
+            ("[[burst]]\nat = \"2m\"\nmessages = 1\nwithin = 1", "within the duration"),
+            ("[[burst]]\nat = 1\nmessages = 0\nwithin = 1", "must not be empty"),
+            ("[mix]\nflow = -1", "no weight may be negative"),
+            ("[faults]\ninvalid = 0.6\nresent = 0.4", "at most 0.9"),
+            ("[outages]\nshare = 2", "outages.share"),
+            ("[readers]\nsubscribed = 2", "readers.subscribed"),
+            ("[readers]\nslow_rate = 0", "slow_rate"),
+            ("authorities = 3\n[readers]\nslow = 2\nabsent = 2", "no more can be slow"),
+        ] {
+            let faults = Plan::parse(text).expect_err(text).join("\n");
+            assert!(faults.contains(words), "{text}: {faults}");
+        }
+        let faults = Plan::parse("officers = 0\nanalysts = 99").expect_err("two faults");
+        assert_eq!(faults.len(), 2, "all faults at once");
+    }
 }

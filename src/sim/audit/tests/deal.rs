@@ -106,7 +106,8 @@ pub(super) fn cast(seed: u64) -> Cast {
             Vec::new()
         },
     });
-    Cast { authorities: authorities.collect(), officers: officers.collect(), analysts: Vec::new() }
+    let (authorities, officers) = (authorities.collect(), officers.collect());
+    Cast { authorities, officers, analysts: Vec::new(), registry }
 }
 
 /// The id of an attempt.
