@@ -141,22 +141,6 @@ impl Mailbox {
         Ok(Pull { answers, left: batch, until })
     }
 
-    /// How many letters are not acknowledged.
-    ///
-    /// # Errors
-    /// NATS went away.
-    pub async fn waiting(&self) -> Result<u64, MailboxError> {
-        let fault = |words: String| MailboxError::Unreadable(words);
-        let answer = self.client.request(self.state.clone(), Bytes::new()).await;
-        let answer = answer.map_err(|error| fault(error.to_string()))?;
-        let told: serde_json::Value =
-            serde_json::from_slice(&answer.payload).map_err(|error| fault(error.to_string()))?;
-        match (told["num_pending"].as_u64(), told["num_ack_pending"].as_u64()) {
-            (Some(pending), Some(unacknowledged)) => Ok(pending + unacknowledged),
-            _ => Err(fault("no state of the mailbox".to_owned())),
-        }
-    }
-
     /// Acknowledges a letter.
     ///
     /// # Errors
@@ -175,9 +159,8 @@ impl Mailbox {
     /// [`MailboxError`].
     pub async fn left(&self) -> Result<(u64, u64), MailboxError> {
         let fault = |words: String| MailboxError::Unreadable(words);
-        let call = self.next.replacen("CONSUMER.MSG.NEXT", "CONSUMER.INFO", 1);
-        let answer =
-            self.client.request(call, Bytes::new()).await.map_err(|error| fault(error.to_string()))?;
+        let answer = self.client.request(self.state.clone(), Bytes::new()).await;
+        let answer = answer.map_err(|error| fault(error.to_string()))?;
         let info: serde_json::Value =
             serde_json::from_slice(&answer.payload).map_err(|error| fault(error.to_string()))?;
         match (info["num_pending"].as_u64(), info["num_ack_pending"].as_u64()) {
