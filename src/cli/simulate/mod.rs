@@ -132,7 +132,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         words(&format!("liaison: {remark}\n"));
     }
     if interrupted {
-        words("the simulation was broken off\n");
+        words("the simulation was broken off: what was not sent is told as unanswered\n");
     }
     let concluded = conclusion::conclude(&Reader::of(&out), &out, &assertions, args.json)?;
     words(&format!("log and report: {}\n", out.display()));
