@@ -74,8 +74,9 @@ use crate::wire::inspect::Inspector;
 use crate::wire::intake::{Acker, Puller};
 use crate::wire::subscriptions::Bucket;
 
-/// Batches waiting between two stages.
-const BATCHES: usize = 16;
+/// Batches waiting between two stages. Few: a stage that is behind is not helped by more waiting before it, and what was
+/// judged long before it is kept has left the processor's caches by then.
+const BATCHES: usize = 4;
 
 /// Why the daemon cannot start or go on.
 #[derive(Debug, thiserror::Error)]
