@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout and to a directory, words and progress to stderr.
 
+mod certifying;
 mod conclusion;
 mod numbers;
 mod place;
@@ -77,6 +78,8 @@ pub struct Args {
     /// Audit and report the log of a finished run again.
     #[arg(long, env = "LIAISON_AUDIT", value_name = "DIR")]
     audit: Option<PathBuf>,
+    #[command(flatten)]
+    certified: certifying::Certified,
 }
 
 const AFTER: &str = "It writes messages into archive and mailboxes: never use it on a network that is in service. \
@@ -88,6 +91,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let assertions = assertions(&args.assert)?;
     if let Some(directory) = &args.audit {
         return conclusion::conclude(&Reader::of(directory), directory, &assertions, args.json);
+    }
+    let out = args.out.clone().unwrap_or_else(|| Path::new("liaison-runs").join(stamp(time::now())));
+    if let Some(party) = args.certified.party.clone() {
+        args.place.network()?;
+        let data = args.place.data().to_owned();
+        return certifying::run(party, args.certified, data, &out, args.json).await;
     }
     let plan = plan(&args)?;
     if args.dry_run {
@@ -103,7 +112,6 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             args.place.registry_file().display()
         ));
     }
-    let out = args.out.clone().unwrap_or_else(|| Path::new("liaison-runs").join(stamp(time::now())));
     let stop = Stop::default();
     watching::obey_signals(stop.clone())?;
     let live = Arc::new(Live::default());
@@ -124,7 +132,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         words(&format!("liaison: {remark}\n"));
     }
     if interrupted {
-        words("the simulation was broken off\n");
+        words("the simulation was broken off: what was not sent is told as unanswered\n");
     }
     let concluded = conclusion::conclude(&Reader::of(&out), &out, &assertions, args.json)?;
     words(&format!("log and report: {}\n", out.display()));

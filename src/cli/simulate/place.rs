@@ -35,6 +35,11 @@ impl Where {
         self.nats.is_none()
     }
 
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// The registry file in force.
     pub fn registry_file(&self) -> PathBuf {
         match &self.registry {

@@ -33,8 +33,8 @@ struct Fact {
 struct Told {
     /// Its place in the archive.
     at: u64,
-    /// The attempt that told it; of a correction, the corrected one.
-    no: u32,
+    /// The attempt that told it, and of a correction the corrected one: with either it is taken back.
+    by: [u32; 2],
     /// Place in the archive of the message that took it back.
     gone: u64,
     of: Of,
@@ -91,16 +91,11 @@ fn facilitator(network: &Network, data: &Value) -> Option<(Of, Option<Fact>)> {
 }
 
 impl Deployed {
-    /// True for the types that tell something.
-    pub(super) fn tells(kind: &str) -> bool {
-        matches!(kind, "deployment.notice" | "network.facilitator")
-    }
-
-    /// Learns from a message at a place in the archive, or from new data for message `no`.
+    /// Learns from a message at a place in the archive; of a correction `by` names the corrected one too.
     pub(super) fn learn(
         &mut self,
         network: &Network,
-        (no, at): (u32, u64),
+        (by, at): ([u32; 2], u64),
         originator: usize,
         kind: &str,
         data: &Value,
@@ -112,14 +107,14 @@ impl Deployed {
         };
         if let Some((of, fact)) = told {
             let behind = self.told.partition_point(|told| told.at <= at);
-            self.told.insert(behind, Told { at, no, gone: u64::MAX, of, fact });
+            self.told.insert(behind, Told { at, by, gone: u64::MAX, of, fact });
             self.known.clear();
         }
     }
 
     /// Message `no` was taken back by one at a place in the archive.
     pub(super) fn unlearn(&mut self, no: u32, at: u64) {
-        for told in self.told.iter_mut().filter(|told| told.no == no) {
+        for told in self.told.iter_mut().filter(|told| told.by.contains(&no)) {
             told.gone = told.gone.min(at);
             self.known.clear();
         }

@@ -12,7 +12,6 @@ use super::AuditError;
 use super::answers::{Answer, Answers, Said};
 use super::bits::{Rows, Set};
 use super::control::Control;
-use super::deployed::Deployed;
 use super::oracle::{Cut, Head, Oracle};
 use super::parties::Law;
 use crate::message::digest::Digest;
@@ -176,15 +175,12 @@ impl Ledger {
                 .get(*target as usize)
                 .ok_or_else(|| AuditError::Script(format!("attempt {} refers to a later one", control.no)))?;
             let kind = self.kind(*target);
-            if !Deployed::tells(&kind) {
-                continue;
-            }
-            if event["data"].get("newData").is_some() {
+            if control.takes_back() {
+                oracle.deployed.unlearn(*target, control.at);
+            } else if let Some(data) = event["data"].get("newData") {
                 let originator = usize::from(fact.originator);
                 let Oracle { network, deployed, .. } = oracle;
-                deployed.learn(network, (*target, control.at), originator, &kind, &event["data"]["newData"]);
-            } else if control.takes_back() {
-                oracle.deployed.unlearn(*target, control.at);
+                deployed.learn(network, ([control.no, *target], control.at), originator, &kind, data);
             }
         }
         Ok(())
@@ -272,5 +268,5 @@ fn standing(expect: Expect, answer: Option<&Answer>) -> Standing {
 fn learn(oracle: &mut Oracle, (no, place): (u32, Option<u64>), head: &Head, event: &Value) {
     let Oracle { network, deployed, .. } = oracle;
     // One whose place nobody knows is taken as told in time.
-    deployed.learn(network, (no, place.unwrap_or(0)), head.originator, &head.kind, &event["data"]);
+    deployed.learn(network, ([no, no], place.unwrap_or(0)), head.originator, &head.kind, &event["data"]);
 }

@@ -93,8 +93,8 @@ pub(super) struct Mailboxes<'a, N> {
     pub(super) feeds: Vec<Feed>,
     /// Digests of letters that are not those of an attempt, by party and feed sequence.
     pub(super) odd: HashMap<(usize, u64), Digest>,
-    /// Erased messages by their place in the archive.
-    pub(super) erased: Vec<(u64, u32)>,
+    /// Erased messages.
+    pub(super) erased: Vec<u32>,
 }
 
 impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
@@ -218,17 +218,19 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
     /// behind it, if it can be told.
     fn gap(&mut self, place: usize, missing: u64, (last, at): (u64, u64), book: &mut Book) -> Option<Digest> {
         let from = self.feeds[place].place;
-        let waiting: Vec<u32> = self
+        let mut waiting: Vec<((u64, u32), u32)> = self
             .erased
             .iter()
-            .filter(|(seq, no)| (*seq, 0) > from && self.ledger.must.has(*no, place))
-            .map(|(_, no)| *no)
-            .filter(|no| !self.ledger.got.has(*no, place))
-            .take(usize::try_from(missing).unwrap_or(usize::MAX))
+            .filter(|no| self.ledger.must.has(**no, place) && !self.ledger.got.has(**no, place))
+            .filter_map(|no| self.archived(place, *no).map(|archived| (archived, *no)))
+            .filter(|(archived, _)| *archived > from)
             .collect();
+        waiting.sort_unstable();
+        waiting.truncate(usize::try_from(missing).unwrap_or(usize::MAX));
         if waiting.len() as u64 == missing {
             let mut running = self.feeds[place].running;
-            for no in waiting {
+            for (archived, no) in waiting {
+                self.feeds[place].place = archived;
                 running = running.feed(self.ledger.facts[no as usize].digest);
                 self.ledger.got.insert(no, place);
                 self.feeds[place].slots.push(no);
@@ -274,6 +276,14 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
         self.got(place, no, at, book);
     }
 
+    /// Where a message stands in the feed of a party: at its place in the archive, or at that of the grant; `None` if no
+    /// receipt told it.
+    fn archived(&self, place: usize, no: u32) -> Option<(u64, u32)> {
+        let released = self.ledger.released.get(&(no, place)).copied();
+        let archived = released.or_else(|| self.answers.place(no).map(|seq| (seq, 0)));
+        archived.filter(|(seq, _)| *seq != u64::MAX)
+    }
+
     /// A letter that a party must have came.
     fn got(&mut self, place: usize, no: u32, at: u64, book: &mut Book) {
         let party = self.network.party(place).id.as_str();
@@ -282,9 +292,7 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
                 format!("{party} got attempt {no} twice; the second time as letter {at}")
             });
         }
-        let archived = self.ledger.released.get(&(no, place)).copied();
-        let archived = archived.or_else(|| self.answers.place(no).map(|seq| (seq, 0)));
-        let Some(archived) = archived.filter(|(seq, _)| *seq != u64::MAX) else { return };
+        let Some(archived) = self.archived(place, no) else { return };
         if archived < self.feeds[place].place {
             book.note(Kind::Misordered, Some(no), Some(party), || {
                 format!("{party} got attempt {no} behind what was archived after it")

@@ -200,13 +200,7 @@ fn letters<N: Fn(&str) -> Option<u32>>(
     log: &Reader,
     book: &mut Book,
 ) -> Result<Seen, AuditError> {
-    let mut erased: Vec<(u64, u32)> = ledger
-        .withdrawn
-        .iter()
-        .filter(|(_, erases)| **erases)
-        .filter_map(|(no, _)| answers.place(*no).map(|place| (place, *no)))
-        .collect();
-    erased.sort_unstable();
+    let erased = ledger.withdrawn.iter().filter(|(_, erases)| **erases).map(|(no, _)| *no).collect();
     let mut mailboxes = Mailboxes {
         ledger,
         answers,

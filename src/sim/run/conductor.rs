@@ -26,6 +26,8 @@ use crate::sim::script::Attempt;
 const MOST: usize = 200_000;
 /// Things heard that are looked at before it is looked at the clock again.
 const AT_ONCE: usize = 256;
+/// How long nothing may be heard, after the last of the script, before nothing more is waited for; in microseconds.
+const SILENCE: u64 = 120_000_000;
 /// Receipts among which one that says "known already" means that this was all played before.
 const FIRST: u64 = 200;
 
@@ -96,6 +98,8 @@ pub struct State {
     leaving: HashSet<usize>,
     /// Attempts in `waiting`, `held` and `outboxes`.
     kept: usize,
+    /// When something was heard last.
+    last_heard: u64,
     script_ended: bool,
     finished: Vec<Tried>,
 }
@@ -117,6 +121,9 @@ impl Conductor {
                     break;
                 }
             }
+            if self.is_silent() {
+                break; // whoever is away cannot come back any more
+            }
             let wake = self.wake();
             let wants_more = self.wants_more();
             tokio::select! {
@@ -128,6 +135,7 @@ impl Conductor {
                     if count == 0 {
                         return Err(RunError::Broken("the connections"));
                     }
+                    self.state.last_heard = self.clock.now();
                     for event in heard.drain(..) {
                         self.hear(event).await?;
                     }
@@ -140,6 +148,16 @@ impl Conductor {
         self.stages.sent.cancel();
         self.stages.settled.cancel();
         Ok(())
+    }
+
+    /// True if everything was sent that can be, everybody ought to be back, and nothing was heard for long.
+    fn is_silent(&self) -> bool {
+        let silent = self.clock.now().saturating_sub(SILENCE);
+        let returns = self.officers.iter().filter_map(|who| who.away).map(|(_, to)| micros(to));
+        self.state.script_ended
+            && self.state.waiting.is_empty()
+            && silent > self.state.last_heard
+            && returns.max().is_none_or(|last| silent > last)
     }
 
     /// When there is something to do, if nothing comes.
@@ -259,6 +277,9 @@ impl Conductor {
             }
             self.state.finished.push(tried);
         }
+        for officer in self.state.leaving.iter().copied().collect::<Vec<_>>() {
+            self.let_go(officer);
+        }
         Ok(())
     }
 
@@ -302,13 +323,18 @@ impl Conductor {
             self.live.promised.fetch_add(promised.unwrap_or_default(), Relaxed);
             self.state.finished.push(tried);
         }
+        self.let_go(officer);
+        Ok(())
+    }
+
+    /// Closes the connection of an officer who is to drop off and waits for nothing any more.
+    fn let_go(&mut self, officer: usize) {
         if self.state.leaving.contains(&officer)
             && self.state.desk.of_officer(officer) == 0
             && let Some(connection) = self.connections.get_mut(officer)
         {
             *connection = None;
         }
-        Ok(())
     }
 
     /// An officer is back: its outbox is sent, in order.

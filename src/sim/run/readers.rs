@@ -69,7 +69,7 @@ impl Box {
     pub async fn empty(&self) -> Result<u64, RunError> {
         let fault = |error: MailboxError| RunError::Mailbox(self.party.clone(), error);
         let begun = stopwatch();
-        while self.mailbox.waiting().await.map_err(fault)? > 0 && begun.elapsed() < PATIENCE {
+        while self.mailbox.left().await.map_err(fault)? != (0, 0) && begun.elapsed() < PATIENCE {
             let mut pull = self.mailbox.begin(BATCH, WAIT.1).await.map_err(fault)?;
             while let Some(letter) = pull.next().await.map_err(fault)? {
                 self.mailbox.acknowledge(&letter).await.map_err(fault)?;
@@ -175,7 +175,7 @@ impl Reader {
                 Head::At(_) | Head::Unknown => {}
             }
             // Nothing is waiting and nothing comes: letters that were taken back.
-            if self.mailbox.mailbox.waiting().await.is_ok_and(|waiting| waiting == 0) {
+            if self.mailbox.mailbox.left().await.is_ok_and(|left| left == (0, 0)) {
                 if empty.get_or_insert_with(stopwatch).elapsed() > EMPTY {
                     return Ok(None);
                 }
