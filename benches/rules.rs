@@ -1,11 +1,10 @@
-//! What the judgement costs alone, by example, and what routing costs with many subscriptions: `cargo bench --bench rules`.
-//!
-//! Each figure is the median of several rounds in microseconds; one thread, no I/O.
-#![allow(clippy::disallowed_methods, reason = "a measurement stands outside: it has a clock of its own")]
+//! What reading and judging a message costs, by type, and what routing costs with many subscriptions:
+//! `cargo bench --bench rules`. One thread, no I/O.
 
 use std::hint::black_box;
-use std::time::Instant;
 
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use liaison::message::json;
 use liaison::message::names::PartyId;
 use liaison::message::raw::{Frame, Position, Raw};
 use liaison::message::time::Timestamp;
@@ -22,8 +21,6 @@ use serde_json::{Value, json};
 
 /// The clock of the examples.
 const CLOCK: &str = "2026-03-02T10:00:00Z";
-/// Rounds of which the median is told.
-const ROUNDS: usize = 9;
 
 /// The reports of the network plane, and one of each other plane that a client sends.
 const EXAMPLES: [(&str, &str); 8] = [
@@ -41,44 +38,56 @@ const EXAMPLES: [(&str, &str); 8] = [
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {
-    if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
-        return;
-    }
-    let rules = Rules {
+criterion_group!(benches, parse, judgement, routing);
+criterion_main!(benches);
+
+fn rules() -> Rules {
+    Rules {
         catalogue: Catalogue::embedded().clone(),
         schemas: Schemas::embedded().expect("the embedded schemas must compile"),
         registry: Registry::demo(),
         policy: Policy::default().with_case_plane(true),
-    };
-    println!("| judgement of | bytes | us |\n|---|---|---|");
-    for (name, example) in EXAMPLES {
-        let raw = raw(example);
-        let each = median(2_000, || drop(black_box(judged(&rules, raw.clone()))));
-        println!("| {name} | {} | {each:.1} |", raw.payload.len());
-    }
-    println!("\n| routing with subscriptions | matching parties | us |\n|---|---|---|");
-    let permitted = judged(&rules, raw(EXAMPLES[0].1));
-    for count in [0, 100, 1_000, 10_000, 60_000] {
-        let subscriptions = subscriptions(&rules.registry, count);
-        let deployments = Deployments::default();
-        let route = || audience::route(&rules.registry, &subscriptions, &deployments, &permitted.routed());
-        let found = route().expect("the example must be routable").recipients.len();
-        let each = median(500, || drop(black_box(route())));
-        println!("| {count} | {found} | {each:.1} |");
     }
 }
 
-fn median(times: u32, mut work: impl FnMut()) -> f64 {
-    let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let started = Instant::now();
-            (0..times).for_each(|_| work());
-            started.elapsed().as_secs_f64() * 1e6 / f64::from(times)
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+/// Strict reading alone (S-1).
+fn parse(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse");
+    for (name, example) in EXAMPLES {
+        let raw = raw(example);
+        group.throughput(Throughput::Bytes(raw.payload.len() as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(name), &raw, |bencher, raw| {
+            bencher.iter(|| drop(black_box(json::read(&raw.payload))));
+        });
+    }
+}
+
+/// Everything that needs no memory.
+fn judgement(criterion: &mut Criterion) {
+    let rules = rules();
+    let mut group = criterion.benchmark_group("judge");
+    for (name, example) in EXAMPLES {
+        let raw = raw(example);
+        group.throughput(Throughput::Bytes(raw.payload.len() as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(name), &raw, |bencher, raw| {
+            bencher.iter(|| drop(black_box(judged(&rules, raw.clone()))));
+        });
+    }
+}
+
+/// A message to the whole network, of whose parties each has some of the subscriptions.
+fn routing(criterion: &mut Criterion) {
+    let rules = rules();
+    let permitted = judged(&rules, raw(EXAMPLES[0].1));
+    let mut group = criterion.benchmark_group("route");
+    for count in [0, 100, 1_000, 10_000, 100_000] {
+        let subscriptions = subscriptions(&rules.registry, count);
+        let deployments = Deployments::default();
+        let route = || audience::route(&rules.registry, &subscriptions, &deployments, &permitted.routed());
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| drop(black_box(route().expect("the example must be routable"))));
+        });
+    }
 }
 
 fn now() -> Timestamp {
@@ -103,9 +112,11 @@ fn judged(rules: &Rules, raw: Raw) -> Permitted {
     judge(rules, raw, now()).unwrap_or_else(|refusal| panic!("must be accepted: {:?}", refusal.refused))
 }
 
-/// Spread over the parties, each for a country, a route or a type and a nationality; about one in two hundred matches.
+/// Spread over the parties, and over more than there are where these may not store so many; each for a country, a route or a type and a nationality; about one in two hundred matches.
 fn subscriptions(registry: &Registry, count: usize) -> Subscriptions {
-    let parties: Vec<PartyId> = registry.parties().map(|party| party.id.clone()).collect();
+    let more = (0..100).map(|at| PartyId::parse(&format!("xx-more{at}")).expect("well formed"));
+    let enough = registry.parties().map(|party| party.id.clone()).chain(more);
+    let parties: Vec<PartyId> = enough.take((count / 1_000).max(registry.parties().count())).collect();
     let countries: Vec<String> =
         ('A'..='Z').flat_map(|a| ('A'..='Z').map(move |b| format!("{a}{b}"))).collect();
     let mut lists: Vec<Vec<Subscription>> = vec![Vec::new(); parties.len()];
@@ -126,9 +137,7 @@ fn subscriptions(registry: &Registry, count: usize) -> Subscriptions {
     }
     let mut all = Subscriptions::default();
     for (party, list) in parties.into_iter().zip(lists) {
-        for chunk in list.chunks(liaison::rules::subscriptions::MOST).take(1) {
-            all.replace_party(party.clone(), chunk.to_vec()).expect("must fit");
-        }
+        all.replace_party(party, list).expect("must fit");
     }
     all
 }

@@ -4,7 +4,8 @@
 //! by a relay that does the same NATS operations (pull with AckAll, the same number and size of receipts and copies,
 //! a window a stream) and nothing else. The ratio says what judging, routing and keeping cost. Then publish-to-receipt
 //! latency at a fixed rate, counted from the intended send time. The machine is noisy: medians of several rounds.
-//! Arguments: messages in a round, and one fan-out instead of all.
+//! Arguments: messages in a round, one fan-out instead of all, and `broker`, `relay` or `headed` for one kind alone, once
+//! and without latency: for a profiler.
 #![allow(clippy::disallowed_methods, reason = "a measurement stands outside: it has a clock of its own")]
 
 #[allow(dead_code, unused_imports, reason = "no benchmark needs all of it")]
@@ -31,8 +32,14 @@ fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse::<usize>().ok());
     let messages = numbers.next().unwrap_or(MESSAGES);
     let fan_outs = numbers.next().map_or_else(|| vec![0, 3, 25], |one| vec![one]);
+    let only = std::env::args().skip(1).find_map(|argument| Drain::named(&argument));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime must start").block_on(run(messages, &fan_outs));
+    runtime.expect("a runtime must start").block_on(async {
+        match only {
+            Some(how) => println!("{:.0} messages/s", rate(messages, how, fan_outs[0]).await),
+            None => run(messages, &fan_outs).await,
+        }
+    });
 }
 
 async fn run(messages: usize, fan_outs: &[usize]) {
@@ -59,6 +66,17 @@ async fn run(messages: usize, fan_outs: &[usize]) {
 enum Drain {
     Broker,
     Relay { headers: bool },
+}
+
+impl Drain {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "broker" => Some(Self::Broker),
+            "relay" => Some(Self::Relay { headers: false }),
+            "headed" => Some(Self::Relay { headers: true }),
+            _ => None,
+        }
+    }
 }
 
 /// Messages a second until everything is acknowledged, receipted and in the mailboxes.

@@ -19,7 +19,6 @@ use crate::message::raw::Position;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The party.
-    #[serde(deserialize_with = "shared_party")]
     pub party: PartyId,
     /// Why.
     pub why: Why,
@@ -33,12 +32,10 @@ pub struct Summary {
     /// `id`.
     pub id: MessageId,
     /// Type id.
-    #[serde(deserialize_with = "shared_type")]
     pub kind: TypeId,
     /// Major version.
     pub major: u32,
     /// `originator`.
-    #[serde(deserialize_with = "shared_party")]
     pub originator: PartyId,
     /// Its plane.
     pub plane: Plane,
@@ -118,7 +115,6 @@ pub struct Record {
     /// See [`Draft::outcome`].
     pub outcome: Outcome,
     /// See [`Draft::party`].
-    #[serde(deserialize_with = "shared_party")]
     pub party: PartyId,
     /// See [`Draft::position`].
     pub position: Position,
@@ -248,39 +244,3 @@ impl Record {
         }
     }
 }
-
-/// Names that stand in nearly every record: they are shared, or a block would be sixteen thousand small allocations.
-macro_rules! shared {
-    ($name:ident, $type:ident, $what:literal) => {
-        fn $name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
-            /// Far more than there can be; beyond it names are simply not shared.
-            const MOST: usize = 1_024;
-            thread_local! {
-                static NAMES: std::cell::RefCell<std::collections::HashSet<$type>> = std::cell::RefCell::default();
-            }
-            struct Name;
-            impl serde::de::Visitor<'_> for Name {
-                type Value = $type;
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    f.write_str($what)
-                }
-                fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
-                    NAMES.with_borrow_mut(|names| {
-                        if let Some(known) = names.get(text) {
-                            return Ok(known.clone());
-                        }
-                        let name = $type::parse(text).map_err(E::custom)?;
-                        if names.len() < MOST {
-                            names.insert(name.clone());
-                        }
-                        Ok(name)
-                    })
-                }
-            }
-            deserializer.deserialize_str(Name)
-        }
-    };
-}
-
-shared!(shared_party, PartyId, "a party id");
-shared!(shared_type, TypeId, "a type id");

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::courier::{Courier, QUEUE};
+use super::metrics::Delivered;
 use super::receipt::Issuer;
 use crate::archive::{Archived, FeedItem};
 use crate::message::names::PartyId;
@@ -139,6 +140,8 @@ pub(super) fn hire(
     let (skipped_in, skipped) = watch::channel(0);
     let progress = Arc::<Progress>::default();
     let desk = Desk { fresh: fresh_in, skipped: skipped_in, progress: Arc::clone(&progress) };
+    let label = Delivered { authority: party.to_string(), outcome: "stored" };
+    let delivered = shared.metrics.deliveries.get_or_create(&label).clone();
     let courier = Courier {
         party: party.clone(),
         reader: shared.reader.clone(),
@@ -146,6 +149,7 @@ pub(super) fn hire(
         publisher,
         inspector,
         metrics: Arc::clone(&shared.metrics),
+        delivered,
         audit: shared.audit.clone(),
         read: 0,
         issuer,

@@ -56,6 +56,8 @@ pub struct Metrics {
     pub nats_connected: Gauge,
     /// 1 if the last reload was taken.
     pub reload_successful: Gauge,
+    /// When the last reload was taken; 0 before the first.
+    pub reload_success_timestamp: Gauge<f64, AtomicU64>,
     /// Receipts published and acknowledged by the stream.
     pub receipts: Counter,
     /// Requests to the services by verb.
@@ -120,6 +122,12 @@ impl Default for Metrics {
                 "config_last_reload_successful",
                 "1 if the last reload was taken",
                 reload_successful,
+            ),
+            reload_success_timestamp: put(
+                r,
+                "config_last_reload_success_timestamp_seconds",
+                "When the last reload was taken",
+                Gauge::default(),
             ),
             receipts: put(r, "receipts", "Receipts stored", Counter::default()),
             requests: put(r, "requests", "Service requests, by verb", Family::default()),

@@ -74,8 +74,9 @@ use crate::wire::inspect::Inspector;
 use crate::wire::intake::{Acker, Puller};
 use crate::wire::subscriptions::Bucket;
 
-/// Batches waiting between two stages.
-const BATCHES: usize = 16;
+/// Batches waiting between two stages. Few: a stage that is behind is not helped by more waiting before it, and what was
+/// judged long before it is kept has left the processor's caches by then.
+const BATCHES: usize = 4;
 
 /// Why the daemon cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -313,6 +314,9 @@ impl Broker {
     pub fn note_reload(&self, taken: bool) {
         self.shared.metrics.reload_successful.set(i64::from(taken));
         let now = time::now().as_millisecond();
+        if taken {
+            self.shared.metrics.reload_success_timestamp.set(now as f64 / 1_000.0);
+        }
         let entry = Entry::of_broker(now, What::ConfigurationReloaded, Object::default());
         if !self.shared.audit.note(if taken { entry } else { entry.ending(Word::Failed) }) {
             tracing::error!("a reload could not be noted in the audit log");

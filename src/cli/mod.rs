@@ -6,11 +6,13 @@ mod archive;
 mod audit;
 mod data;
 mod exit;
+mod limits;
 mod publish;
 mod replay;
 mod schema;
 mod selecting;
 mod serve;
+mod simulate;
 mod subscribe;
 mod target;
 mod up;
@@ -56,6 +58,8 @@ enum Command {
     Subscribe(subscribe::Args),
     /// Read what a party may see of the archive: paced, resumable, as NDJSON, CSV, GeoJSON or Parquet.
     Replay(Box<replay::Args>),
+    /// Simulated officers and authorities: latencies, and an audit of every message. Only on a network for tests.
+    Simulate(Box<simulate::Args>),
     /// Sign, as a witness, that a party saw the archive's checkpoint and that nothing before it changed.
     Witness(witness::Args),
     /// Judge messages offline with the daemon's own code.
@@ -105,6 +109,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Replay(args) => block_on(replay::run(*args)),
+        Command::Simulate(args) => block_on(simulate::run(*args)),
         Command::Witness(args) => block_on(witness::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),

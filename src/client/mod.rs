@@ -13,6 +13,7 @@ use serde_json::Value;
 
 pub use self::witness::{Shown, WitnessLine};
 pub use crate::wire::asking::AskError;
+pub use crate::wire::pipeline::{Answers, Heard, Pipeline};
 
 use crate::message::names::{PartyId, PostId};
 use crate::wire::asking;
@@ -68,6 +69,20 @@ impl Publisher {
     ) -> Result<Value, Error> {
         Ok(self.outbox.publish(subject, id, payload, patience).await?)
     }
+}
+
+/// Connects a user of a party that has many messages under way at once; it waits for no answer.
+///
+/// # Errors
+/// NATS cannot be reached, or the key is not let in.
+pub async fn pipeline(
+    url: &str,
+    seed: &str,
+    party: &PartyId,
+    post: Option<&PostId>,
+) -> Result<(Pipeline, Answers), Error> {
+    let nats = connect::connect_party(url, seed, party, post).await?;
+    Ok(Pipeline::open(nats, party, post).await?)
 }
 
 /// A delivered message.

@@ -1,10 +1,11 @@
 //! Names that cannot hold a wrong value: the only way in is `parse`.
 //!
-//! They do not say whether a party or a type exists; that is the registry's and the catalogue's word.
+//! They do not say whether a party or a type exists; that is the registry's and the catalogue's word. A name lies where it
+//! is used: a message names the whole network, and counted references would be touched by every thread it passes.
 
 use std::fmt;
-use std::sync::Arc;
 
+use arrayvec::ArrayString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The text is not a well-formed name of its kind. It never quotes the text: it may be personal data.
@@ -13,10 +14,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct InvalidName(&'static str);
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $check:expr) => {
+    ($(#[$doc:meta])* $type:ident, $longest:literal, $what:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $type(Arc<str>);
+        pub struct $type(ArrayString<$longest>);
 
         impl $type {
             /// Takes the text if it is well formed.
@@ -25,7 +26,8 @@ macro_rules! name {
             /// [`InvalidName`] otherwise.
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
                 let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.into())) } else { Err(InvalidName($what)) }
+                let name = if check(text) { ArrayString::from(text).ok() } else { None };
+                name.map(Self).ok_or(InvalidName($what))
             }
 
             /// The name as text.
@@ -68,8 +70,17 @@ macro_rules! name {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::parse(&text).map_err(serde::de::Error::custom)
+                struct Name;
+                impl serde::de::Visitor<'_> for Name {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($what)
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        $type::parse(text).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Name)
             }
         }
     };
@@ -78,24 +89,28 @@ macro_rules! name {
 name!(
     /// An authority of the network, `^[a-z]{2}-[a-z0-9]{2,12}$`, for example `de-bpol`.
     PartyId,
+    15,
     "party id",
     |text| dashed(text, 2)
 );
 name!(
     /// An officer's pseudonymous station, `^[a-z]{2}-[a-z0-9]{1,12}$`, for example `tn-01`.
     PostId,
+    15,
     "post id",
     |text| dashed(text, 1)
 );
 name!(
-    /// `<family>.<kind>`, for example `flow.observation`.
+    /// `<family>.<kind>`, for example `flow.observation`; at most 64 characters.
     TypeId,
+    64,
     "type id",
     |text| text.split_once('.').is_some_and(|(family, kind)| token(family) && token(kind))
 );
 name!(
     /// A message id: a UUID in lower case, RFC 9562.
     MessageId,
+    36,
     "message id",
     is_uuid
 );

@@ -13,4 +13,6 @@ pub mod cast;
 pub mod demo;
 pub mod log;
 pub mod plan;
+pub mod report;
+pub mod run;
 pub mod script;

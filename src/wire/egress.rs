@@ -7,24 +7,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::{HeaderMap, HeaderName, HeaderValue, Subject};
+use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Subject};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
+use super::answers::Answers;
 use super::connect::{self, Road, Role};
+use crate::message::time;
 
 /// Header names and values, all written by the broker.
 pub type Headers = Vec<(&'static str, String)>;
 
-/// More than the windows of all senders together. The library's own window must never be what they wait for: an answer
-/// gives its place back only when it is looked at, so that senders who wait for a place and look at nothing meanwhile
-/// would wait for ever.
-const IN_FLIGHT: usize = 1 << 20;
-/// How long an acknowledgement may take.
+/// How long an acknowledgement may take, and how often it is looked for those that did not come.
 const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(500);
 /// Pauses between attempts to get a new line.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -32,7 +31,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The stream did not take a message, or did not say so.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub struct SendError(String);
+pub struct SendError(pub(super) String);
 
 /// Sends into streams, over whichever line is up.
 #[derive(Debug, Clone)]
@@ -44,7 +43,10 @@ pub struct Publisher {
 /// One connection, from when it was made until it broke.
 #[derive(Debug, Clone)]
 pub struct Line {
-    context: Context,
+    client: Client,
+    /// Where answers come, without the number.
+    inbox: Arc<str>,
+    answers: Arc<Answers>,
     broken: CancellationToken,
 }
 
@@ -98,12 +100,13 @@ impl Publisher {
 impl Line {
     async fn open(road: &Road) -> Result<Self, Error> {
         let (client, broken) = connect::connect_once(road, Role::Egress).await?;
-        let context = ContextBuilder::new()
-            .ack_timeout(PATIENCE)
-            .max_ack_inflight(IN_FLIGHT)
-            .backpressure_on_inflight(true)
-            .build(client);
-        Ok(Self { context, broken })
+        let inbox = client.new_inbox();
+        let away = |error: String| Error::Unreachable(format!("{}: {error}", road.url));
+        let heard = client.subscribe(format!("{inbox}.*")).await.map_err(|error| away(error.to_string()))?;
+        client.flush().await.map_err(|error| away(error.to_string()))?;
+        let answers = Arc::<Answers>::default();
+        tokio::spawn(hear(heard, Arc::clone(&answers), broken.clone()));
+        Ok(Self { client, inbox: format!("{inbox}.").into(), answers, broken })
     }
 
     /// True once it broke.
@@ -129,28 +132,32 @@ impl Line {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from(value));
         }
-        let sent = self.context.publish_with_headers(Subject::from(subject), map, payload).await;
+        let (number, answer) = self.answers.await_one(time::stopwatch());
+        let reply = format!("{}{number}", self.inbox);
+        let sent =
+            self.client.publish_with_reply_and_headers(Subject::from(subject), reply, map, payload).await;
+        if let Err(error) = sent {
+            self.answers.tell(number, Err(SendError(error.to_string())));
+        }
         async move {
-            let acknowledged = match sent {
-                Ok(answer) => answer.await,
-                Err(error) => Err(error),
-            };
-            acknowledged.map(|ack| ack.sequence).map_err(|error| SendError(chain(&error)))
+            let told = answer.await;
+            told.unwrap_or_else(|_| Err(SendError("the connection broke before the answer".to_owned())))
         }
     }
 }
 
-/// The error with its sources: the outer text alone says only "failed to publish".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
+/// Takes the answers of the streams until the line breaks.
+async fn hear(mut heard: async_nats::Subscriber, answers: Arc<Answers>, broken: CancellationToken) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            message = heard.next() => match message {
+                Some(message) => answers.take(&message),
+                None => break,
+            },
+            _ = look.tick() => answers.give_up(time::stopwatch(), PATIENCE),
+            () = broken.cancelled() => break,
         }
-        source = inner.source();
     }
-    text
+    answers.close();
 }

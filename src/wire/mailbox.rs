@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, Message};
+use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
@@ -38,10 +38,50 @@ impl Letter {
         headers.and_then(|headers| headers.get(name)).map(ToString::to_string).unwrap_or_default()
     }
 
+    /// Its subject.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.message.subject
+    }
+
     /// The received bytes of the message.
     #[must_use]
     pub fn payload(&self) -> Bytes {
         self.message.payload.clone()
+    }
+}
+
+/// A pull that is under way.
+#[derive(Debug)]
+pub struct Pull {
+    answers: Subscriber,
+    left: usize,
+    until: tokio::time::Instant,
+}
+
+impl Pull {
+    /// The next letter; `None` once all that was asked for has come, or nothing more came in time. Can be dropped without
+    /// losing a letter.
+    ///
+    /// # Errors
+    /// [`MailboxError`].
+    pub async fn next(&mut self) -> Result<Option<Letter>, MailboxError> {
+        while self.left > 0 {
+            let Ok(Some(message)) = tokio::time::timeout_at(self.until, self.answers.next()).await else {
+                break;
+            };
+            match message.status.map(|status| status.as_u16()) {
+                None => {
+                    self.left -= 1;
+                    return Ok(Some(Letter { message }));
+                }
+                Some(404 | 408 | 409) => break,
+                Some(503) => return Err(MailboxError::Unreadable("no mailbox answers".to_owned())),
+                Some(_) => {}
+            }
+        }
+        self.left = 0;
+        Ok(None)
     }
 }
 
@@ -50,14 +90,16 @@ impl Letter {
 pub struct Mailbox {
     client: Client,
     next: String,
+    state: String,
 }
 
 impl Mailbox {
     /// The mailbox of a party.
     #[must_use]
     pub fn of(client: Client, party: &PartyId) -> Self {
-        let next = format!("$JS.API.CONSUMER.MSG.NEXT.MBOX_{}.main", subject::upper(party));
-        Self { client, next }
+        let durable = format!("MBOX_{}.main", subject::upper(party));
+        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{durable}");
+        Self { client, next, state: format!("$JS.API.CONSUMER.INFO.{durable}") }
     }
 
     /// One pull: the letters that are there or come within `wait`, at most `most`.
@@ -65,38 +107,54 @@ impl Mailbox {
     /// # Errors
     /// [`MailboxError`]; a pull that merely timed out gives no letters.
     pub async fn pull(&self, most: usize, wait: Duration) -> Result<Vec<Letter>, MailboxError> {
+        let mut pull = self.begin(most, wait).await?;
+        let mut letters = Vec::new();
+        loop {
+            // Behind the first letter only what is already on the way is waited for.
+            let next = if letters.is_empty() {
+                pull.next().await?
+            } else {
+                tokio::time::timeout(LINGER, pull.next()).await.ok().transpose()?.flatten()
+            };
+            match next {
+                Some(letter) => letters.push(letter),
+                None => return Ok(letters),
+            }
+        }
+    }
+
+    /// Begins a pull whose letters are handed on as they come.
+    ///
+    /// # Errors
+    /// [`MailboxError`].
+    pub async fn begin(&self, most: usize, wait: Duration) -> Result<Pull, MailboxError> {
         let fault = |error: &dyn std::fmt::Display| MailboxError::Unreadable(error.to_string());
         let inbox = self.client.new_inbox();
-        let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|error| fault(&error))?;
+        let answers = self.client.subscribe(inbox.clone()).await.map_err(|error| fault(&error))?;
         let (batch, wait) = (most.clamp(1, BATCH), wait.min(PULL));
         let ask = serde_json::json!({ "batch": batch, "expires": wait.as_nanos() });
-        let mut letters = Vec::new();
         self.client
             .publish_with_reply(self.next.clone(), inbox, Bytes::from(ask.to_string()))
             .await
             .map_err(|error| fault(&error))?;
-        let deadline = tokio::time::Instant::now() + wait + Duration::from_secs(2);
-        while letters.len() < batch {
-            // Behind the first letter only what is already on the way is waited for.
-            let until = if letters.is_empty() {
-                deadline
-            } else {
-                deadline.min(tokio::time::Instant::now() + LINGER)
-            };
-            match tokio::time::timeout_at(until, answers.next()).await {
-                Ok(Some(message)) => match message.status {
-                    None => letters.push(Letter { message }),
-                    Some(status) if status.as_u16() == 404 || status.as_u16() == 408 => break,
-                    Some(status) if status.as_u16() == 409 => break,
-                    Some(status) if status.as_u16() == 503 => {
-                        return Err(MailboxError::Unreadable("no mailbox answers".to_owned()));
-                    }
-                    Some(_) => {}
-                },
-                Ok(None) | Err(_) => break,
-            }
+        let until = tokio::time::Instant::now() + wait + Duration::from_secs(2);
+        Ok(Pull { answers, left: batch, until })
+    }
+
+    /// How many letters are not acknowledged.
+    ///
+    /// # Errors
+    /// NATS went away.
+    pub async fn waiting(&self) -> Result<u64, MailboxError> {
+        let fault = |words: String| MailboxError::Unreadable(words);
+        let answer = self.client.request(self.state.clone(), Bytes::new()).await;
+        let answer = answer.map_err(|error| fault(error.to_string()))?;
+        let told: serde_json::Value =
+            serde_json::from_slice(&answer.payload).map_err(|error| fault(error.to_string()))?;
+        match (told["num_pending"].as_u64(), told["num_ack_pending"].as_u64()) {
+            (Some(pending), Some(unacknowledged)) => Ok(pending + unacknowledged),
+            _ => Err(fault("no state of the mailbox".to_owned())),
         }
-        Ok(letters)
     }
 
     /// Acknowledges a letter.

@@ -4,6 +4,7 @@
 //! keeps nothing, and never takes an identity from a header or a payload. `async_nats` appears in this room only.
 
 pub mod accounts;
+mod answers;
 pub mod asking;
 pub mod connect;
 pub mod egress;
@@ -12,6 +13,7 @@ pub mod intake;
 pub mod keys;
 pub mod mailbox;
 pub mod outbox;
+pub mod pipeline;
 pub mod server;
 pub mod services;
 pub mod streams;

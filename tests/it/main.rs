@@ -41,6 +41,7 @@ mod replays;
 mod rules;
 mod samples;
 mod services;
+mod simulate;
 mod start;
 mod subscriptions;
 mod syntax;

@@ -29,6 +29,17 @@ impl Script {
             ("case.return-manifest", Some(Role::Return), Some(Role::Return)),
             ("case.smuggling-lead", Some(Role::Lea), Some(Role::Lea)),
         ]);
+        self.personal_report(slot, kind, from, to)
+    }
+
+    /// A message of this type by somebody with the first role to some with the second.
+    pub(super) fn personal_report(
+        &mut self,
+        slot: &Slot,
+        kind: &str,
+        from: Option<Role>,
+        to: Option<Role>,
+    ) -> Option<Draft> {
         let officer = self.somebody_with(from, slot)?;
         let own = self.world.posts[officer].authority;
         let to: Vec<usize> = match to {

@@ -93,6 +93,24 @@ impl Script {
         Some(draft)
     }
 
+    /// An answer to a request that is known, to more than the requester and those whom it asked.
+    pub(super) fn too_far(&mut self, slot: &Slot) -> Option<Draft> {
+        let request = self.past.requests.front()?;
+        let (no, source, id) = (request.no, request.source.clone(), request.id.clone());
+        let authority = *request.asked.first()?;
+        let officer = self.officer_of(authority, slot)?;
+        let mut draft = self.plain(&slot.by(officer), "rfi.response");
+        let data = draft.data();
+        data["request"] = json!({ "source": source, "id": id, "relation": "answers" });
+        data["outcome"] = "answered".into();
+        data["answer"] = "As asked.".into();
+        draft.set("audience", "@network");
+        draft.set("tlp", "TLP:AMBER");
+        draft.set("dataclassification", "LIMITE");
+        draft.after = Some(no);
+        Some(draft)
+    }
+
     /// A deployment while there is time for that, else what local networks do.
     pub(super) fn coordination(&mut self, slot: &Slot) -> Draft {
         if slot.due < self.world.settled {
@@ -116,7 +134,7 @@ impl Script {
         let status =
             *self.dice.pick(&["deployed", "deployed", "deployed", "deployed", "changed", "planned", "ended"]);
         data["status"] = status.into();
-        let days = i64::from(self.dice.between(90, 900));
+        let days = i64::from(self.dice.between(800, 1_500));
         let until = slot.at + SignedDuration::from_hours(24 * days);
         data["until"] = until.to_string().get(..10).unwrap_or_default().into();
         data["alsoFor"] = json!(self.dice.some(2, &["FI", "DK", "IS", "LU", "MT", "EE"]));

@@ -50,10 +50,13 @@ impl Address {
     /// To these alone.
     pub(super) fn named(world: &World, dice: &mut Dice, named: Vec<usize>) -> Self {
         let names: Vec<&str> = named.iter().map(|at| world.id(*at)).collect();
+        let tlp = *dice.pick(&["TLP:RED", "TLP:AMBER", "TLP:AMBER+STRICT"]);
+        // In a network of one there is nobody to name.
+        let nobody = names.is_empty();
         Self {
-            audience: names.join(","),
+            audience: if nobody { "@network".to_owned() } else { names.join(",") },
             exclude: None,
-            tlp: *dice.pick(&["TLP:RED", "TLP:AMBER", "TLP:AMBER+STRICT"]),
+            tlp: if nobody { "TLP:AMBER" } else { tlp },
             classification: *dice.pick(&["LIMITE", "LIMITE", "SNC"]),
             named,
         }
@@ -157,8 +160,8 @@ impl Draft {
             set("correlationid", format!("FILE-{}", dice.between(100, 9_999)).into());
         }
         if dice.chance(0.05) {
-            // Weeks away: nothing may expire while it is looked for.
-            let days = i64::from(dice.between(30, 300));
+            // Years away, whatever clock a plan gives: nothing may expire while it is looked for.
+            let days = i64::from(dice.between(800, 2_000));
             set("expirytime", time::rfc3339(at + SignedDuration::from_hours(24 * days)).into());
         }
         if event.get("handling").is_some_and(|handling| handling == "H3") {

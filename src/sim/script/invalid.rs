@@ -13,6 +13,7 @@ use super::{Attempt, Expect, Script};
 use crate::message::outcome::Code;
 
 mod body;
+mod persons;
 
 /// What can be expected of one message.
 pub(super) const CODES: [Code; 22] = [
@@ -56,6 +57,19 @@ impl Script {
 
     /// A message with a fault of this code, and whether its id can be read all the same.
     fn spoiled(&mut self, slot: &Slot, code: Code) -> Option<(Draft, bool)> {
+        if self.world.weights[10] > 0.0
+            && self.dice.chance(0.5)
+            && let Some(draft) = self.spoiled_case(slot, code)
+        {
+            return Some((draft, true));
+        }
+        if code == Code::Audience
+            && self.dice.chance(0.3)
+            && let Some(mut draft) = self.too_far(slot)
+        {
+            draft.set("id", self.id(slot.no));
+            return Some((draft, true));
+        }
         let mut draft = match code {
             Code::Plane if self.world.setting.case_plane => return None,
             Code::Plane => self.plain(slot, "case.admission-identity"),
@@ -72,6 +86,7 @@ impl Script {
                 self.plain(slot, kind)
             }
             Code::SmallCell => self.plain(slot, "thb.pattern"),
+            Code::Range if self.dice.chance(0.3) => self.plain(slot, "board.decision"),
             Code::Time if self.dice.chance(0.3) => self.plain(slot, "rfi.request"),
             _ => self.plain(slot, "flow.observation"),
         };

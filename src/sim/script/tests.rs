@@ -69,7 +69,7 @@ fn every_attempt_gets_the_verdict_that_it_expects() {
 
 /// Everything at once, and often.
 fn rich(seed: u64) -> Plan {
-    let mut plan = plan(seed, 200, 3_000);
+    let mut plan = plan(seed, 200, 2_000);
     plan.mix = crate::sim::plan::Mix {
         flow: 0.1,
         route: 0.1,
@@ -126,7 +126,7 @@ fn the_script_of_a_seed_is_what_it_was() {
     }
     let digest = crate::message::digest::Digest::of(&bytes).to_string();
     // Changes whenever anything that is written changes: then say so here. It must not change with the machine.
-    assert_eq!(digest, "28bdfbf61b7ee23f6e9852045974157ba791d68c89593837aa17528826c10604");
+    assert_eq!(digest, "99eec27f963be912293d67bbebefc461a6b8b42831c2e709876e0cb17acc6ce2");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn all_types_and_many_scripts_are_written() {
     // Not written: what only brokers send (`msg.receipt`, `board.coverage`), and erasures.
     assert_eq!(kinds.len(), 33, "{kinds:?}");
     assert_eq!(steps.len(), 3, "{steps:?}");
-    assert!(geometries > 200, "{geometries}");
+    assert!(geometries > 150, "{geometries}");
     for (name, character) in [
         ("Greek", 'α'),
         ("Cyrillic", 'я'),

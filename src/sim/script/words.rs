@@ -39,10 +39,31 @@ fn sentences(language: &str) -> &'static [String] {
     PHRASES.narratives.get(language).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The language that a report from this country is written in: English in most, else one that is spoken there.
-pub(super) fn language(dice: &mut Dice, country: &Country) -> &'static str {
+/// The language that a report from this country is written in: English in most, else one that is spoken there or at
+/// home.
+pub(super) fn language(dice: &mut Dice, country: &Country, home: &str) -> &'static str {
     let spoken = *dice.pick(&country.languages);
-    if dice.chance(0.4) && !sentences(spoken).is_empty() { spoken } else { "en" }
+    let language = match dice.below(100) {
+        0..35 => spoken,
+        35..45 => of_state(home),
+        _ => "en",
+    };
+    if sentences(language).is_empty() { "en" } else { language }
+}
+
+/// The language in which authorities of a state may write.
+fn of_state(state: &str) -> &'static str {
+    match state {
+        "AT" | "CH" | "DE" | "LI" => "de",
+        "CY" | "GR" => "el",
+        "BE" | "FR" | "LU" => "fr",
+        "ES" => "es",
+        "IT" => "it",
+        "PL" => "pl",
+        "PT" => "pt",
+        "RO" => "ro",
+        _ => "en",
+    }
 }
 
 /// A sentence with its gaps filled.

@@ -159,8 +159,10 @@ impl Script {
 
     /// The same, of special categories if wanted.
     pub(super) fn data_with(&mut self, officer: usize, at: Timestamp, kind: &str, special: bool) -> Value {
-        let country = &places::all()[self.world.posts[officer].country];
-        let language = words::language(&mut self.dice, country);
+        let post = &self.world.posts[officer];
+        let country = &places::all()[post.country];
+        let home = &self.world.parties[post.authority].country;
+        let language = words::language(&mut self.dice, country, home);
         let (about, lists, positions) = self.size(kind);
         let mut fill = Fill {
             dice: &mut self.dice,

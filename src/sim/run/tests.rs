@@ -1,0 +1,162 @@
+//! The desk: which receipt is whose, and what happens to those that get none.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::desk::{Came, Desk, Due, mark};
+use super::station::Receipt;
+use crate::message::digest::Digest;
+use crate::sim::log::Tried;
+use crate::sim::script::{Attempt, Expect};
+
+const SECOND: u64 = 1_000_000;
+
+fn attempt(no: u32, id: Option<&str>, expect: Expect) -> Attempt {
+    Attempt {
+        no,
+        due: Duration::from_secs(1),
+        officer: 0,
+        subject: "ilo.in.it-moi.tn-01.net.flow.observation.tn".to_owned(),
+        id: id.map(str::to_owned),
+        payload: Bytes::new(),
+        expect,
+        after: None,
+    }
+}
+
+fn receipt(token: &str, outcome: &str, bytes: Option<&[u8]>) -> Receipt {
+    Receipt {
+        token: token.to_owned(),
+        outcome: outcome.to_owned(),
+        code: None,
+        seq: Some(1),
+        recipients: Some(2),
+        digest: bytes.map(Digest::of),
+    }
+}
+
+/// Takes an attempt and sends it at once.
+fn send(desk: &mut Desk, attempt: Attempt, bytes: &[u8]) {
+    let no = attempt.no;
+    desk.take(attempt, Digest::of(bytes), SECOND);
+    desk.sent(no, SECOND);
+}
+
+fn finished(came: Came) -> Tried {
+    came.finished.expect("nothing more is expected of it")
+}
+
+#[test]
+fn an_attempt_is_finished_when_it_has_puback_and_receipt_in_whatever_order() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    assert!(desk.queued(mark(0, 0), 7, 2 * SECOND).finished.is_none());
+    let came = desk.receipt(0, receipt("a", "accepted", Some(b"0")), 3 * SECOND);
+    assert_eq!(came.receipted.map(|settled| (settled.no, settled.took)), Some((0, 2 * SECOND)));
+    let tried = finished(came);
+    assert_eq!(
+        (tried.acked, tried.stream_seq, tried.receipted),
+        (Some(2 * SECOND), Some(7), Some(3 * SECOND))
+    );
+    send(&mut desk, attempt(1, Some("b"), Expect::Accepted), b"1");
+    let came = desk.receipt(0, receipt("b", "accepted", Some(b"1")), 3 * SECOND);
+    assert!(came.receipted.is_some() && came.finished.is_none());
+    assert_eq!(desk.of_officer(0), 0);
+    assert_eq!(finished(desk.queued(mark(1, 0), 8, 4 * SECOND)).sends, 1);
+    assert_eq!(desk.len(), 0);
+}
+
+#[test]
+fn the_same_bytes_twice_get_their_receipts_in_the_order_in_which_they_were_sent() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"same");
+    send(&mut desk, attempt(1, Some("a"), Expect::Duplicate(0)), b"same");
+    let first = desk.receipt(0, receipt("a", "accepted", Some(b"same")), SECOND);
+    let second = desk.receipt(0, receipt("a", "duplicate", Some(b"same")), SECOND);
+    let echo = desk.receipt(0, receipt("a", "duplicate", Some(b"same")), SECOND);
+    assert_eq!(first.receipted.map(|settled| settled.no), Some(0));
+    assert_eq!(second.receipted.map(|settled| (settled.no, settled.is_known)), Some((1, false)));
+    assert!(echo.receipted.is_none() && echo.finished.is_none());
+}
+
+#[test]
+fn a_receipt_of_another_officer_or_other_bytes_answers_nothing() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    assert!(desk.receipt(1, receipt("a", "accepted", Some(b"0")), SECOND).receipted.is_none());
+    assert!(desk.receipt(0, receipt("a", "rejected", Some(b"x")), SECOND).receipted.is_none());
+    assert!(desk.stored(mark(0, 0), Some(receipt("", "rejected", Some(b"x"))), SECOND).receipted.is_none());
+    assert_eq!(desk.of_officer(0), 1);
+}
+
+#[test]
+fn a_receipt_without_a_digest_is_found_by_stream_sequence_even_before_the_puback() {
+    for early in [true, false] {
+        let mut desk = Desk::default();
+        send(&mut desk, attempt(0, None, Expect::Accepted), b"0");
+        let told = || receipt("unreadable-7", "rejected", None);
+        let came = if early {
+            assert!(desk.receipt(0, told(), 2 * SECOND).receipted.is_none());
+            desk.queued(mark(0, 0), 7, 3 * SECOND)
+        } else {
+            desk.queued(mark(0, 0), 7, 3 * SECOND);
+            desk.receipt(0, told(), 2 * SECOND)
+        };
+        assert_eq!(finished(came).receipted, Some(2 * SECOND), "early: {early}");
+    }
+}
+
+#[test]
+fn known_already_is_told_of_what_was_to_be_accepted_and_was_sent_once() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    let came = desk.receipt(0, receipt("a", "duplicate", Some(b"0")), SECOND);
+    assert!(came.receipted.is_some_and(|settled| settled.is_known));
+    send(&mut desk, attempt(1, Some("b"), Expect::Accepted), b"1");
+    desk.sent(1, 12 * SECOND);
+    let came = desk.receipt(0, receipt("b", "duplicate", Some(b"1")), 13 * SECOND);
+    assert!(came.receipted.is_some_and(|settled| !settled.is_known));
+}
+
+#[test]
+fn without_a_receipt_it_is_looked_up_then_sent_again_and_given_up_after_the_fifth() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    let (mut now, mut sends, mut given_up) = (SECOND, 1, Vec::new());
+    while given_up.is_empty() {
+        now = desk.next_deadline().expect("there is a next look");
+        for due in desk.due(now, &mut given_up) {
+            match due {
+                Due::Ask { token, .. } => assert_eq!(token, "a"),
+                Due::Again { no } => {
+                    sends += 1;
+                    desk.sent(no, now);
+                }
+            }
+        }
+        assert!(sends < 10);
+    }
+    assert_eq!((sends, given_up[0].sends, given_up[0].receipted), (6, 6, None));
+    assert_eq!(now, SECOND + 6 * 11 * SECOND);
+    assert_eq!((desk.len(), desk.of_officer(0)), (0, 0));
+}
+
+#[test]
+fn a_resend_is_not_looked_up_because_there_stands_the_receipt_of_the_first() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(1, Some("a"), Expect::Duplicate(0)), b"0");
+    let due = desk.due(11 * SECOND, &mut Vec::new());
+    assert!(matches!(due[..], [Due::Again { no: 1 }]), "{due:?}");
+}
+
+#[test]
+fn a_missing_puback_alone_is_not_waited_for_for_ever() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    desk.receipt(0, receipt("a", "accepted", Some(b"0")), 2 * SECOND);
+    let mut given_up = Vec::new();
+    assert!(desk.due(11 * SECOND, &mut given_up).is_empty());
+    assert_eq!(given_up.len(), 1);
+    assert_eq!(given_up[0].outcome.as_deref(), Some("accepted"));
+}
