@@ -55,7 +55,7 @@ fn shuffle(dealer: &mut Dealer, message: &mut Value) {
 #[test]
 fn oracle_and_routing_agree() {
     let mut groups_that_matter = 0;
-    for seed in 0..6 {
+    for seed in 0..4 {
         let cast = deal::cast(seed);
         let subscriptions = subscriptions(&cast);
         let mut oracle = Oracle::new(&REGISTRY, &cast, true).expect("an oracle");
@@ -97,6 +97,6 @@ fn oracle_and_routing_agree() {
             deployed.learn(network, ([no, no], at), head.originator, &head.kind, &message["data"]);
         }
     }
-    assert!(groups_that_matter > 1_000, "{groups_that_matter}");
+    assert!(groups_that_matter > 600, "{groups_that_matter}");
     assert!(now() < crate::message::time::now());
 }

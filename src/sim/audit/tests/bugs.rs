@@ -116,7 +116,7 @@ fn findings_name_attempts_and_parties_and_no_word_of_a_message() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
     /// Bugs do not hide one another.
     #[test]

@@ -10,7 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::double::{Double, Kept};
+use super::double::{Double, House, Kept};
 use crate::message::names::{PartyId, PostId};
 use crate::message::outcome::Outcome;
 use crate::rules::registry;
@@ -279,7 +279,7 @@ impl Dealer {
 /// Everything that is tried, with the verdicts of a broker that is as it should be.
 pub(super) fn attempts(seed: u64, count: u32, local: bool, cast: &Cast) -> Vec<Attempt> {
     let mut dealer = Dealer::new(seed, local);
-    let mut model = Double::new(cast, &[]);
+    let mut model = Double::new(House::usual(), cast, &[]);
     let mut attempts: Vec<Attempt> = Vec::new();
     for no in 0..count {
         let officers: Vec<usize> = (0..cast.officers.len()).collect();

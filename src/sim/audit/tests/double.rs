@@ -69,8 +69,25 @@ impl Kept {
     }
 }
 
+/// Where the copy stands: its rules and its clock.
+#[derive(Clone, Copy)]
+pub(super) struct House {
+    pub(super) rules: &'static Rules,
+    /// Text of the registry of the rules.
+    pub(super) registry: &'static str,
+    pub(super) now: Timestamp,
+}
+
+impl House {
+    /// That of most tests.
+    pub(super) fn usual() -> Self {
+        Self { rules: &RULES, registry: &REGISTRY, now: now() }
+    }
+}
+
 /// The copy.
 pub(super) struct Double {
+    house: House,
     registry: Registry,
     subscriptions: Subscriptions,
     deployments: Deployments,
@@ -87,9 +104,9 @@ pub(super) struct Double {
 }
 
 impl Double {
-    pub(super) fn new(cast: &Cast, bugs: &[Bug]) -> Self {
+    pub(super) fn new(house: House, cast: &Cast, bugs: &[Bug]) -> Self {
         let has = |bug| bugs.contains(&bug);
-        let mut text = REGISTRY.clone();
+        let mut text = house.registry.to_owned();
         if has(Bug::ForgetsSuspended) {
             text = text.replace("participation = \"suspended\"", "participation = \"member-state\"");
         }
@@ -113,6 +130,7 @@ impl Double {
             subscriptions.replace_party(authority.party.clone(), list).expect("fits");
         }
         Self {
+            house,
             registry: Registry::parse(&text).expect("a good registry"),
             subscriptions,
             deployments: Deployments::default(),
@@ -174,13 +192,13 @@ impl Double {
             payload: attempt.payload.clone(),
             content_type: None,
             binary_mode: false,
-            arrived: now(),
+            arrived: self.house.now,
             position: Position { epoch: 1, sequence: self.stream },
             frame: Frame::Whole,
         };
-        let tail = attempt.subject.splitn(5, '.').nth(4).expect("a subject").to_owned();
+        let tail = attempt.subject.splitn(5, '.').nth(4).unwrap_or_default().to_owned();
         let refused = |refused: &Refused| (refused.outcome(), Some(refused.code), None);
-        let permitted = match judge(&RULES, raw, now()) {
+        let permitted = match judge(self.house.rules, raw, self.house.now) {
             Ok(permitted) => permitted,
             Err(refusal) => {
                 *id = refusal.target.id.map(|id| id.to_string());
@@ -220,10 +238,10 @@ impl Double {
     fn route(&self, permitted: &Permitted, targets: &[Option<usize>]) -> Result<Decision, Refused> {
         let known: Vec<Option<Known>> = targets.iter().map(|at| at.map(|at| self.known(at))).collect();
         settle::check(permitted.envelope(), permitted.data(), &known, |target| {
-            new_data(&RULES, permitted, target)
+            new_data(self.house.rules, permitted, target)
         })?;
         let mut envelope = permitted.envelope().clone();
-        audience::check(&RULES.registry, &envelope, &envelope.purpose)?;
+        audience::check(&self.house.rules.registry, &envelope, &envelope.purpose)?;
         if self.has(Bug::IgnoresExclude) {
             envelope.exclude.clear();
         }
@@ -275,7 +293,7 @@ impl Double {
         decision: &Decision,
     ) -> usize {
         // Refusals are kept too.
-        self.seq += 1 + u64::from(no % 3 == 0);
+        self.seq += 1 + u64::from(no.is_multiple_of(3));
         let envelope = permitted.envelope();
         let recipients: Vec<PartyId> =
             decision.routing.recipients.iter().map(|recipient| recipient.party.clone()).collect();
@@ -312,12 +330,12 @@ impl Double {
         let kept = &self.kept[at];
         self.accepted += 1;
         let mut to = kept.recipients.clone();
-        if (self.has(Bug::DropsTheLast) && self.accepted % 17 == 0)
+        if (self.has(Bug::DropsTheLast) && self.accepted.is_multiple_of(17))
             || (self.has(Bug::RecallsMissAHolder) && kept.tail.starts_with("ctl.msg.retraction"))
         {
             to.pop();
         }
-        if self.has(Bug::ForgetsToKeep) && self.accepted % 29 == 0 {
+        if self.has(Bug::ForgetsToKeep) && self.accepted.is_multiple_of(29) {
             to.clear();
         }
         for party in to {

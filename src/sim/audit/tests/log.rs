@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use super::bugs::Bug;
-use super::deal::{self, REGISTRY};
-use super::double::{Double, Kept, now};
+use super::deal;
+use super::double::{Double, House, Kept};
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
+use crate::message::time::Timestamp;
 use crate::sim::audit::{Findings, compare};
 use crate::sim::cast::Cast;
 use crate::sim::log::{Read, Reader, Replayed, Run, Tried, Writer};
@@ -18,12 +19,14 @@ pub(super) struct Play {
     pub(super) cast: Cast,
     pub(super) attempts: Vec<Attempt>,
     fresh: bool,
+    plan: Plan,
+    house: House,
     /// Played against the copy as it should be.
     well: (Double, Vec<Tried>),
 }
 
-fn played(cast: &Cast, attempts: &[Attempt], bugs: &[Bug]) -> (Double, Vec<Tried>) {
-    let mut double = Double::new(cast, bugs);
+fn played(house: House, cast: &Cast, attempts: &[Attempt], bugs: &[Bug]) -> (Double, Vec<Tried>) {
+    let mut double = Double::new(house, cast, bugs);
     let tries = attempts.iter().map(|attempt| double.receive(attempt)).collect();
     (double, tries)
 }
@@ -33,28 +36,45 @@ impl Play {
     pub(super) fn new(seed: u64, count: u32, fresh: bool) -> Self {
         let cast = deal::cast(seed);
         let attempts = deal::attempts(seed, count, fresh, &cast);
-        Self { well: played(&cast, &attempts, &[]), attempts, cast, fresh }
+        Self::of(House::usual(), Plan::default(), cast, attempts, fresh)
+    }
+
+    /// A play of these attempts.
+    pub(super) fn of(house: House, plan: Plan, cast: Cast, attempts: Vec<Attempt>, fresh: bool) -> Self {
+        Self { well: played(house, &cast, &attempts, &[]), attempts, cast, fresh, plan, house }
     }
 
     /// Plays it against a copy with these bugs, and audits the log.
     pub(super) fn audit(&self, bugs: &[Bug]) -> Findings {
-        let directory = tempfile::tempdir().expect("a directory");
-        let log = directory.path().join("log");
-        let run = self.write(&log, bugs);
-        let attempts = self.attempts.iter().cloned();
-        compare(attempts, deal::number, &self.cast, &run, &Reader::of(&log)).expect("an audit")
+        self.logged_at(self.house.now, bugs, |run, reader| {
+            compare(self.attempts.iter().cloned(), deal::number, &self.cast, run, reader).expect("an audit")
+        })
     }
 
-    fn write(&self, log: &Path, bugs: &[Bug]) -> Run {
-        let spoilt = bugs.iter().any(|bug| bug.routes()).then(|| played(&self.cast, &self.attempts, bugs));
+    /// Plays it, and does something with the log; `clock` is what the messages call the start.
+    pub(super) fn logged_at<T>(
+        &self,
+        clock: Timestamp,
+        bugs: &[Bug],
+        then: impl FnOnce(&Run, &Reader) -> T,
+    ) -> T {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("log");
+        let run = self.write(&log, clock, bugs);
+        then(&run, &Reader::of(&log))
+    }
+
+    fn write(&self, log: &Path, clock: Timestamp, bugs: &[Bug]) -> Run {
+        let spoilt =
+            bugs.iter().any(|bug| bug.routes()).then(|| played(self.house, &self.cast, &self.attempts, bugs));
         let (double, tries) = spoilt.as_ref().unwrap_or(&self.well);
-        let hour = now().checked_add(jiff::SignedDuration::from_hours(1)).expect("an instant");
+        let hour = self.house.now.checked_add(jiff::SignedDuration::from_hours(1)).expect("an instant");
         let run = Run {
             version: "test".to_owned(),
-            plan: Plan::default(),
-            registry: REGISTRY.clone(),
-            clock: now(),
-            started: now(),
+            plan: self.plan.clone(),
+            registry: self.house.registry.to_owned(),
+            clock,
+            started: self.house.now,
             ended: Some(hour),
             case_plane: true,
             fresh: self.fresh,
@@ -117,7 +137,7 @@ impl Play {
                 _ => of(kept, party, feed_seq, running),
             };
             letters.push(read.clone());
-            if feed_seq % 37 == 0 {
+            if feed_seq.is_multiple_of(37) {
                 letters.push(read); // it was not acknowledged in time
             }
         }
@@ -230,13 +250,13 @@ fn out_of_order(tries: &mut [Tried], play: &Play) {
 
 /// A place in the middle of a feed with letters of the run on both sides, where there is one.
 fn middle(letters: &[Read]) -> Option<usize> {
-    let own = |read: &Read| deal::number(&read.id).is_some();
+    let own = |read: &Read| read.source.starts_with("/authority/");
     (letters.len() / 2..letters.len().checked_sub(1)?).find(|at| {
         own(&letters[*at])
             && own(&letters[at + 1])
             && letters[*at].feed_seq + 1 == letters[at + 1].feed_seq
-            && letters[*at].feed_seq % 37 != 0
-            && letters[at + 1].feed_seq % 37 != 0
+            && !letters[*at].feed_seq.is_multiple_of(37)
+            && !letters[at + 1].feed_seq.is_multiple_of(37)
     })
 }
 

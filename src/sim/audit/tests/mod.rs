@@ -6,4 +6,5 @@ mod clean;
 mod deal;
 mod double;
 mod log;
+mod scripted;
 mod wants;
