@@ -1,6 +1,7 @@
 //! What the judgement costs alone, by example, and what routing costs with many subscriptions: `cargo bench --bench rules`.
 //!
-//! Each figure is the median of several rounds in microseconds; one thread, no I/O.
+//! Each figure is the median of several rounds in microseconds; one thread, no I/O. `cargo bench --bench rules -- judge 100`
+//! judges each example a hundred times and nothing else, for a profiler.
 #![allow(clippy::disallowed_methods, reason = "a measurement stands outside: it has a clock of its own")]
 
 use std::hint::black_box;
@@ -51,6 +52,14 @@ fn main() {
         registry: Registry::demo(),
         policy: Policy::default().with_case_plane(true),
     };
+    let mut arguments = std::env::args().skip_while(|argument| argument != "judge").skip(1);
+    if let Some(times) = arguments.next().and_then(|times| times.parse::<u32>().ok()) {
+        for (_, example) in EXAMPLES {
+            let raw = raw(example);
+            (0..times).for_each(|_| drop(black_box(judged(&rules, raw.clone()))));
+        }
+        return;
+    }
     println!("| judgement of | bytes | us |\n|---|---|---|");
     for (name, example) in EXAMPLES {
         let raw = raw(example);
