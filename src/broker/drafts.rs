@@ -90,12 +90,13 @@ fn effect(permitted: &Permitted, act: &control::Act, found: &Found, kept: &Kept)
         control::Act::Correct => Act::Correct { kind: found.known.kind.clone() },
         control::Act::Retract => Act::Retract,
         control::Act::Erase => Act::Erase {
-            ground: data["ground"].as_str().and_then(Ground::parse).unwrap_or(Ground::NoLongerNecessary),
-            due_ms: data["dueBy"]
+            ground: data.at("ground").as_str().and_then(Ground::parse).unwrap_or(Ground::NoLongerNecessary),
+            due_ms: data
+                .at("dueBy")
                 .as_str()
                 .and_then(time::parse)
                 .map_or(permitted.raw().arrived.as_millisecond(), Timestamp::as_millisecond),
-            attest: data["attest"] == true,
+            attest: data.at("attest").as_bool() == Some(true),
         },
         control::Act::Ask => Act::Ask { party: permitted.envelope().originator.clone() },
         control::Act::Grant(routing) => {

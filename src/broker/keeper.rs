@@ -370,7 +370,7 @@ impl Keeper {
             self.routes.write().learn(permitted);
         } else if let Some(target) = known.iter().flatten().find(|known| tells(known.kind.as_str())) {
             if kind == "msg.correction" {
-                let data = &permitted.data()["newData"];
+                let data = permitted.data().at("newData");
                 self.routes.write().deployments.apply(&target.originator, target.kind.as_str(), data);
             } else {
                 self.relearn |= matches!(kind, "msg.retraction" | "msg.erasure");

@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::archive::{Category, Draft, Error, Fate, Opened, Plane, Reader, Record, Summary};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::Outcome;
+use crate::message::tree::Tree;
 use crate::rules::judge::Permitted;
 use crate::rules::settle::{self, Known};
 
@@ -85,7 +84,7 @@ pub fn recall(
     now_ms: i64,
 ) -> Result<Vec<Option<Found>>, Error> {
     let kind = permitted.envelope().kind.as_str();
-    let grants = kind == "msg.release" && permitted.data()["step"] == "grant";
+    let grants = kind == "msg.release" && permitted.data().at("step") == "grant";
     settle::needs(kind, permitted.data())
         .iter()
         .map(|need| {
@@ -175,15 +174,15 @@ impl<'a> Target<'a> {
         Ok(Some(Found { known, bundle }))
     }
 
-    fn event(&self, reader: &Reader) -> Result<Option<Arc<Value>>, Error> {
-        let value = match &self.content {
-            Content::Waiting(bytes) => serde_json::from_slice(bytes).ok(),
+    fn event(&self, reader: &Reader) -> Result<Option<Arc<Tree>>, Error> {
+        let tree = match &self.content {
+            Content::Waiting(bytes) => Tree::lenient(bytes),
             Content::Archived(record) => match reader.open(record)? {
-                Opened::Content(bytes) => serde_json::from_slice(&bytes).ok(),
+                Opened::Content(bytes) => Tree::lenient(&bytes),
                 Opened::Gone => None,
             },
         };
-        Ok(value.map(Arc::new))
+        Ok(tree.map(Arc::new))
     }
 }
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use parking_lot::RwLock;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::archive::{self, Act, Opened, Reader};
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Outcome, Refused};
+use crate::message::tree::Tree;
 use crate::rules::audience::{self, Routing};
 use crate::rules::control::{self, Decision};
 use crate::rules::deployments::{self, Deployments};
@@ -152,14 +152,15 @@ pub(super) fn deployments(reader: &Reader) -> Result<Deployments, archive::Error
             continue;
         }
         let Opened::Content(content) = reader.open(&record)? else { continue };
-        let Ok(event) = serde_json::from_slice::<Value>(&content) else { continue };
+        let Some(event) = Tree::lenient(&content) else { continue };
+        let data = event.root().at("data");
         let corrects = record.effects.iter().find_map(|effect| match &effect.act {
             Act::Correct { kind } => Some(kind.as_str()),
             _ => None,
         });
         match corrects {
-            Some(kind) => deployments.apply(&summary.originator, kind, &event["data"]["newData"]),
-            None => deployments.apply(&summary.originator, summary.kind.as_str(), &event["data"]),
+            Some(kind) => deployments.apply(&summary.originator, kind, data.at("newData")),
+            None => deployments.apply(&summary.originator, summary.kind.as_str(), data),
         }
     }
     Ok(deployments)

@@ -342,7 +342,8 @@ pub(super) fn body(payload: &Bytes) -> Result<Value, Failure> {
     if payload.is_empty() {
         return Ok(json!({}));
     }
-    crate::message::json::read(payload).map_err(|refused| Failure::of(400, &refused))
+    let read = crate::message::json::read(payload).map_err(|refused| Failure::of(400, &refused))?;
+    Ok(read.to_value())
 }
 
 pub(super) fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {

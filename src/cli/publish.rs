@@ -85,14 +85,14 @@ fn fallback(args: &Args) -> String {
 }
 
 fn readable_id(bytes: &[u8]) -> Option<String> {
-    let value = crate::message::json::read(bytes).ok()?;
-    let id = value.get("id")?.as_str()?;
+    let read = crate::message::json::read(bytes).ok()?;
+    let id = read.root().at("id").as_str()?;
     crate::message::names::MessageId::parse(id).ok().map(|id| id.to_string())
 }
 
 /// Adds `id` and `recordedtime` if they are missing; everything else keeps its order and spelling.
 fn fill(bytes: &[u8]) -> Option<Vec<u8>> {
-    let Value::Object(event) = crate::message::json::read(bytes).ok()? else { return None };
+    let Value::Object(event) = crate::message::json::read(bytes).ok()?.to_value() else { return None };
     let mut added = Map::new();
     if !event.contains_key("id") {
         added.insert("id".into(), uuid::Uuid::now_v7().to_string().into());

@@ -3,11 +3,10 @@
 //! A column is named after the member it comes from. A body that has no such member, or has it in another form, leaves
 //! the cell empty: nothing is guessed. Members that describe a person are no columns.
 
-use serde_json::Value;
-
 use super::{Content, Item};
 use crate::message::envelope::Source;
 use crate::message::time::{self, Timestamp};
+use crate::message::tree::{Node, Tree};
 use crate::rules::facets::Facets;
 
 /// What a column holds.
@@ -157,7 +156,7 @@ pub(super) const COLUMNS: &[Column] = &[
 /// An item taken apart once for all its columns.
 pub(super) struct Seen<'a> {
     item: &'a Item,
-    event: Value,
+    event: Tree,
     facets: Facets,
 }
 
@@ -165,13 +164,14 @@ impl<'a> Seen<'a> {
     /// Takes it apart. What is no JSON has no cells but those of the item.
     pub(super) fn of(item: &'a Item) -> Self {
         let event = match &item.content {
-            Content::Event(bytes) => serde_json::from_slice(bytes).unwrap_or_default(),
-            Content::Tombstone(_) => Value::Null,
+            Content::Event(bytes) => Tree::lenient(bytes).unwrap_or_default(),
+            Content::Tombstone(_) => Tree::default(),
         };
-        let text = |name: &str| event.get(name).and_then(Value::as_str);
-        let facets = match &event {
-            Value::Null => Facets::default(),
-            event => Facets::of(text("subject"), text("priority").unwrap_or("routine"), &event["data"]),
+        let text = |name: &str| event.root().at(name).as_str();
+        let facets = if event.root().is_null() {
+            Facets::default()
+        } else {
+            Facets::of(text("subject"), text("priority").unwrap_or("routine"), event.root().at("data"))
         };
         Self { item, event, facets }
     }
@@ -179,11 +179,11 @@ impl<'a> Seen<'a> {
     /// True if there is an event, and it is JSON.
     #[cfg(feature = "parquet")]
     pub(super) fn is_json(&self) -> bool {
-        self.event.is_object()
+        self.event.root().is_object()
     }
 
-    fn data(&self, pointer: &str) -> Option<&Value> {
-        self.event.get("data")?.pointer(pointer)
+    fn data(&self, pointer: &str) -> Option<Node<'_>> {
+        self.event.root().get("data")?.pointer(pointer)
     }
 }
 
@@ -196,21 +196,26 @@ impl Column {
             From::ArchivedAt => Cell::Time(item.archived_at.as_microsecond()),
             From::Digest => Cell::Text(item.digest.hex()),
             From::Why => match &item.content {
-                Content::Tombstone(members) => self.typed(members.get("why")),
+                Content::Tombstone(members) => {
+                    let why = members.get("why").and_then(|why| why.as_str());
+                    why.map_or(Cell::None, |why| Cell::Text(why.to_owned()))
+                }
                 Content::Event(_) => Cell::None,
             },
-            From::Attribute(name) => self.typed(seen.event.get(name)),
+            From::Attribute(name) => self.typed(seen.event.root().get(name)),
             From::Post => {
-                let source = seen.event.get("source").and_then(Value::as_str).and_then(Source::parse);
+                let source = seen.event.root().at("source").as_str().and_then(Source::parse);
                 source.as_ref().and_then(Source::post).map_or(Cell::None, |post| Cell::Text(post.to_string()))
             }
             From::Data(pointer) => self.typed(seen.data(pointer)),
             From::Facet(set) => match seen.facets.get(set) {
-                Some(members) if !members.is_empty() => Cell::List(members.iter().cloned().collect()),
+                Some(members) if !members.is_empty() => {
+                    Cell::List(members.iter().map(str::to_owned).collect())
+                }
                 _ => Cell::None,
             },
             From::Length(pointer) => {
-                let list = seen.data(pointer).and_then(Value::as_array);
+                let list = seen.data(pointer).and_then(Node::as_array);
                 list.and_then(|list| i64::try_from(list.len()).ok()).map_or(Cell::None, Cell::Integer)
             }
             From::Point(at) => first_point(seen, at).map_or(Cell::None, Cell::Real),
@@ -218,7 +223,7 @@ impl Column {
     }
 
     /// A value, if it is of the column's kind.
-    fn typed(&self, value: Option<&Value>) -> Cell {
+    fn typed(&self, value: Option<Node<'_>>) -> Cell {
         let Some(value) = value else { return Cell::None };
         let cell = match self.kind {
             Kind::Integer => value.as_i64().map(Cell::Integer),
@@ -227,7 +232,7 @@ impl Column {
             Kind::Text => value.as_str().map(|text| Cell::Text(text.to_owned())),
             Kind::List => value
                 .as_array()
-                .map(|list| Cell::List(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())),
+                .map(|list| Cell::List(list.filter_map(Node::as_str).map(str::to_owned).collect())),
         };
         cell.unwrap_or(Cell::None)
     }
@@ -235,8 +240,8 @@ impl Column {
 
 fn first_point(seen: &Seen<'_>, at: usize) -> Option<f64> {
     let places = seen.data("/places")?.as_array()?;
-    let mut points = places.iter().filter(|place| place["geometry"]["type"] == "Point");
-    points.next()?.pointer("/geometry/coordinates")?.get(at)?.as_f64()
+    let mut points = places.filter(|place| place.at("geometry").at("type") == "Point");
+    points.next()?.pointer("/geometry/coordinates")?.items().nth(at)?.as_f64()
 }
 
 /// A moment as CSV has it: RFC 3339 in UTC, with as many decimals as it has.

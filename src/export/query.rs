@@ -14,6 +14,7 @@ use crate::message::names::{MessageId, PartyId, TypeId};
 use crate::message::outcome::{Outcome, Refused};
 use crate::message::subject::Publish;
 use crate::message::time::{Timestamp, rfc3339};
+use crate::message::tree::Tree;
 use crate::rules::facets::Facets;
 use crate::rules::filter::Subject;
 use crate::rules::query::{Might, Outline, Query as Question};
@@ -195,14 +196,15 @@ impl Query {
         if !self.countries.is_empty() && !self.may_name(payload) {
             return false;
         }
-        let Ok(event) = serde_json::from_slice::<Value>(payload) else { return false };
-        let text = |name: &str| event.get(name).and_then(Value::as_str);
-        let facets = Facets::of(text("subject"), text("priority").unwrap_or("routine"), &event["data"]);
+        let Some(tree) = Tree::lenient(payload) else { return false };
+        let event = tree.root();
+        let text = |name: &str| event.at(name).as_str();
+        let facets = Facets::of(text("subject"), text("priority").unwrap_or("routine"), event.at("data"));
         let named = self.countries.is_empty()
             || facets
                 .get("country")
                 .is_some_and(|set| self.countries.iter().any(|wanted| set.contains(&wanted.0)));
-        let subject = Subject { event: &event, facets: &facets };
+        let subject = Subject { event, facets: &facets };
         named && self.question.matches(subject)
     }
 

@@ -2,10 +2,11 @@
 //!
 //! Made only from a value that the envelope schema has already accepted, so the reading here is plain.
 
-use serde_json::Value;
+use std::borrow::Cow;
 
 use super::names::{MessageId, PartyId, PostId, TypeId};
 use super::time::{self, Timestamp};
+use super::tree::Node;
 
 /// Prefix of every CloudEvents `type` of the network.
 pub const TYPE_PREFIX: &str = "eu.ilonet.";
@@ -63,6 +64,18 @@ pub fn split_type(text: &str) -> Option<(TypeId, u32)> {
     Some((TypeId::parse(kind).ok()?, major))
 }
 
+const CLASSIFICATIONS: [&str; 8] =
+    ["LIMITE", "PUBLIC", "NORMAL", "SNC", "R-UE/EU-R", "C-UE/EU-C", "S-UE/EU-S", "TS-UE/EU-TS"];
+const CATEGORIES: [&str; 4] = ["none", "contact", "personal", "special"];
+const TLP: [&str; 5] = ["TLP:AMBER", "TLP:GREEN", "TLP:AMBER+STRICT", "TLP:RED", "TLP:CLEAR"];
+const PRIORITIES: [&str; 3] = ["routine", "priority", "urgent"];
+
+/// A word of a small vocabulary: nearly always one that is known here, and then no text of its own.
+fn word(text: &str, known: &[&'static str]) -> Cow<'static, str> {
+    let found = known.iter().find(|word| **word == text);
+    found.map_or_else(|| Cow::Owned(text.to_owned()), |word| Cow::Borrowed(*word))
+}
+
 /// The attributes of one message.
 #[derive(Debug, Clone)]
 pub struct Envelope {
@@ -87,29 +100,27 @@ pub struct Envelope {
     /// `purpose`.
     pub purpose: String,
     /// `dataclassification`.
-    pub classification: String,
+    pub classification: Cow<'static, str>,
     /// `datacategory`.
-    pub category: String,
+    pub category: Cow<'static, str>,
     /// `tlp`.
-    pub tlp: String,
+    pub tlp: Cow<'static, str>,
     /// `audience`, split at commas, in order, `@` kept.
     pub audience: Vec<String>,
     /// `exclude`, split at commas.
     pub exclude: Vec<PartyId>,
     /// `priority`, default `routine`.
-    pub priority: String,
-    /// `handling`, if given.
-    pub handling: Option<String>,
-    /// `evaluation`, if given.
-    pub evaluation: Option<String>,
+    pub priority: Cow<'static, str>,
+    /// True if there is a `handling`.
+    pub has_handling: bool,
+    /// True if there is an `evaluation`.
+    pub has_evaluation: bool,
     /// `expirytime`.
     pub expiry: Option<Timestamp>,
     /// `eraseby`.
     pub erase_by: Option<Timestamp>,
     /// `reviewby`.
     pub review_by: Option<Timestamp>,
-    /// `correlationid`.
-    pub correlation: Option<String>,
 }
 
 impl Envelope {
@@ -117,8 +128,8 @@ impl Envelope {
     ///
     /// # Errors
     /// The name of the attribute that cannot be read all the same: a date that does not exist, a leap second.
-    pub fn read(value: &Value) -> Result<Self, &'static str> {
-        let text = |name: &'static str| value.get(name).and_then(Value::as_str);
+    pub fn read(value: Node<'_>) -> Result<Self, &'static str> {
+        let text = |name: &'static str| value.at(name).as_str();
         let owned = |name: &'static str| text(name).map(str::to_owned);
         let need = |name: &'static str| text(name).ok_or(name);
         let optional = |name: &'static str| text(name).map(|at| time::parse(at).ok_or(name)).transpose();
@@ -137,18 +148,17 @@ impl Envelope {
             recorded: text("recordedtime").and_then(time::parse).ok_or("recordedtime")?,
             originator: text("originator").and_then(|id| PartyId::parse(id).ok()).ok_or("originator")?,
             purpose: need("purpose")?.to_owned(),
-            classification: need("dataclassification")?.to_owned(),
-            category: need("datacategory")?.to_owned(),
-            tlp: need("tlp")?.to_owned(),
+            classification: word(need("dataclassification")?, &CLASSIFICATIONS),
+            category: word(need("datacategory")?, &CATEGORIES),
+            tlp: word(need("tlp")?, &TLP),
             audience: need("audience")?.split(',').map(str::to_owned).collect(),
             exclude,
-            priority: text("priority").unwrap_or("routine").to_owned(),
-            handling: owned("handling"),
-            evaluation: owned("evaluation"),
+            priority: word(text("priority").unwrap_or("routine"), &PRIORITIES),
+            has_handling: text("handling").is_some(),
+            has_evaluation: text("evaluation").is_some(),
             expiry: optional("expirytime")?,
             erase_by: optional("eraseby")?,
             review_by: optional("reviewby")?,
-            correlation: owned("correlationid"),
         })
     }
 

@@ -3,44 +3,59 @@
 //! `serde_json` silently keeps the last of two equal members, so `"audience"` twice could widen a message behind a
 //! filter that saw the first. This reader looks. It keeps no position of values it refuses, only pointers.
 
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
-use serde_json::{Map, Number, Value};
 
 use super::outcome::{Code, Fault, Refused};
+use super::tree::{Item, Span, Tree};
 
 /// Nesting allowed, the outer object counted.
 pub const DEEPEST: usize = 32;
 /// Values allowed in one message; 256 KiB of `[[],[],…` would otherwise cost more than it carries.
 pub const MOST_NODES: usize = 50_000;
+/// Bytes read at all: offsets in a tree have 32 bits, and an escape may be written as often again.
+const LARGEST: usize = 1 << 30;
+/// Room for values and names made at once, whatever the size of the document.
+const MOST_ROOM: usize = 4_096;
 
 /// Reads one message.
 ///
 /// # Errors
 /// `E-JSON` with the place: a pointer for duplicate members and depth, line and column in the text for syntax.
-pub fn read(bytes: &[u8]) -> Result<Value, Refused> {
+pub fn read(bytes: &[u8]) -> Result<Tree, Refused> {
     let refuse = |path: String, message: String| Refused::many(Code::Json, vec![Fault { path, message }]);
     if bytes.is_empty() {
         return Err(refuse(String::new(), "the payload is empty".into()));
+    }
+    if bytes.len() > LARGEST {
+        return Err(refuse(String::new(), "is too large to be read".into()));
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(refuse(String::new(), "begins with a byte order mark".into()));
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| refuse(String::new(), format!("not UTF-8 at byte {}", error.valid_up_to())))?;
-    let mut place = Place { path: Vec::new(), nodes: 0, fault: None };
+    let mut reading = Reading {
+        // Reports have a value or name for every ten to fourteen bytes.
+        tree: Tree::over(text, (text.len() / 8 + 8).min(MOST_ROOM)),
+        start: text.as_ptr() as usize,
+        path: Vec::with_capacity(DEEPEST),
+        values: 0,
+        fault: None,
+    };
     let mut reader = serde_json::Deserializer::from_str(text);
-    let read =
-        Node { place: &mut place }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let read = Fill(&mut reading).deserialize(&mut reader).and_then(|()| reader.end());
     match read {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(refuse(String::new(), "the outermost value must be an object".into())),
-        Err(error) => Err(match place.fault {
-            Some(fault) => refuse(place.pointer(), fault.into()),
+        Ok(()) if reading.tree.root().is_object() => Ok(reading.tree),
+        Ok(()) => Err(refuse(String::new(), "the outermost value must be an object".into())),
+        Err(error) => Err(match reading.fault {
+            Some(fault) => refuse(reading.pointer(), fault.into()),
             None => refuse(
-                place.pointer(),
+                reading.pointer(),
                 format!("{} at line {} column {}", syntax(&error), error.line(), error.column()),
             ),
         }),
@@ -56,25 +71,30 @@ fn syntax(error: &serde_json::Error) -> &'static str {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Step {
-    Member(String),
+    Member(Span),
     Item(usize),
 }
 
-struct Place {
+/// A tree that is being filled, and where the reader stands.
+struct Reading {
+    tree: Tree,
+    /// Address of the first byte of the document.
+    start: usize,
     path: Vec<Step>,
-    nodes: usize,
+    values: usize,
     fault: Option<&'static str>,
 }
 
-impl Place {
+impl Reading {
     fn pointer(&self) -> String {
         use fmt::Write as _;
         self.path.iter().fold(String::new(), |mut text, step| {
             match step {
                 Step::Member(name) => {
                     text.push('/');
-                    text.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                    text.push_str(&self.tree.text(*name).replace('~', "~0").replace('/', "~1"));
                 }
                 Step::Item(at) => write!(text, "/{at}").expect("writing to a String must not fail"),
             }
@@ -86,112 +106,179 @@ impl Place {
         self.fault = Some(fault);
         E::custom(fault)
     }
+
+    /// Where a text stands that is a piece of the document, which the tree begins with.
+    fn find(&self, text: &str) -> Span {
+        Span::new(text.as_ptr() as usize - self.start, text.len())
+    }
+
+    /// True if one of the names of the object that begins at `first` is that of its last member, at `last`.
+    fn is_twice(&self, names: &mut Names, first: usize, last: usize, name: Span) -> bool {
+        let name = self.tree.text(name);
+        names.may_hold(name, || self.tree.names(first, last))
+            && self.tree.names(first, last).any(|known| known == name)
+    }
 }
 
-struct Node<'a> {
-    place: &'a mut Place,
+/// The names of one object, as far as a look at all of them is saved by it.
+#[derive(Default)]
+struct Names {
+    count: usize,
+    /// One bit for each length and outer bytes.
+    bits: u64,
+    /// Hashes, once there are many: with a key of this process, so that nobody can make them collide.
+    many: Option<(RandomState, HashSet<u64>)>,
 }
 
-impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = Value;
+impl Names {
+    /// Names that are looked at one by one.
+    const FEW: usize = 24;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.place.nodes += 1;
-        if self.place.nodes > MOST_NODES {
-            return Err(self.place.fail("too many values"));
+    /// Adds a name; false if it is certainly new. `known` are those before it.
+    fn may_hold<'a, I: Iterator<Item = &'a str>>(&mut self, name: &str, known: impl Fn() -> I) -> bool {
+        self.count += 1;
+        if self.count > Self::FEW {
+            let (state, hashes) = self.many.get_or_insert_with(|| {
+                let state = RandomState::new();
+                let hashes = known().map(|name| state.hash_one(name)).collect();
+                (state, hashes)
+            });
+            return !hashes.insert(state.hash_one(name));
+        }
+        let bytes = name.as_bytes();
+        let outer = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
+        let mark = (bytes.len() * 7 + outer(bytes.first()) * 3 + outer(bytes.last()) * 11) % 64;
+        let is_marked = self.bits >> mark & 1 == 1;
+        self.bits |= 1 << mark;
+        is_marked
+    }
+}
+
+/// Reads the name of a member.
+struct Name<'r>(&'r mut Reading);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Span;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Span, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name<'_> {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Span, E> {
+        Ok(self.0.find(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Span, E> {
+        Ok(self.0.tree.keep(name))
+    }
+}
+
+/// Reads a value with all its parts.
+struct Fill<'r>(&'r mut Reading);
+
+impl<'de> DeserializeSeed<'de> for Fill<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.0.values += 1;
+        if self.0.values > MOST_NODES {
+            return Err(self.0.fail("too many values"));
         }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_> {
-    type Value = Value;
+impl Fill<'_> {
+    fn put<E>(self, item: Item) -> Result<(), E> {
+        self.0.tree.push(item);
+        Ok(())
+    }
+}
+
+impl<'de> Visitor<'de> for Fill<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.put(Item::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.put(u64::try_from(value).map_or(Item::Signed(value), Item::Unsigned))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.put(Item::Unsigned(value))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        if value.is_finite() { self.put(Item::Real(value)) } else { Err(E::custom("not a finite number")) }
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<(), E> {
+        let span = self.0.find(value);
+        self.put(Item::Text(span))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        let span = self.0.tree.keep(value);
+        self.put(Item::Text(span))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.put(Item::Null)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        if self.place.path.len() >= DEEPEST {
-            return Err(self.place.fail("nested deeper than 32"));
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        if self.0.path.len() >= DEEPEST {
+            return Err(self.0.fail("nested deeper than 32"));
         }
-        let mut list = Vec::new();
+        let at = self.0.tree.open();
+        let mut len = 0;
         loop {
-            self.place.path.push(Step::Item(list.len()));
-            let Some(item) = items.next_element_seed(Node { place: self.place })? else { break };
-            self.place.path.pop();
-            list.push(item);
+            self.0.path.push(Step::Item(len));
+            if items.next_element_seed(Fill(self.0))?.is_none() {
+                break;
+            }
+            self.0.path.pop();
+            len += 1;
         }
-        self.place.path.pop();
-        Ok(Value::Array(list))
+        self.0.path.pop();
+        self.0.tree.close(at, |end| Item::list(len, end));
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        if self.place.path.len() >= DEEPEST {
-            return Err(self.place.fail("nested deeper than 32"));
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        if self.0.path.len() >= DEEPEST {
+            return Err(self.0.fail("nested deeper than 32"));
         }
-        let mut map = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            self.place.path.push(Step::Member(name));
-            let value = members.next_value_seed(Node { place: self.place })?;
-            let Some(Step::Member(name)) = self.place.path.pop() else { continue };
-            match map.entry(name) {
-                Entry::Vacant(place) => {
-                    place.insert(value);
-                }
-                Entry::Occupied(twice) => {
-                    self.place.path.push(Step::Member(twice.key().clone()));
-                    return Err(self.place.fail("member given twice"));
-                }
+        let at = self.0.tree.open();
+        let mut names = Names::default();
+        while let Some(name) = members.next_key_seed(Name(self.0))? {
+            let last = self.0.tree.len();
+            self.0.tree.push(Item::Text(name));
+            self.0.path.push(Step::Member(name));
+            members.next_value_seed(Fill(self.0))?;
+            if self.0.is_twice(&mut names, at + 1, last, name) {
+                return Err(self.0.fail("member given twice"));
             }
+            self.0.path.pop();
         }
-        Ok(Value::Object(map))
+        self.0.tree.close(at, |end| Item::object(names.count, end));
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn duplicates_are_found_whatever_their_spelling() {
-        let refused = read(br#"{"a":{"id":1,"\u0069d":2}}"#).expect_err("twice");
-        assert_eq!((refused.code, refused.detail[0].path.as_str()), (Code::Json, "/a/id"));
-    }
-
-    #[test]
-    fn depth_counts_the_outer_object() {
-        let nested = |n: usize| format!("{}{}{}", "{\"a\":".repeat(n - 1), "{}", "}".repeat(n - 1));
-        assert!(read(nested(32).as_bytes()).is_ok());
-        assert!(read(nested(33).as_bytes()).is_err());
-        assert!(read("[".repeat(100_000).as_bytes()).is_err());
-    }
-}
+mod tests;

@@ -11,3 +11,4 @@ pub mod outcome;
 pub mod raw;
 pub mod subject;
 pub mod time;
+pub mod tree;

@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use serde_json::Value;
-
 use super::deployments::{Date, Deployments};
 use super::facets::Facets;
 use super::filter::Subject;
@@ -15,6 +13,7 @@ use super::subscriptions::Subscriptions;
 use crate::message::envelope::Envelope;
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Fault, Refused};
+use crate::message::tree::Node;
 
 /// Why a party gets a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +155,7 @@ pub struct Routed<'a> {
     /// Its facets.
     pub facets: &'a Facets,
     /// The whole event.
-    pub event: &'a Value,
+    pub event: Node<'a>,
     /// The day on which deployments count.
     pub today: Date,
 }

@@ -6,15 +6,15 @@
 //! The crate evaluates but has no type checker; the one here knows what our expressions can be made of and refuses
 //! what it does not know.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{Expr, IdedExpr, LiteralValue};
 use cel::{Context, Env, Program, Value as CelValue};
-use serde_json::Value;
 
 use super::filter::ATTRIBUTES;
 use crate::message::outcome::{Code, Refused};
+use crate::message::tree::Node;
 
 /// Longest expression, bytes.
 const LONGEST: usize = 1_000;
@@ -61,16 +61,12 @@ pub struct Seen(Context<'static, 'static>);
 impl Seen {
     /// Prepares a message.
     #[must_use]
-    pub fn of(event: &Value) -> Option<Self> {
-        let attributes: serde_json::Map<String, Value> = event
-            .as_object()?
-            .iter()
-            .filter(|(name, _)| *name != "data")
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+    pub fn of(event: Node<'_>) -> Option<Self> {
+        let attributes: BTreeMap<&str, Node<'_>> =
+            event.as_object()?.filter(|(name, _)| *name != "data").collect();
         let mut context = Context::with_env(Arc::clone(&ENV));
         context.add_variable_from_value("event", cel::to_value(&attributes).ok()?);
-        context.add_variable_from_value("data", cel::to_value(&event["data"]).ok()?);
+        context.add_variable_from_value("data", cel::to_value(event.at("data")).ok()?);
         Some(Self(context))
     }
 }
@@ -294,12 +290,13 @@ fn call_kind(function: &str, kinds: &[Kind]) -> Result<Kind, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tree::Tree;
     use serde_json::json;
 
     fn holds(text: &str) -> bool {
-        let event = json!({"type": "eu.ilonet.flow.observation.v1", "subject": "TN",
-            "data": {"count": {"value": 1240}, "transport": ["metal-boat"], "trend": "rising"}});
-        let seen = Seen::of(&event).expect("a message");
+        let event = Tree::of(&json!({"type": "eu.ilonet.flow.observation.v1", "subject": "TN",
+            "data": {"count": {"value": 1240}, "transport": ["metal-boat"], "trend": "rising"}}));
+        let seen = Seen::of(event.root()).expect("a message");
         Where::parse(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}")).holds(&seen)
     }
 

@@ -8,8 +8,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::audience::{self, Audience, Reason, Recipient, Routed, Routing, Why, Withheld};
 use super::deployments::Deployments;
 use super::facets::Facets;
@@ -19,6 +17,7 @@ use super::subscriptions::Subscriptions;
 use crate::message::envelope::Envelope;
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Fault, Refused};
+use crate::message::tree::Node;
 
 /// What is done to one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,11 +61,11 @@ pub struct Table<'a> {
 /// `E-AUDIENCE` if a case message would reach nobody, or a grant names whom it may not.
 pub fn decide(table: &Table<'_>, message: &Routed<'_>, known: &[Option<Known>]) -> Result<Decision, Refused> {
     let targets: Vec<&Known> = known.iter().flatten().collect();
-    let data = &message.event["data"];
+    let data = message.event.at("data");
     let kind = message.envelope.kind.as_str();
     // Without a memory nobody knows the holders: the audience as written is the best that can be said.
     let kind = if targets.is_empty() { "" } else { kind };
-    let act = match (kind, data["step"].as_str()) {
+    let act = match (kind, data.at("step").as_str()) {
         ("msg.correction", _) => Act::Correct,
         ("msg.retraction", _) => Act::Retract,
         ("msg.erasure", _) => Act::Erase,
@@ -152,16 +151,16 @@ fn sort(
 
 /// Whom a grant adds to the holders of its target: the new audience, cut down by law, roles and subscriptions of today
 /// as if the target came in now. A party that the target excluded is added only by its name.
-fn widen(table: &Table<'_>, data: &Value, target: &Known) -> Result<Routing, Refused> {
+fn widen(table: &Table<'_>, data: Node<'_>, target: &Known) -> Result<Routing, Refused> {
     let refuse = |message: &str| {
         let fault = Fault { path: "/data/newAudience".to_owned(), message: message.to_owned() };
         Refused::many(Code::Audience, vec![fault])
     };
     let gone = || Refused::new(Code::Ref, "/data/target", "is a message whose content is gone");
-    let event = target.event.as_deref().ok_or_else(gone)?;
+    let event = target.event.as_deref().ok_or_else(gone)?.root();
     let mut envelope = Envelope::read(event).map_err(|_| gone())?;
     envelope.audience =
-        data["newAudience"].as_str().unwrap_or_default().split(',').map(str::to_owned).collect();
+        data.at("newAudience").as_str().unwrap_or_default().split(',').map(str::to_owned).collect();
     let names = envelope.audience.clone();
     envelope.exclude.retain(|party| !names.iter().any(|name| name == party.as_str()));
     if envelope.names_a_group() && (target.is_personal || envelope.tlp == "TLP:RED") {
@@ -169,7 +168,7 @@ fn widen(table: &Table<'_>, data: &Value, target: &Known) -> Result<Routing, Ref
     }
     audience::check(table.registry, &envelope, &target.purpose)
         .map_err(|refused| refuse(refused.detail.first().map_or("", |fault| fault.message.as_str())))?;
-    let facets = Facets::of(envelope.country.as_deref(), &envelope.priority, &event["data"]);
+    let facets = Facets::of(envelope.country.as_deref(), &envelope.priority, event.at("data"));
     let today = super::marks::today(&envelope);
     // An answer that widens nothing is no fault, so the case plane's rule against empty audiences does not apply.
     let message = Routed { envelope: &envelope, is_case: false, facets: &facets, event, today };

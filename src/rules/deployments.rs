@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::registry::{Participation, Registry};
 use crate::message::names::PartyId;
+use crate::message::tree::Node;
 
 /// A calendar day.
 pub use jiff::civil::Date;
@@ -40,7 +39,7 @@ pub struct Deployments {
 
 impl Deployments {
     /// Learns from one accepted message; anything but the two types is passed over.
-    pub fn apply(&mut self, originator: &PartyId, kind: &str, data: &Value) {
+    pub fn apply(&mut self, originator: &PartyId, kind: &str, data: Node<'_>) {
         match kind {
             "deployment.notice" => self.notice(originator, data),
             "network.facilitator" => self.facilitator(data),
@@ -48,29 +47,29 @@ impl Deployments {
         }
     }
 
-    fn notice(&mut self, originator: &PartyId, data: &Value) {
-        let Some(post) = data["post"].as_str() else { return };
+    fn notice(&mut self, originator: &PartyId, data: Node<'_>) {
+        let Some(post) = data.at("post").as_str() else { return };
         let key = (originator.clone(), post.to_owned());
-        let active = matches!(data["status"].as_str(), Some("deployed" | "changed"));
-        let Some(from) = date(&data["from"]).filter(|_| active) else {
+        let active = matches!(data.at("status").as_str(), Some("deployed" | "changed"));
+        let Some(from) = date(data.at("from")).filter(|_| active) else {
             // A plan replaces nothing; an end ends.
-            if data["status"] == "ended" {
+            if data.at("status") == "ended" {
                 self.posts.remove(&key);
             }
             return;
         };
         let countries =
-            strings(&data["region"]).chain(data["hostCountry"].as_str()).map(str::to_owned).collect();
-        let also_for = strings(&data["alsoFor"]).map(str::to_owned).collect();
-        self.posts.insert(key, Deployment { countries, from, until: date(&data["until"]), also_for });
+            strings(data.at("region")).chain(data.at("hostCountry").as_str()).map(str::to_owned).collect();
+        let also_for = strings(data.at("alsoFor")).map(str::to_owned).collect();
+        self.posts.insert(key, Deployment { countries, from, until: date(data.at("until")), also_for });
     }
 
-    fn facilitator(&mut self, data: &Value) {
-        let Some(network) = data["networkId"].as_str() else { return };
-        let named = data["facilitator"].as_str().and_then(|id| PartyId::parse(id).ok());
-        match (named, date(&data["from"])) {
+    fn facilitator(&mut self, data: Node<'_>) {
+        let Some(network) = data.at("networkId").as_str() else { return };
+        let named = data.at("facilitator").as_str().and_then(|id| PartyId::parse(id).ok());
+        match (named, date(data.at("from"))) {
             (Some(facilitator), Some(from)) => {
-                let countries = strings(&data["countries"]).map(str::to_owned).collect();
+                let countries = strings(data.at("countries")).map(str::to_owned).collect();
                 self.networks.insert(network.to_owned(), Network { countries, facilitator, from });
             }
             _ => drop(self.networks.remove(network)),
@@ -103,17 +102,18 @@ impl Deployments {
     }
 }
 
-fn strings(value: &Value) -> impl Iterator<Item = &str> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str)
+fn strings(value: Node<'_>) -> impl Iterator<Item = &str> {
+    value.items().filter_map(Node::as_str)
 }
 
-fn date(value: &Value) -> Option<Date> {
+fn date(value: Node<'_>) -> Option<Date> {
     value.as_str()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tree::Tree;
     use serde_json::json;
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
         let day = |text: &str| text.parse::<Date>().expect("a date");
         let mut notice = json!({"post": "pk-02", "status": "deployed", "hostCountry": "PK", "region": ["AF"],
             "from": "2026-03-01", "until": "2026-12-31", "alsoFor": ["FI"]});
-        table.apply(&party("se-mig"), "deployment.notice", &notice);
+        table.apply(&party("se-mig"), "deployment.notice", Tree::of(&notice).root());
         let found = table.local(&registry, "AF", day("2026-06-01"));
         let names: Vec<&str> = found.iter().map(PartyId::as_str).collect();
         assert_eq!(names, ["fi-migri", "fi-raja", "se-mig"]);
@@ -132,9 +132,9 @@ mod tests {
         assert!(table.local(&registry, "AF", day("2027-01-01")).is_empty(), "no longer");
         let named =
             json!({"networkId": "af", "countries": ["AF"], "facilitator": "eu-com", "from": "2026-01-01"});
-        table.apply(&party("eu-com"), "network.facilitator", &named);
+        table.apply(&party("eu-com"), "network.facilitator", Tree::of(&named).root());
         notice["status"] = "ended".into();
-        table.apply(&party("se-mig"), "deployment.notice", &notice);
+        table.apply(&party("se-mig"), "deployment.notice", Tree::of(&notice).root());
         let found = table.local(&registry, "AF", day("2026-06-01"));
         assert_eq!(found.iter().map(PartyId::as_str).collect::<Vec<_>>(), ["eu-com"]);
     }

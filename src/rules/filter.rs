@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::facets::{self, Facets};
 use crate::message::outcome::{Code, Fault, Refused};
+use crate::message::tree::Node;
 
 /// Attributes of the envelope that may be asked for.
 pub const ATTRIBUTES: &[&str] = &[
@@ -68,7 +69,7 @@ pub enum Filter {
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The message; only its attributes are read here.
-    pub event: &'a Value,
+    pub event: Node<'a>,
     /// Its facets.
     pub facets: &'a Facets,
 }
@@ -77,8 +78,8 @@ impl Subject<'_> {
     /// True if the attribute, or any member of the set, satisfies the condition.
     pub fn any(&self, name: &str, holds: impl Fn(&str) -> bool) -> bool {
         match self.facets.get(name) {
-            Some(set) => set.iter().any(|value| holds(value)),
-            None => self.event.get(name).and_then(Value::as_str).is_some_and(holds),
+            Some(set) => set.iter().any(holds),
+            None => self.event.at(name).as_str().is_some_and(holds),
         }
     }
 }
@@ -166,13 +167,15 @@ fn conditions(body: &Value, path: &str, left: &mut usize) -> Result<BTreeMap<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tree::Tree;
     use serde_json::json;
 
     fn holds(filter: &Value) -> bool {
-        let event = json!({"type": "eu.ilonet.flow.route.v1", "originator": "it-moi"});
-        let facets = Facets::of(Some("TN"), "urgent", &json!({"routes": ["CMED", "WMED"]}));
+        let event = Tree::of(&json!({"type": "eu.ilonet.flow.route.v1", "originator": "it-moi"}));
+        let data = Tree::of(&json!({"routes": ["CMED", "WMED"]}));
+        let facets = Facets::of(Some("TN"), "urgent", data.root());
         let filter = Filter::parse(filter, "").expect("readable");
-        filter.matches(Subject { event: &event, facets: &facets })
+        filter.matches(Subject { event: event.root(), facets: &facets })
     }
 
     #[test]

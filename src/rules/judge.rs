@@ -7,8 +7,6 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 use super::audience::Routed;
 use super::catalogue::{Plane, TypeEntry};
 use super::facets::Facets;
@@ -21,6 +19,7 @@ use crate::message::outcome::{Code, Fault, Refused};
 use crate::message::raw::{Frame, Raw};
 use crate::message::subject::{self, Publish};
 use crate::message::time::Timestamp;
+use crate::message::tree::{Node, Tree};
 
 /// More than any plane takes (S-2): not even read.
 const LARGEST: usize = 256 * 1024;
@@ -31,7 +30,7 @@ const STRUCTURED: &str = "application/cloudevents+json";
 pub struct Permitted {
     raw: Raw,
     envelope: Envelope,
-    event: Value,
+    event: Tree,
     plane: Plane,
     facets: Facets,
     remarks: Vec<Fault>,
@@ -60,14 +59,14 @@ impl Permitted {
 
     /// The body.
     #[must_use]
-    pub fn data(&self) -> &Value {
-        &self.event["data"]
+    pub fn data(&self) -> Node<'_> {
+        self.event().at("data")
     }
 
     /// The whole message.
     #[must_use]
-    pub fn event(&self) -> &Value {
-        &self.event
+    pub fn event(&self) -> Node<'_> {
+        self.event.root()
     }
 
     /// Its plane.
@@ -101,7 +100,7 @@ impl Permitted {
             envelope: &self.envelope,
             is_case: self.plane == Plane::Case,
             facets: &self.facets,
-            event: &self.event,
+            event: self.event(),
             today: marks::today(&self.envelope),
         }
     }
@@ -144,10 +143,11 @@ impl Target {
         Self { source: String::new(), id: None, post: post.unwrap_or("system").to_owned() }
     }
 
-    fn read(&mut self, event: &Value) {
-        let text = |name: &str| event.get(name).and_then(Value::as_str);
-        self.id = text("id").and_then(|id| MessageId::parse(id).ok());
-        self.source = text("source").filter(|source| is_source(source)).unwrap_or_default().to_owned();
+    fn read(raw: &Raw, event: Node<'_>) -> Self {
+        let text = |name: &str| event.at(name).as_str();
+        let id = text("id").and_then(|id| MessageId::parse(id).ok());
+        let source = text("source").filter(|source| is_source(source)).unwrap_or_default().to_owned();
+        Self { source, id, ..Self::unread(raw) }
     }
 }
 
@@ -164,42 +164,48 @@ fn is_source(text: &str) -> bool {
 /// # Errors
 /// The refusal by the first failing rule.
 pub fn judge(rules: &Rules, raw: Raw, now: Timestamp) -> Result<Permitted, Box<Refusal>> {
-    let mut target = Target::unread(&raw);
-    match look(rules, &raw, now, &mut target) {
-        Ok(Seen { envelope, event, plane, facets, remarks }) => {
-            Ok(Permitted { raw, envelope, event, plane, facets, remarks })
+    if let Err(refused) = whole(&raw) {
+        return Err(Box::new(Refusal { refused, target: Target::unread(&raw) }));
+    }
+    // Read before anything is refused: whoever waits for a receipt waits for it under the id.
+    let tree = match json::read(&raw.payload) {
+        Ok(tree) => tree,
+        Err(refused) => {
+            let refused = unread(rules, &raw).err().unwrap_or(refused);
+            return Err(Box::new(Refusal { refused, target: Target::unread(&raw) }));
         }
-        Err(refused) => Err(Box::new(Refusal { refused, target })),
+    };
+    match look(rules, &raw, tree.root(), now) {
+        Ok(Seen { envelope, plane, facets, remarks }) => {
+            Ok(Permitted { raw, envelope, event: tree, plane, facets, remarks })
+        }
+        Err(refused) => Err(Box::new(Refusal { refused, target: Target::read(&raw, tree.root()) })),
     }
 }
 
 struct Seen {
     envelope: Envelope,
-    event: Value,
     plane: Plane,
     facets: Facets,
     remarks: Vec<Fault>,
 }
 
-/// The fixed order of the rule table.
-fn look(rules: &Rules, raw: &Raw, now: Timestamp, target: &mut Target) -> Result<Seen, Refused> {
-    whole(raw)?;
-    // Read before anything is refused: whoever waits for a receipt waits for it under the id.
-    let event = json::read(&raw.payload);
-    if let Ok(event) = &event {
-        target.read(event);
-    }
+/// What is asked before anything of the payload counts.
+fn unread(rules: &Rules, raw: &Raw) -> Result<(), Refused> {
     takes_part(rules, raw)?;
-    size(raw, LARGEST)?;
-    let event = event?;
-    let kind = event.get("type").and_then(Value::as_str);
-    let entry = kind.map(|kind| entry(rules, kind)).transpose()?;
+    size(raw, LARGEST)
+}
+
+/// The fixed order of the rule table.
+fn look(rules: &Rules, raw: &Raw, event: Node<'_>, now: Timestamp) -> Result<Seen, Refused> {
+    unread(rules, raw)?;
+    let entry = event.at("type").as_str().map(|kind| entry(rules, kind)).transpose()?;
     if let Some(entry) = entry {
         open(rules, entry.plane)?;
         size(raw, entry.plane.limit())?;
     }
     structured(raw)?;
-    let envelope = attributes(rules, &event)?;
+    let envelope = attributes(rules, event)?;
     let Some(entry) = entry else {
         return Err(Refused::new(Code::Envelope, "/type", "is required"));
     };
@@ -208,19 +214,19 @@ fn look(rules: &Rules, raw: &Raw, now: Timestamp, target: &mut Target) -> Result
     marks::class(&rules.policy, &envelope)?;
     marks::purpose(entry, &envelope)?;
     marks::category(entry, &envelope)?;
-    if entry.plane == Plane::Ctl && matches!(envelope.category.as_str(), "personal" | "special") {
+    if entry.plane == Plane::Ctl && matches!(&*envelope.category, "personal" | "special") {
         open(rules, Plane::Case)?;
     }
-    let data = &event["data"];
+    let data = event.at("data");
     let faults = rules.schemas.data(envelope.kind.as_str(), envelope.major, data, "/data");
     let faults = faults.unwrap_or_default();
     if !faults.is_empty() {
-        return Err(personal::refused_by_schema(entry.plane, &envelope.category, &event, faults));
+        return Err(personal::refused_by_schema(entry.plane, &envelope.category, event, faults));
     }
     let body = Body {
         rules,
         envelope: &envelope,
-        event: &event,
+        event,
         kind: envelope.kind.as_str(),
         entry,
         data,
@@ -232,7 +238,7 @@ fn look(rules: &Rules, raw: &Raw, now: Timestamp, target: &mut Target) -> Result
     settle::own_targets(&envelope, data)?;
     let facets = Facets::of(envelope.country.as_deref(), &envelope.priority, data);
     let remarks = times::late(&envelope, data, now);
-    Ok(Seen { plane: entry.plane, facets, remarks, envelope, event })
+    Ok(Seen { plane: entry.plane, facets, remarks, envelope })
 }
 
 /// A subject or header block that no client library can read was sent to break something. It is put aside with its
@@ -307,17 +313,17 @@ fn structured(raw: &Raw) -> Result<(), Refused> {
 }
 
 /// The envelope's schema, what it cannot say, and the reading.
-fn attributes(rules: &Rules, event: &Value) -> Result<Envelope, Refused> {
+fn attributes(rules: &Rules, event: Node<'_>) -> Result<Envelope, Refused> {
     let faults = rules.schemas.envelope(event);
     if !faults.is_empty() {
         return Err(Refused::many(meaning(event, &faults), faults));
     }
-    let members = event.as_object().into_iter().flatten();
-    let unfit = members.filter(|(_, value)| value.as_str().is_some_and(is_unfit));
-    let faults: Vec<Fault> = unfit
+    let unfit = event.members().filter(|(_, value)| value.as_str().is_some_and(is_unfit));
+    let mut faults: Vec<Fault> = unfit
         .map(|(name, _)| Fault { path: format!("/{name}"), message: "holds a control character".to_owned() })
         .collect();
     if !faults.is_empty() {
+        faults.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         return Err(Refused::many(Code::Envelope, faults));
     }
     Envelope::read(event).map_err(|name| {
@@ -337,8 +343,8 @@ fn is_unfit(text: &str) -> bool {
 
 /// Two conditions of the envelope's schema are law of their own: personal data without an erasure date (Art. 10(2),
 /// E-RETENTION), personal data to a group (Art. 10(4), E-AUDIENCE). Whatever else is wrong goes first.
-fn meaning(event: &Value, faults: &[Fault]) -> Code {
-    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+fn meaning(event: Node<'_>, faults: &[Fault]) -> Code {
+    let text = |name: &str| event.at(name).as_str().unwrap_or_default();
     let is_readable = |name: &str| marks::is_group(name) || PartyId::parse(name).is_ok();
     let personal = matches!(text("datacategory"), "personal" | "special");
     let to_a_group = text("audience").contains('@') && text("audience").split(',').all(is_readable);
@@ -370,7 +376,7 @@ pub fn new_data(rules: &Rules, permitted: &Permitted, known: &settle::Known) -> 
     };
     open(rules, entry.plane)?;
     marks::category(entry, &permitted.envelope)?;
-    let data = &permitted.data()["newData"];
+    let data = permitted.data().at("newData");
     match rules.schemas.data(kind, known.major, data, "/data/newData") {
         None => {
             return Err(Refused::new(
@@ -385,7 +391,7 @@ pub fn new_data(rules: &Rules, permitted: &Permitted, known: &settle::Known) -> 
     let body = Body {
         rules,
         envelope: &permitted.envelope,
-        event: &permitted.event,
+        event: permitted.event(),
         kind,
         entry,
         data,

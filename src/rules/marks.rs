@@ -5,7 +5,6 @@
 use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 use super::catalogue::{Plane, TypeEntry};
 use super::places::Faults;
@@ -103,7 +102,7 @@ pub(super) fn purpose(entry: &TypeEntry, envelope: &Envelope) -> Result<(), Refu
 /// E-PERSONAL; any other disagreement is E-CATEGORY.
 pub(super) fn category(entry: &TypeEntry, envelope: &Envelope) -> Result<(), Refused> {
     let mut faults = Faults::default();
-    if !entry.datacat.contains(&envelope.category) {
+    if !entry.datacat.iter().any(|category| *category == envelope.category) {
         faults.add(|| "/datacategory".to_owned(), "is not a category of this type");
     }
     let personal = entry.plane != Plane::Case && envelope.category != "none";
@@ -114,8 +113,7 @@ pub(super) fn category(entry: &TypeEntry, envelope: &Envelope) -> Result<(), Ref
 pub(super) fn evaluation(entry: &TypeEntry, envelope: &Envelope) -> Result<(), Refused> {
     let mut faults = Faults::default();
     if entry.evalreq {
-        for (path, given) in
-            [("/evaluation", envelope.evaluation.is_some()), ("/handling", envelope.handling.is_some())]
+        for (path, given) in [("/evaluation", envelope.has_evaluation), ("/handling", envelope.has_handling)]
         {
             if !given {
                 faults.add(|| path.to_owned(), "is required for this type");
@@ -129,7 +127,7 @@ pub(super) fn evaluation(entry: &TypeEntry, envelope: &Envelope) -> Result<(), R
 pub(super) fn third_country(registry: &Registry, body: &Body<'_>) -> Result<(), Refused> {
     let mut faults = Faults::default();
     if body.kind == "deployment.notice"
-        && let Some(host) = body.data["hostCountry"].as_str()
+        && let Some(host) = body.data.at("hostCountry").as_str()
     {
         let registered = || {
             registry
@@ -163,11 +161,11 @@ fn latest(body: &Body<'_>) -> Option<Timestamp> {
         "case.identity-request" => 180,
         "case.smuggling-lead" => 365,
         "case.return-manifest" => {
-            let scheduled = body.data["scheduled"].as_str().and_then(time::parse)?;
+            let scheduled = body.data.at("scheduled").as_str().and_then(time::parse)?;
             return later(scheduled, MANIFEST_DAYS);
         }
         "deployment.notice" if body.envelope.category == "contact" => {
-            let until: Date = body.data["until"].as_str()?.parse().ok()?;
+            let until: Date = body.data.at("until").as_str()?.parse().ok()?;
             // The limit is the end of a day, hence the first instant of the next one.
             let end = until.checked_add((CONTACT_DAYS + 1).days()).ok()?;
             return TimeZone::UTC.to_timestamp(end.at(0, 0, 0, 0)).ok();
@@ -190,7 +188,7 @@ pub(super) fn today(envelope: &Envelope) -> Date {
 pub(super) fn release(registry: &Registry, body: &Body<'_>) -> Result<(), Refused> {
     let mut faults = Faults::default();
     if body.kind == "msg.release"
-        && let Some(wider) = body.data.get("newAudience").and_then(Value::as_str)
+        && let Some(wider) = body.data.at("newAudience").as_str()
         && !wider.split(',').all(|name| is_group(name) || registry.party(name).is_some())
     {
         faults

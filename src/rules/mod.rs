@@ -13,6 +13,7 @@ pub mod deployments;
 pub mod facets;
 pub mod filter;
 mod geo;
+mod instance;
 pub mod judge;
 mod marks;
 mod numbers;

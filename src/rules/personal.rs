@@ -4,16 +4,15 @@
 //! It finds what has a form: addresses, numbers, member names. A person's name in free text has none; that stays the
 //! sender's duty (`docs/DOMAIN.md`).
 
-use serde_json::Value;
-
 use super::catalogue::Plane;
-use super::places::{Faults, Path, walk};
+use super::places::{Faults, Order, Path, walk};
 use super::screen;
 use super::semantics::Body;
 use super::times::INSTANTS;
 use crate::message::names::MessageId;
 use crate::message::outcome::{Code, Fault, Refused};
 use crate::message::time;
+use crate::message::tree::{Kind, Node};
 
 /// Member names that only data on a person have. None is declared outside the case plane.
 const OF_A_PERSON: [&str; 31] = [
@@ -89,7 +88,7 @@ pub(super) fn undeclared(body: &Body<'_>, found: Faults) -> Result<(), Refused> 
     let mut faults = Faults::default();
     if body.envelope.category == "none" {
         for (name, path) in [("handlingnote", "/handlingnote"), ("correlationid", "/correlationid")] {
-            let text = body.event.get(name).and_then(Value::as_str).unwrap_or_default();
+            let text = body.event.at(name).as_str().unwrap_or_default();
             let hit = if REFERENCES.contains(&name) { screen::reference(text) } else { screen::find(text) };
             if let Some(hit) = hit {
                 faults.add(|| path.to_owned(), hit.words());
@@ -110,10 +109,9 @@ pub(super) fn undeclared(body: &Body<'_>, found: Faults) -> Result<(), Refused> 
 /// (Art. 3(2), 3(4)). The message is put aside for the sender's supervisor.
 pub(super) fn small_cells(body: &Body<'_>) -> Result<(), Refused> {
     let mut faults = Faults::default();
-    let cells = body.data.get("victimProfile").and_then(Value::as_array).into_iter().flatten();
     if fine_place(body.data) {
-        for (at, cell) in cells.enumerate() {
-            if cell["count"].as_f64().is_some_and(|count| (1.0..3.0).contains(&count)) {
+        for (at, cell) in body.data.at("victimProfile").items().enumerate() {
+            if cell.at("count").as_f64().is_some_and(|count| (1.0..3.0).contains(&count)) {
                 let path = || format!("{}/victimProfile/{at}/count", body.prefix);
                 faults.add(path, "is so small, at so exact a place, that it points at a person");
             }
@@ -122,15 +120,15 @@ pub(super) fn small_cells(body: &Body<'_>) -> Result<(), Refused> {
     faults.refuse(Code::SmallCell)
 }
 
-fn fine_place(data: &Value) -> bool {
-    let mut places = data["places"].as_array().into_iter().flatten();
+fn fine_place(data: Node<'_>) -> bool {
+    let mut places = data.at("places").items();
     places.any(|place| ["locode", "name", "geometry"].iter().any(|name| place.get(name).is_some()))
 }
 
 /// Biometric references and vulnerabilities of a person: special categories, Regulation (EU) 2016/679, Art. 9.
-pub(super) fn sensitive(path: &Path<'_>, value: &Value, faults: &mut Faults) {
-    if let Value::Array(items) = value
-        && !items.is_empty()
+pub(super) fn sensitive(path: &Path<'_>, value: Node<'_>, faults: &mut Faults) {
+    if value.kind() == Kind::List
+        && value.items().next().is_some()
         && matches!(path.name(), Some("biometrics" | "vulnerable"))
     {
         faults.add(|| path.pointer(), "is data of a special category");
@@ -157,7 +155,12 @@ pub(super) fn category(body: &Body<'_>, sensitive: Faults) -> Result<(), Refused
 
 /// A body that its schema refuses: E-PERSONAL if what is wrong are data on a person outside the case plane, so that
 /// the sender learns what is really wrong; E-SCHEMA otherwise.
-pub(super) fn refused_by_schema(plane: Plane, category: &str, event: &Value, faults: Vec<Fault>) -> Refused {
+pub(super) fn refused_by_schema(
+    plane: Plane,
+    category: &str,
+    event: Node<'_>,
+    faults: Vec<Fault>,
+) -> Refused {
     let mut persons = Faults::default();
     if plane != Plane::Case {
         for fault in &faults {
@@ -180,8 +183,10 @@ fn is_personal(name: &str, category: &str) -> bool {
     OF_A_PERSON.contains(&name) || (category != "contact" && OF_CONTACT.contains(&name))
 }
 
-fn has_person(part: &Value, category: &str) -> bool {
+fn has_person(part: Node<'_>, category: &str) -> bool {
     let mut found = false;
-    walk("", part, &mut |path, _| found |= path.name().is_some_and(|name| is_personal(name, category)));
+    walk("", part, Order::Document, &mut |path, _| {
+        found |= path.name().is_some_and(|name| is_personal(name, category))
+    });
     found
 }

@@ -2,9 +2,8 @@
 //!
 //! One walk serves all rules of the body: a pointer is put together only when something is wrong. It knows no rule.
 
-use serde_json::Value;
-
 use crate::message::outcome::{Code, Fault, Refused};
+use crate::message::tree::{Kind, Node};
 
 /// One step from a value to a part of it.
 enum Step<'a> {
@@ -46,28 +45,48 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Visits a value and all its parts, in the order of the document. The nesting is bounded by S-1.
-pub(super) fn walk<'a>(prefix: &'a str, value: &'a Value, visit: &mut impl FnMut(&Path<'a>, &'a Value)) {
-    let mut path = Path { prefix, steps: Vec::with_capacity(12) };
-    step(&mut path, value, visit);
+/// In which order the members of an object are visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As written: the quick one.
+    Document,
+    /// By name, so that a refusal names the same places however a message is written.
+    Names,
 }
 
-fn step<'a>(path: &mut Path<'a>, value: &'a Value, visit: &mut impl FnMut(&Path<'a>, &'a Value)) {
+/// Visits a value and all its parts. The nesting is bounded by S-1.
+pub(super) fn walk<'a>(
+    prefix: &'a str,
+    value: Node<'a>,
+    order: Order,
+    visit: &mut impl FnMut(&Path<'a>, Node<'a>),
+) {
+    let mut path = Path { prefix, steps: Vec::with_capacity(12) };
+    step(&mut path, value, order, visit);
+}
+
+fn step<'a>(path: &mut Path<'a>, value: Node<'a>, order: Order, visit: &mut impl FnMut(&Path<'a>, Node<'a>)) {
     visit(path, value);
-    match value {
-        Value::Array(items) => {
-            for (at, item) in items.iter().enumerate() {
+    let mut member = |name: &'a str, value: Node<'a>| {
+        path.steps.push(Step::Member(name));
+        step(path, value, order, visit);
+        path.steps.pop();
+    };
+    match value.kind() {
+        Kind::List => {
+            for (at, item) in value.items().enumerate() {
                 path.steps.push(Step::Item(at));
-                step(path, item, visit);
+                step(path, item, order, visit);
                 path.steps.pop();
             }
         }
-        Value::Object(members) => {
-            for (name, value) in members {
-                path.steps.push(Step::Member(name));
-                step(path, value, visit);
-                path.steps.pop();
-            }
+        Kind::Object if order == Order::Document => {
+            value.members().for_each(|(name, value)| member(name, value));
+        }
+        Kind::Object => {
+            let mut members: Vec<(&str, Node<'_>)> = value.members().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            members.into_iter().for_each(|(name, value)| member(name, value));
         }
         _ => {}
     }
@@ -104,13 +123,16 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tree::Tree;
     use serde_json::json;
 
     #[test]
     fn pointers_are_those_of_rfc_6901() {
-        let value = json!({"a/b": [{"~": 1}]});
+        let value = Tree::of(&json!({"a/b": [{"~": 1}]}));
         let mut seen = Vec::new();
-        walk("/data", &value, &mut |path, _| seen.push((path.pointer(), path.name().map(str::to_owned))));
+        walk("/data", value.root(), Order::Names, &mut |path, _| {
+            seen.push((path.pointer(), path.name().map(str::to_owned)))
+        });
         let seen: Vec<_> = seen.iter().map(|(path, name)| (path.as_str(), name.as_deref())).collect();
         let expected = [
             ("/data", None),

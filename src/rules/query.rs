@@ -206,6 +206,7 @@ fn kind_among(kinds: &BTreeSet<String>, op: Op, want: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tree::Tree;
     use crate::rules::facets::Facets;
     use proptest::prelude::*;
     use serde_json::json;
@@ -308,9 +309,9 @@ mod tests {
             let query = Query::parse(Some(&json!(filters)), condition.as_ref()).expect("readable");
             let mut all = Vec::new();
             for message in &messages {
-                let event = message.event();
-                let facets = Facets::of(message.country, "routine", &event["data"]);
-                let matches = query.matches(Subject { event: &event, facets: &facets });
+                let event = Tree::of(&message.event());
+                let facets = Facets::of(message.country, "routine", event.root().at("data"));
+                let matches = query.matches(Subject { event: event.root(), facets: &facets });
                 let might = query.might(message.outline());
                 prop_assert!(if matches { might.hold } else { might.fail }, "{message:?}");
                 all.push(matches);

@@ -4,35 +4,34 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
-
 use super::places::{Faults, Path};
 use crate::message::time;
+use crate::message::tree::{Kind, Node};
 
 /// Shares are sums of decimals: what rounding adds is no fault.
 const ROUNDING: f64 = 1e-6;
 
 /// Looks at one value of a body. `votes` is the number of votes in the steering board, Art. 7(2).
-pub(super) fn visit(path: &Path<'_>, value: &Value, votes: u64, faults: &mut Faults) {
-    match value {
-        Value::Object(members) => {
-            count(path, members, faults);
-            order(path, members, faults);
+pub(super) fn visit(path: &Path<'_>, value: Node<'_>, votes: u64, faults: &mut Faults) {
+    match value.kind() {
+        Kind::Object => {
+            count(path, value, faults);
+            order(path, value, faults);
             if path.name() == Some("votes") {
-                ballot(path, members, votes, faults);
+                ballot(path, value, votes, faults);
             }
         }
-        Value::Array(items) => {
-            if items.first().is_some_and(Value::is_object) {
-                shares(path, items, faults);
+        Kind::List => {
+            if value.items().next().is_some_and(Node::is_object) {
+                shares(path, value, faults);
             }
             match path.name() {
-                Some("composition") => twice(path, items, "/nationality", faults),
+                Some("composition") => twice(path, value, "/nationality", faults),
                 Some("persons") => {
-                    twice(path, items, "/personRef", faults);
-                    twice(path, items, "/person/personRef", faults);
+                    twice(path, value, "/personRef", faults);
+                    twice(path, value, "/person/personRef", faults);
                 }
-                Some("years") => years(path, items, faults),
+                Some("years") => years(path, value, faults),
                 _ => {}
             }
         }
@@ -41,8 +40,8 @@ pub(super) fn visit(path: &Path<'_>, value: &Value, votes: u64, faults: &mut Fau
 }
 
 /// min <= value <= max.
-fn count(path: &Path<'_>, members: &Map<String, Value>, faults: &mut Faults) {
-    if !members.contains_key("basis") {
+fn count(path: &Path<'_>, members: Node<'_>, faults: &mut Faults) {
+    if members.get("basis").is_none() {
         return;
     }
     let Some(value) = number(members, "value") else { return };
@@ -54,13 +53,13 @@ fn count(path: &Path<'_>, members: &Map<String, Value>, faults: &mut Faults) {
     }
 }
 
-fn number(members: &Map<String, Value>, name: &str) -> Option<f64> {
+fn number(members: Node<'_>, name: &str) -> Option<f64> {
     members.get(name)?.as_f64()
 }
 
 /// from <= to for instants, from <= until for days.
-fn order(path: &Path<'_>, members: &Map<String, Value>, faults: &mut Faults) {
-    let text = |name: &str| members.get(name).and_then(Value::as_str);
+fn order(path: &Path<'_>, members: Node<'_>, faults: &mut Faults) {
+    let text = |name: &str| members.at(name).as_str();
     let Some(from) = text("from") else { return };
     let reversed = text("to").and_then(|to| Some(time::parse(from)? > time::parse(to)?));
     if reversed == Some(true) {
@@ -72,7 +71,7 @@ fn order(path: &Path<'_>, members: &Map<String, Value>, faults: &mut Faults) {
     }
 }
 
-fn ballot(path: &Path<'_>, members: &Map<String, Value>, votes: u64, faults: &mut Faults) {
+fn ballot(path: &Path<'_>, members: Node<'_>, votes: u64, faults: &mut Faults) {
     let cast: f64 = ["for", "against", "abstain"].iter().filter_map(|name| number(members, name)).sum();
     #[expect(clippy::cast_precision_loss, reason = "a board has few votes")]
     if cast > votes as f64 {
@@ -81,26 +80,27 @@ fn ballot(path: &Path<'_>, members: &Map<String, Value>, votes: u64, faults: &mu
 }
 
 /// The shares of one list add up to at most the whole.
-fn shares(path: &Path<'_>, items: &[Value], faults: &mut Faults) {
-    let sum: f64 = items.iter().filter_map(|item| item.get("share")?.as_f64()).sum();
+fn shares(path: &Path<'_>, list: Node<'_>, faults: &mut Faults) {
+    let sum: f64 = list.items().filter_map(|item| item.get("share")?.as_f64()).sum();
     if sum > 1.0 + ROUNDING {
         faults.add(|| path.pointer(), "has shares that add up to more than 1");
     }
 }
 
 /// The same text at `below` in two items.
-fn twice(path: &Path<'_>, items: &[Value], below: &str, faults: &mut Faults) {
+fn twice(path: &Path<'_>, list: Node<'_>, below: &str, faults: &mut Faults) {
     let mut seen = BTreeSet::new();
-    for (at, item) in items.iter().enumerate() {
-        if item.pointer(below).and_then(Value::as_str).is_some_and(|text| !seen.insert(text)) {
+    for (at, item) in list.items().enumerate() {
+        if item.pointer(below).and_then(Node::as_str).is_some_and(|text| !seen.insert(text)) {
             faults.add(|| path.below(&format!("/{at}{below}")), "is given twice");
         }
     }
 }
 
 /// A programme and a report span two consecutive years, Art. 8(2)(a).
-fn years(path: &Path<'_>, items: &[Value], faults: &mut Faults) {
-    if let [first, second] = items
+fn years(path: &Path<'_>, list: Node<'_>, faults: &mut Faults) {
+    let mut years = list.items();
+    if let (Some(first), Some(second), None) = (years.next(), years.next(), years.next())
         && let (Some(first), Some(second)) = (first.as_f64(), second.as_f64())
         && (second - first - 1.0).abs() > f64::EPSILON
     {

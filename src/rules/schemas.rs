@@ -6,12 +6,15 @@
 
 use std::collections::BTreeMap;
 
+use jsonschema::json::{Json, SerdeJson};
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use super::catalogue::Catalogue;
+use super::instance::Trees;
 use crate::message::envelope::TYPE_PREFIX;
 use crate::message::outcome::{Fault, Refused};
+use crate::message::tree::Node;
 
 /// The files of `schemas/`.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -117,14 +120,22 @@ struct File {
     text: String,
 }
 
+/// One schema, compiled twice.
+struct Check {
+    /// Says whether a message is valid, without building values.
+    quick: Validator<Trees>,
+    /// Says what is wrong with one that is not.
+    telling: Validator,
+}
+
 struct Live {
-    validator: Validator,
+    check: Check,
     text: String,
 }
 
 /// The compiled set.
 pub struct Schemas {
-    envelope: Validator,
+    envelope: Check,
     /// By type id, versions in rising order: a look-up borrows.
     types: BTreeMap<String, Vec<(u32, Live)>>,
 }
@@ -167,15 +178,15 @@ impl Schemas {
 
     /// What is wrong with the attributes; empty if nothing. Paths are those of the message.
     #[must_use]
-    pub fn envelope(&self, message: &Value) -> Vec<Fault> {
-        check(&self.envelope, message, "")
+    pub fn envelope(&self, message: Node<'_>) -> Vec<Fault> {
+        self.envelope.faults(message, "")
     }
 
     /// What is wrong with the data of this type and version; `None` if it is not live. `prefix` is where the data
     /// stands in the message.
     #[must_use]
-    pub fn data(&self, kind: &str, major: u32, data: &Value, prefix: &str) -> Option<Vec<Fault>> {
-        self.find(kind, major).map(|live| check(&live.validator, data, prefix))
+    pub fn data(&self, kind: &str, major: u32, data: Node<'_>, prefix: &str) -> Option<Vec<Fault>> {
+        self.find(kind, major).map(|live| live.check.faults(data, prefix))
     }
 
     /// True if messages of this type and version are taken (S-24).
@@ -203,18 +214,20 @@ impl Schemas {
     }
 }
 
-fn check(validator: &Validator, instance: &Value, prefix: &str) -> Vec<Fault> {
-    if validator.is_valid(instance) {
-        return Vec::new();
-    }
-    let mut faults = Vec::new();
-    for error in validator.iter_errors(instance) {
-        faults_of(&error, prefix, &mut faults);
-        if faults.len() >= Refused::MOST_FAULTS {
-            break;
+impl Check {
+    fn faults(&self, instance: Node<'_>, prefix: &str) -> Vec<Fault> {
+        if self.quick.is_valid(instance) {
+            return Vec::new();
         }
+        let mut faults = Vec::new();
+        for error in self.telling.iter_errors(&instance.to_value()) {
+            faults_of(&error, prefix, &mut faults);
+            if faults.len() >= Refused::MOST_FAULTS {
+                break;
+            }
+        }
+        faults
     }
-    faults
 }
 
 /// The places of one error. A missing or undeclared member is named by its own pointer: that is where a form shows it.
@@ -302,6 +315,19 @@ fn lint(name: &str, path: &str, schema: &Value, faults: &mut Vec<String>) {
     }
 }
 
+fn validator<F: Json>(
+    registry: &jsonschema::Registry<'_>,
+    schema: &Value,
+) -> Result<Validator<F>, jsonschema::ValidationError<'static>> {
+    jsonschema::options_for::<F>()
+        .with_draft(Draft::Draft202012)
+        .with_registry(registry)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        .with_pattern_options(PatternOptions::regex())
+        .build(schema)
+}
+
 fn compile(files: &BTreeMap<String, File>) -> Result<Schemas, Vec<String>> {
     let mut faults = Vec::new();
     let mut builder = jsonschema::Registry::new();
@@ -313,19 +339,15 @@ fn compile(files: &BTreeMap<String, File>) -> Result<Schemas, Vec<String>> {
     }
     let registry = builder.prepare().map_err(|error| vec![format!("schemas: {error}")])?;
     let build = |schema: &Value| {
-        jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .with_registry(&registry)
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(false)
-            .with_pattern_options(PatternOptions::regex())
-            .build(schema)
+        let quick = validator::<Trees>(&registry, schema)?;
+        let telling = validator::<SerdeJson>(&registry, schema)?;
+        Ok::<_, jsonschema::ValidationError<'static>>(Check { quick, telling })
     };
     let mut types: BTreeMap<String, Vec<(u32, Live)>> = BTreeMap::new();
     for file in files.values().filter(|file| !matches!(file.kind.as_str(), "defs" | "envelope")) {
         match build(&file.value) {
-            Ok(validator) => {
-                let live = Live { validator, text: file.text.clone() };
+            Ok(check) => {
+                let live = Live { check, text: file.text.clone() };
                 types.entry(file.kind.clone()).or_default().push((file.major, live));
             }
             Err(error) => faults.push(format!("{}: {}", file.id, error.masked())),
@@ -358,6 +380,7 @@ fn compile(files: &BTreeMap<String, File>) -> Result<Schemas, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tree::Tree;
     use serde_json::json;
 
     fn file(schema: &Value) -> Vec<(String, String)> {
@@ -379,7 +402,7 @@ mod tests {
         let second = file(&json!({"$id": id, "type": "object", "required": ["x"]}));
         let schemas = Schemas::load(&second).expect("a second version");
         assert!(schemas.is_live("host.measure", 1) && schemas.is_live("host.measure", 2));
-        let faults = schemas.data("host.measure", 2, &json!({}), "/data").expect("live");
+        let faults = schemas.data("host.measure", 2, Tree::of(&json!({})).root(), "/data").expect("live");
         assert_eq!(faults[0].path, "/data/x");
     }
 
@@ -404,8 +427,9 @@ mod tests {
     #[test]
     fn errors_never_hold_the_value() {
         let schemas = Schemas::embedded().expect("compiles");
-        let faults = schemas
-            .envelope(&json!({"specversion": "CANARY", "id": "CANARY", "type": "CANARY", "tlp": "CANARY"}));
+        let message =
+            Tree::of(&json!({"specversion": "CANARY", "id": "CANARY", "type": "CANARY", "tlp": "CANARY"}));
+        let faults = schemas.envelope(message.root());
         assert!(!faults.is_empty());
         assert!(faults.iter().all(|fault| !fault.message.contains("CANARY")), "{faults:?}");
     }

@@ -70,14 +70,18 @@ impl Tally {
     }
 }
 
-/// True if a text cannot hold anything: plain ASCII with hardly a digit and no sign that addresses or zones need. Most
-/// texts of a body are codes and end here.
+/// True if a text cannot hold anything: letters of Europe with hardly a digit and no sign that addresses or zones need.
+/// Most texts of a body are codes and end here.
 pub(super) fn is_plain(text: &str) -> bool {
     let mut digits = 0_usize;
     for byte in text.bytes() {
         match byte {
             b'0'..=b'9' => digits += 1,
-            b'<' | b'@' | b'(' | b'[' | b'{' | 0x80.. => return false,
+            b'<' | b'@' | b'(' | b'[' | b'{' => return false,
+            // Bytes behind a first one that was let through: U+00C0 to U+033F, U+0380 to U+04FF. Folding leaves these
+            // Latin, Greek and Cyrillic letters as they are.
+            0x80..=0xBF | 0xC3..=0xCC | 0xCE..=0xD3 => {}
+            0xC0.. => return false,
             _ => {}
         }
     }

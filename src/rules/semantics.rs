@@ -3,13 +3,12 @@
 //! Serves a message and the new data of a correction alike: a correction follows all rules of its target's type. It
 //! walks the body once and sorts what it finds by rule. What a rule says is in the file of the rule.
 
-use serde_json::Value;
-
 use super::catalogue::TypeEntry;
-use super::places::{Faults, walk};
+use super::places::{Faults, Order, walk};
 use super::{Rules, audience, geo, marks, personal, ranges, times};
 use crate::message::envelope::Envelope;
 use crate::message::outcome::{Code, Refused};
+use crate::message::tree::Node;
 
 /// A body and what it is judged by.
 pub(super) struct Body<'a> {
@@ -18,13 +17,13 @@ pub(super) struct Body<'a> {
     /// The envelope that it came in.
     pub(super) envelope: &'a Envelope,
     /// The whole message.
-    pub(super) event: &'a Value,
+    pub(super) event: Node<'a>,
     /// The type whose rules it follows: that of the message, or that of the message being corrected.
     pub(super) kind: &'a str,
     /// Its entry in the catalogue.
     pub(super) entry: &'a TypeEntry,
     /// The body.
-    pub(super) data: &'a Value,
+    pub(super) data: Node<'a>,
     /// Where it stands in the message.
     pub(super) prefix: &'a str,
 }
@@ -39,15 +38,31 @@ pub(super) struct Found {
     sensitive: Faults,
 }
 
+impl Found {
+    fn is_empty(&self) -> bool {
+        let Self { unreadable, ranges, geo, personal, sensitive } = self;
+        [unreadable, ranges, geo, personal, sensitive].into_iter().all(Faults::is_empty)
+    }
+}
+
 /// Walks the body.
 ///
 /// # Errors
 /// `code` for what a schema cannot say and is of its kind all the same: leap seconds, NUL in a text.
 pub(super) fn survey(body: &Body<'_>, code: Code) -> Result<Found, Refused> {
+    let mut found = look(body, Order::Document);
+    if !found.is_empty() {
+        found = look(body, Order::Names);
+    }
+    std::mem::take(&mut found.unreadable).refuse(code)?;
+    Ok(found)
+}
+
+fn look(body: &Body<'_>, order: Order) -> Found {
     let mut found = Found::default();
     let screened = body.envelope.category == "none";
-    walk(body.prefix, body.data, &mut |path, value| {
-        if let Value::String(text) = value {
+    walk(body.prefix, body.data, order, &mut |path, value| {
+        if let Some(text) = value.as_str() {
             times::visit(path, text, &mut found.unreadable);
             if text.contains('\0') {
                 found.unreadable.add(|| path.pointer(), "must not hold NUL");
@@ -61,8 +76,7 @@ pub(super) fn survey(body: &Body<'_>, code: Code) -> Result<Found, Refused> {
             personal::sensitive(path, value, &mut found.sensitive);
         }
     });
-    std::mem::take(&mut found.unreadable).refuse(code)?;
-    Ok(found)
+    found
 }
 
 /// S-7 to S-19, save what the judge has asked before.

@@ -3,11 +3,10 @@
 //! What is known of the earlier messages comes in as an argument; this file asks for it with [`needs`] and never
 //! looks it up. Whether a message is a duplicate (S-5) or one too many (S-23) is the keeper's business.
 
-use serde_json::Value;
-
 use crate::message::envelope::{Envelope, Source};
 use crate::message::names::{MessageId, PartyId, TypeId};
 use crate::message::outcome::{Code, Fault, Refused};
+use crate::message::tree::{Node, Tree};
 
 /// An earlier message that must be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,34 +43,34 @@ pub struct Known {
     /// True while a legal hold is on.
     pub is_held: bool,
     /// The message itself, where a grant is to be decided and its content is not gone.
-    pub event: Option<std::sync::Arc<Value>>,
+    pub event: Option<std::sync::Arc<Tree>>,
 }
 
 /// The earlier messages that this one stands on, in the order of the document.
 #[must_use]
-pub fn needs(kind: &str, data: &Value) -> Vec<Need> {
-    let one = |name: &str| need(&data[name], format!("/data/{name}")).into_iter().collect();
+pub fn needs(kind: &str, data: Node<'_>) -> Vec<Need> {
+    let one = |name: &str| need(data.at(name), format!("/data/{name}")).into_iter().collect();
     match kind {
         "msg.correction" | "msg.retraction" | "msg.release" => one("target"),
         "rfi.response" | "case.identity-response" => one("request"),
         "msg.erasure" => {
-            let targets = data["targets"].as_array().into_iter().flatten().enumerate();
+            let targets = data.at("targets").items().enumerate();
             targets.filter_map(|(at, target)| need(target, format!("/data/targets/{at}"))).collect()
         }
         _ => Vec::new(),
     }
 }
 
-fn need(reference: &Value, path: String) -> Option<Need> {
-    let id = MessageId::parse(reference["id"].as_str()?).ok()?;
-    Some(Need { source: reference["source"].as_str()?.to_owned(), id, path })
+fn need(reference: Node<'_>, path: String) -> Option<Need> {
+    let id = MessageId::parse(reference.at("id").as_str()?).ok()?;
+    Some(Need { source: reference.at("source").as_str()?.to_owned(), id, path })
 }
 
 /// The part of S-14 that needs no memory: a target whose source is another authority cannot be the sender's own.
 ///
 /// # Errors
 /// `E-REF` with the places.
-pub fn own_targets(envelope: &Envelope, data: &Value) -> Result<(), Refused> {
+pub fn own_targets(envelope: &Envelope, data: Node<'_>) -> Result<(), Refused> {
     let kind = envelope.kind.as_str();
     if !matches!(kind, "msg.correction" | "msg.retraction" | "msg.erasure") {
         return Ok(());
@@ -95,7 +94,7 @@ fn fault(path: &str, message: &str) -> Fault {
 /// `E-REF` or `E-AUDIENCE`, or what `new_data` refuses.
 pub fn check(
     envelope: &Envelope,
-    data: &Value,
+    data: Node<'_>,
     known: &[Option<Known>],
     new_data: impl Fn(&Known) -> Result<(), Refused>,
 ) -> Result<(), Refused> {
@@ -115,7 +114,7 @@ pub fn check(
             "msg.correction" if known.is_withdrawn => return Err(withdrawn(&need.path)),
             "msg.correction" => new_data(known)?,
             // A hold keeps what a court may ask for; only a court or a supervisory authority goes before it.
-            "msg.erasure" if known.is_held && data["ground"] != "court-or-dpa-order" => {
+            "msg.erasure" if known.is_held && data.at("ground") != "court-or-dpa-order" => {
                 return Err(Refused::many(Code::Retention, vec![fault(&need.path, "is under legal hold")]));
             }
             "msg.release" => release(envelope, data, &need.path, known)?,
@@ -129,8 +128,8 @@ pub fn check(
 
 /// Asking is for those who hold the message, granting and refusing for its originator. Whoever is neither is told
 /// the same as for a message that does not exist.
-fn release(envelope: &Envelope, data: &Value, path: &str, known: &Known) -> Result<(), Refused> {
-    let asks = data["step"] == "ask";
+fn release(envelope: &Envelope, data: Node<'_>, path: &str, known: &Known) -> Result<(), Refused> {
+    let asks = data.at("step") == "ask";
     let may = if asks {
         known.recipients.contains(&envelope.originator)
     } else {
@@ -139,7 +138,7 @@ fn release(envelope: &Envelope, data: &Value, path: &str, known: &Known) -> Resu
     if !may {
         return Err(Refused::many(Code::Ref, vec![fault(path, "is no message known here")]));
     }
-    if known.is_withdrawn && data["step"] != "refuse" {
+    if known.is_withdrawn && data.at("step") != "refuse" {
         return Err(withdrawn(path));
     }
     Ok(())

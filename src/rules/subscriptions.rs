@@ -333,16 +333,17 @@ impl Subscriptions {
     }
 }
 
-fn values(subject: Subject<'_>, name: &str, mut each: impl FnMut(&str)) {
+fn values(subject: Subject<'_>, name: &str, each: impl FnMut(&str)) {
     match subject.facets.get(name) {
-        Some(set) => set.iter().for_each(|value| each(value)),
-        None => subject.event.get(name).and_then(Value::as_str).into_iter().for_each(each),
+        Some(set) => set.iter().for_each(each),
+        None => subject.event.at(name).as_str().into_iter().for_each(each),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tree::Tree;
     use crate::rules::facets::Facets;
     use proptest::prelude::*;
 
@@ -411,7 +412,9 @@ mod tests {
             }
             all.replace_party(party(0), read(&again)).expect("fits");
             for event in &events {
-                let facets = Facets::of(event["subject"].as_str(), "routine", &event["data"]);
+                let tree = Tree::of(event);
+                let event = tree.root();
+                let facets = Facets::of(event.at("subject").as_str(), "routine", event.at("data"));
                 let subject = Subject { event, facets: &facets };
                 let by_index = all.matching(subject);
                 for at in 0..lists.len() {

@@ -5,12 +5,12 @@
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 use super::places::{Faults, Path};
 use crate::message::envelope::Envelope;
 use crate::message::outcome::{Code, Fault, Refused};
 use crate::message::time::{self, Timestamp};
+use crate::message::tree::Node;
 
 /// How far ahead of the broker's clock a sender's may be (S-6).
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
@@ -36,7 +36,7 @@ pub(super) fn clock(envelope: &Envelope, now: Timestamp) -> Result<(), Refused> 
 }
 
 /// Why a message is late, if it is. It is accepted all the same.
-pub(super) fn late(envelope: &Envelope, data: &Value, now: Timestamp) -> Vec<Fault> {
+pub(super) fn late(envelope: &Envelope, data: Node<'_>, now: Timestamp) -> Vec<Fault> {
     let mut remarks = Vec::new();
     let mut remark = |path: &str, message: &str| {
         remarks.push(Fault { path: path.to_owned(), message: message.to_owned() });
@@ -45,7 +45,7 @@ pub(super) fn late(envelope: &Envelope, data: &Value, now: Timestamp) -> Vec<Fau
         remark("/time", "late: observed more than 7 days ago");
     }
     if envelope.kind.as_str() == "event.incident"
-        && let Some(known) = data["knownSince"].as_str().and_then(time::parse)
+        && let Some(known) = data.at("knownSince").as_str().and_then(time::parse)
         && envelope.recorded.duration_since(known) > EVENT_CLOCK
     {
         remark("/data/knownSince", "late: recorded more than 24 hours after it was known");
@@ -66,7 +66,7 @@ pub(super) fn visit(path: &Path<'_>, text: &str, faults: &mut Faults) {
 
 /// S-9: `expirytime`, `eraseby`, `reviewby` and the body's `dueBy` lie after `recordedtime`. A `dueBy` that is a day
 /// is over when the day is. The activities of a programme keep their dates: a later version lists what is past.
-pub(super) fn deadlines(envelope: &Envelope, data: &Value, prefix: &str) -> Result<(), Refused> {
+pub(super) fn deadlines(envelope: &Envelope, data: Node<'_>, prefix: &str) -> Result<(), Refused> {
     let mut faults = Faults::default();
     let attributes = [
         ("/expirytime", envelope.expiry),
@@ -78,7 +78,7 @@ pub(super) fn deadlines(envelope: &Envelope, data: &Value, prefix: &str) -> Resu
             faults.add(|| path.to_owned(), "is not after recordedtime");
         }
     }
-    if data["dueBy"].as_str().is_some_and(|due| is_past(due, envelope.recorded)) {
+    if data.at("dueBy").as_str().is_some_and(|due| is_past(due, envelope.recorded)) {
         faults.add(|| format!("{prefix}/dueBy"), "is not after recordedtime");
     }
     faults.refuse(Code::Time)

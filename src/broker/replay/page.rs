@@ -12,6 +12,7 @@ use super::{Cursor, unreadable};
 use crate::archive::{FeedItem, Reader, Record};
 use crate::message::names::PartyId;
 use crate::message::time;
+use crate::message::tree::Tree;
 use crate::rules::Rules;
 use crate::rules::facets::Facets;
 use crate::rules::filter::Subject;
@@ -179,10 +180,11 @@ impl Reading<'_> {
             return Ok(Shown::Event(payload));
         }
         *parsed += payload.len();
-        let event: Value = serde_json::from_slice(&payload).map_err(|_| unreadable())?;
-        let priority = event["priority"].as_str().unwrap_or("routine");
-        let facets = Facets::of(summary.country.as_deref(), priority, &event["data"]);
-        let matches = self.asked.query.matches(Subject { event: &event, facets: &facets });
+        let tree = Tree::lenient(&payload).ok_or_else(unreadable)?;
+        let event = tree.root();
+        let priority = event.at("priority").as_str().unwrap_or("routine");
+        let facets = Facets::of(summary.country.as_deref(), priority, event.at("data"));
+        let matches = self.asked.query.matches(Subject { event, facets: &facets });
         Ok(if matches { Shown::Event(payload) } else { Shown::No })
     }
 }

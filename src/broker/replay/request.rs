@@ -95,7 +95,7 @@ pub(in crate::broker) fn members(payload: &Bytes) -> Result<Map<String, Value>, 
     if payload.is_empty() {
         return Ok(Map::new());
     }
-    match crate::message::json::read(payload).map_err(|refused| Failure::of(400, &refused))? {
+    match crate::message::json::read(payload).map_err(|refused| Failure::of(400, &refused))?.to_value() {
         Value::Object(members) => Ok(members),
         _ => Err(refuse("", "must be an object")),
     }

@@ -126,10 +126,11 @@ proptest! {
 
     #[test]
     fn an_archive_and_a_broker_decide_alike(event in event(), query in query()) {
-        let facets = Facets::of(event["subject"].as_str(), "routine", &event["data"]);
+        let tree = Tree::of(&event);
+        let facets = Facets::of(event["subject"].as_str(), "routine", tree.root().at("data"));
         let condition = query.condition().map(Value::from);
         let of_broker = Question::parse(Some(&json!(query.to_filters())), condition.as_ref()).expect("readable");
-        let expected = of_broker.matches(Subject { event: &event, facets: &facets });
+        let expected = of_broker.matches(Subject { event: tree.root(), facets: &facets });
         let (head, body) = (query.head(&record(&event)), query.body(&bytes(&event)));
         match head {
             Head::No => prop_assert!(!expected, "{query:?}"),

@@ -1,5 +1,7 @@
 //! Tables of what the screen must find and what it must let pass. All numbers are invented.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -97,4 +99,26 @@ fn references_keep_their_digits_and_not_their_addresses() {
     }
     assert_eq!(reference("mailto:fixer@example.net"), Some(Found::Email));
     assert_eq!(reference("https://chat.example/@fast_crossing"), Some(Found::Handle));
+}
+
+/// What is left at once is left by the full look too: every letter that is let through is folded to itself.
+#[test]
+fn plain_letters_hide_nothing() {
+    let mut through = 0;
+    for character in (0x80..=u32::from(char::MAX)).filter_map(char::from_u32) {
+        let text = character.to_string();
+        if is_plain(&text) {
+            assert_eq!(fold(&text), text, "U+{:04X}", u32::from(character));
+            through += 1;
+        }
+    }
+    assert!(through > 800, "{through}");
+    assert!(is_plain("Überfahrt nach Łódź, Αθήνα und София") && !is_plain("\u{a0}") && !is_plain("٠"));
+}
+
+proptest! {
+    #[test]
+    fn what_is_plain_has_no_finding(text in "[a-zé<@(0-9 .ßЖω\u{a0}٠]{0,24}") {
+        prop_assert!(!is_plain(&text) || (find(&text).is_none() && reference(&text).is_none()));
+    }
 }
