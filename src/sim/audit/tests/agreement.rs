@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::deal::{self, Dealer, REGISTRY};
 use super::double::{RULES, now};
 use crate::message::envelope::Envelope;
+use crate::message::tree::Tree;
 use crate::rules::audience::{self, Routed};
 use crate::rules::deployments::Deployments;
 use crate::rules::facets::Facets;
@@ -69,11 +70,12 @@ fn oracle_and_routing_agree() {
                 shuffle(&mut dealer, &mut message);
                 message["audience"] = dealer.audience().into();
             }
-            let envelope = Envelope::read(&message).expect("an envelope");
-            let facets = Facets::of(envelope.country.as_deref(), &envelope.priority, &message["data"]);
+            let tree = Tree::of(&message);
+            let event = tree.root();
+            let envelope = Envelope::read(event).expect("an envelope");
+            let facets = Facets::of(envelope.country.as_deref(), &envelope.priority, event.at("data"));
             let today = jiff::tz::TimeZone::UTC.to_datetime(envelope.recorded).date();
-            let routed =
-                Routed { envelope: &envelope, is_case: false, facets: &facets, event: &message, today };
+            let routed = Routed { envelope: &envelope, is_case: false, facets: &facets, event, today };
             let routing = audience::route(&RULES.registry, &subscriptions, &deployments, &routed);
             let theirs: BTreeSet<String> = routing
                 .expect("no case")
@@ -92,7 +94,7 @@ fn oracle_and_routing_agree() {
             let ours: BTreeSet<String> =
                 ours.iter().map(|place| oracle.network.party(place).id.clone()).collect();
             assert_eq!(ours, theirs, "seed {seed}, message {no}: {audience}");
-            deployments.apply(&envelope.originator, envelope.kind.as_str(), &message["data"]);
+            deployments.apply(&envelope.originator, envelope.kind.as_str(), event.at("data"));
             let Oracle { network, deployed, .. } = &mut oracle;
             deployed.learn(network, ([no, no], at), head.originator, &head.kind, &message["data"]);
         }

@@ -14,6 +14,7 @@ use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::{Frame, Position, Raw};
 use crate::message::time::Timestamp;
+use crate::message::tree::Tree;
 use crate::rules::Rules;
 use crate::rules::audience::{self, Recipient, Routed, Why};
 use crate::rules::catalogue::{Catalogue, Plane};
@@ -279,7 +280,7 @@ impl Double {
         Known {
             recipients: kept.holders(),
             is_withdrawn: kept.gone.is_some(),
-            event: Some(std::sync::Arc::new(kept.event.clone())),
+            event: Some(std::sync::Arc::new(Tree::of(&kept.event))),
             ..kept.known.clone()
         }
     }
@@ -313,7 +314,7 @@ impl Double {
         self.kept.push(Kept {
             no,
             seq: self.seq,
-            event: permitted.event().clone(),
+            event: permitted.event().to_value(),
             digest,
             tail,
             originator: envelope.originator.clone(),
@@ -415,10 +416,10 @@ impl Double {
                 {
                     let target = &self.kept[*target];
                     let kind = target.known.kind.as_str();
-                    relearn.apply(&target.originator, kind, &kept.event["data"]["newData"]);
+                    relearn.apply(&target.originator, kind, Tree::of(&kept.event["data"]["newData"]).root());
                 }
             } else {
-                relearn.apply(&kept.originator, kind, &data);
+                relearn.apply(&kept.originator, kind, Tree::of(&data).root());
             }
         }
         self.deployments = relearn;

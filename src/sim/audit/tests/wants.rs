@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::deal::{self, REGISTRY};
+use crate::message::tree::Tree;
 use crate::rules::cel::{Seen, Where};
 use crate::sim::audit::condition::Condition;
 use crate::sim::audit::oracle::Oracle;
@@ -48,7 +49,8 @@ fn conditions_mean_what_cel_means() {
         understood += 1;
         let theirs = Where::parse(text).expect("CEL");
         for event in events() {
-            let seen = Seen::of(&event).expect("an object");
+            let tree = Tree::of(&event);
+            let seen = Seen::of(tree.root()).expect("an object");
             assert_eq!(condition.holds(&event), theirs.holds(&seen), "{text} of {event}");
         }
     }

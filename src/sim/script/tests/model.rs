@@ -9,6 +9,7 @@ use super::{Attempt, Cast, Expect, Setting, Timestamp};
 use crate::message::names::MessageId;
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::{Frame, Position, Raw};
+use crate::message::tree::Tree;
 use crate::rules::Rules;
 use crate::rules::catalogue::Catalogue;
 use crate::rules::control::{self, Act};
@@ -179,7 +180,7 @@ impl Model {
             is_personal: envelope.category != "none",
             is_withdrawn: false,
             is_held: false,
-            event: Some(Arc::new(event)),
+            event: Some(Arc::new(Tree::of(&event))),
         };
         let kept = Kept { bytes: attempt.payload.clone(), known: Some(known), outcome: Outcome::Accepted };
         self.kept.insert(key, kept);
