@@ -5,7 +5,8 @@
 //! wrong. A mailbox never gets a hole: letters fly together only over one line, and only as many as it surely has room for.
 //! A full, missing or slow mailbox keeps only its own courier waiting.
 //!
-//! What the party has acknowledged is swept out of the mailbox, except the last letter, which holds the place.
+//! What the party has acknowledged is swept out of the mailbox beside it (`broom.rs`), except the last letter, which holds
+//! the place.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,12 +17,15 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
+use super::broom::{Broom, Swept};
 use super::couriers::Progress;
-use super::metrics::{Authority, Delivered, Metrics};
+use super::metrics::{Delivered, Metrics};
 use super::notices;
 use super::receipt::Issuer;
 use crate::archive::audit::{Entry, Object, Span, What};
@@ -30,7 +34,6 @@ use crate::message::names::PartyId;
 use crate::message::subject;
 use crate::message::time::{self, Timestamp};
 use crate::rules::Rules;
-use crate::wire::Error;
 use crate::wire::egress::{Headers, Publisher};
 use crate::wire::inspect::Inspector;
 use crate::wire::mailbox_stream;
@@ -65,6 +68,10 @@ pub struct Courier {
     pub metrics: Arc<Metrics>,
     /// The one that counts every letter.
     pub delivered: Counter,
+    /// Letters that the party has not acknowledged.
+    pub waiting: Gauge,
+    /// What sweeps the mailbox.
+    pub broom: Broom,
     /// Where is noted what the party has read.
     pub audit: Audit,
     /// Feed sequence up to which that is noted.
@@ -139,8 +146,11 @@ impl Courier {
         let mut round = Round { sent: self.came_to().await?, ..Round::default() };
         let mut flying = FuturesOrdered::new();
         // Before the first letter: a mailbox that was full may have room by now.
-        self.sweep(&mut round).await;
-        let mut sweep = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP, SWEEP);
+        let told = self.broom.clone().sweep(round.swept).await;
+        self.swept(told, &mut round);
+        let mut sweep =
+            tokio::time::interval_at(tokio::time::Instant::now() + self.broom.first(SWEEP), SWEEP);
+        let mut sweeping = JoinSet::new();
         loop {
             let window = match (self.is_suspended(), self.progress.is_stalled()) {
                 (true, _) => 0, // A-22; what is owed waits in the archive
@@ -172,7 +182,12 @@ impl Courier {
                     if changed.is_err() { self.stop.cancel(); }
                 }
                 Some(item) = self.fresh.recv(), if idle => round.ready.push_back(item),
-                _ = sweep.tick() => self.sweep(&mut round).await,
+                _ = sweep.tick(), if sweeping.is_empty() => {
+                    sweeping.spawn(self.broom.clone().sweep(round.swept));
+                }
+                Some(told) = sweeping.join_next(), if !sweeping.is_empty() => {
+                    self.swept(told.map_err(|error| format!("sweeping broke: {error}"))?, &mut round);
+                }
                 () = line.broken() => return Err("the connection broke".to_owned()),
                 () = self.stop.cancelled() => break,
             }
@@ -270,43 +285,20 @@ impl Courier {
         Ok(feed_seq)
     }
 
-    /// Overwrites personal data among what was acknowledged: a purge leaves bytes in the files of nats-server until a whole
-    /// block of them is old, which may be long after their `eraseby`.
-    async fn overwrite(&self, from: u64, upto: u64) -> Result<(), Error> {
-        let stream = mailbox_stream(&self.party);
-        for kind in ["case.>", "coord.deployment.notice.*", "ctl.msg.correction.*"] {
-            let filter = format!("ilo.out.{}.{kind}", self.party);
-            let mut at = from;
-            while let Some(found) = self.inspector.next(&stream, &filter, at, upto).await? {
-                self.inspector.delete(&stream, found, "").await?;
-                at = found + 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes what the party has acknowledged, but for the last letter.
-    async fn sweep(&mut self, round: &mut Round) {
-        let stream = mailbox_stream(&self.party);
-        let standing = match self.inspector.standing(&stream).await {
+    /// Takes note of what a sweeping saw and did.
+    fn swept(&mut self, told: Swept, round: &mut Round) {
+        let Swept { standing, upto } = told;
+        let standing = match standing {
             Ok(standing) => standing,
             Err(error) => return self.stall(Some(&error.to_string())),
         };
         if self.progress.last_stored() == self.reader.feed_head(&self.party) {
             self.stall(None); // nothing is owed, and the mailbox answers
         }
-        let label = Authority { authority: self.party.to_string() };
-        self.metrics.mailbox_waiting.get_or_create(&label).set(standing.waiting.cast_signed());
+        self.waiting.set(standing.waiting.cast_signed());
         self.note_read(self.progress.feed_seq_at(standing.acknowledged));
-        if standing.acknowledged <= round.swept.max(1) {
-            return;
-        }
-        let swept = match self.overwrite(round.swept, standing.acknowledged - 1).await {
-            Ok(()) => self.inspector.sweep(&stream, standing.acknowledged).await,
-            Err(error) => Err(error),
-        };
-        match swept {
-            Ok(()) => round.swept = standing.acknowledged,
+        match upto {
+            Ok(upto) => round.swept = upto,
             Err(error) => tracing::warn!(party = %self.party, %error, "the mailbox cannot be swept"),
         }
     }

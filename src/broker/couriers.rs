@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::broom::Broom;
 use super::courier::{Courier, QUEUE};
-use super::metrics::Delivered;
+use super::metrics::{Authority, Delivered};
 use super::receipt::Issuer;
 use crate::archive::{Archived, FeedItem};
 use crate::message::names::PartyId;
@@ -142,6 +143,9 @@ pub(super) fn hire(
     let desk = Desk { fresh: fresh_in, skipped: skipped_in, progress: Arc::clone(&progress) };
     let label = Delivered { authority: party.to_string(), outcome: "stored" };
     let delivered = shared.metrics.deliveries.get_or_create(&label).clone();
+    let label = Authority { authority: party.to_string() };
+    let waiting = shared.metrics.mailbox_waiting.get_or_create(&label).clone();
+    let broom = Broom::new(party.clone(), inspector.clone());
     let courier = Courier {
         party: party.clone(),
         reader: shared.reader.clone(),
@@ -150,6 +154,8 @@ pub(super) fn hire(
         inspector,
         metrics: Arc::clone(&shared.metrics),
         delivered,
+        waiting,
+        broom,
         audit: shared.audit.clone(),
         read: 0,
         issuer,

@@ -8,6 +8,7 @@
 //! counts. It holds no rule: what may be sent to whom is `rules`' word alone.
 
 pub mod audit;
+mod broom;
 pub mod checkpoints;
 pub mod config;
 mod connections;

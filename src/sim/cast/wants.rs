@@ -16,7 +16,8 @@ pub(super) fn some(dice: &mut Dice, party: &Party, most: u32) -> Vec<Value> {
         list.push(crime(dice));
     }
     while list.len() < wanted {
-        let desk = match dice.below(8) {
+        let kind = dice.below(8);
+        let mut desk = match kind {
             0 => region(dice),
             1 => routes(dice),
             2 => json!({ "filters": [{ "exact": { "priority": *dice.pick(&["priority", "urgent"]) } }] }),
@@ -26,6 +27,13 @@ pub(super) fn some(dice: &mut Dice, party: &Party, most: u32) -> Vec<Value> {
             6 => numbers(dice),
             _ => transports(dice),
         };
+        // One desk alone is for one part of the world.
+        if most == 1 && kind > 0 {
+            desk["filters"]
+                .as_array_mut()
+                .into_iter()
+                .for_each(|all| all.push(any("country", countries(dice, 8, 30))));
+        }
         list.push(desk);
     }
     if most > 1 && list.len() == 1 && dice.chance(0.2) {
@@ -49,7 +57,7 @@ fn any(name: &str, values: impl IntoIterator<Item = &'static str>) -> Value {
 }
 
 fn region(dice: &mut Dice) -> Value {
-    let of = countries(dice, 8, 30);
+    let of = countries(dice, 4, 12);
     json!({ "filters": [any("country", of)] })
 }
 

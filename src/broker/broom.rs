@@ -1,0 +1,80 @@
+//! Sweeps a mailbox: what its party has acknowledged goes, but for the last letter, and personal data are overwritten first.
+//!
+//! It runs beside the courier, who goes on delivering: nothing that is swept is still to be read. Each mailbox has its
+//! own moment within the interval, or sixty would be swept at once and every delivery would wait for that.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+use crate::message::names::PartyId;
+use crate::wire::Error;
+use crate::wire::inspect::{Inspector, Standing};
+use crate::wire::mailbox_stream;
+
+/// Pause between two letters that are overwritten: each makes the server read and write a block.
+const PACE: Duration = Duration::from_millis(5);
+
+/// One mailbox's.
+#[derive(Debug, Clone)]
+pub struct Broom {
+    party: PartyId,
+    inspector: Inspector,
+}
+
+/// What a sweeping saw and did.
+#[derive(Debug)]
+pub struct Swept {
+    /// How the mailbox stands.
+    pub standing: Result<Standing, Error>,
+    /// The stream sequence before which it is swept.
+    pub upto: Result<u64, Error>,
+}
+
+impl Broom {
+    /// That of a party's mailbox.
+    #[must_use]
+    pub fn new(party: PartyId, inspector: Inspector) -> Self {
+        Self { party, inspector }
+    }
+
+    /// When the first sweeping of an interval is.
+    #[must_use]
+    pub fn first(&self, interval: Duration) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        self.party.hash(&mut hasher);
+        interval.mul_f64(f64::from((hasher.finish() % 1_000) as u16) / 1_000.0)
+    }
+
+    /// Removes what the party has acknowledged, but for the last letter. Everything before `from` is swept already.
+    pub async fn sweep(self, from: u64) -> Swept {
+        let stream = mailbox_stream(&self.party);
+        let standing = self.inspector.standing(&stream).await;
+        let acknowledged = standing.as_ref().map_or(0, |standing| standing.acknowledged);
+        let upto = if acknowledged <= from.max(1) {
+            Ok(from)
+        } else {
+            self.clear(&stream, from, acknowledged).await.map(|()| acknowledged)
+        };
+        Swept { standing, upto }
+    }
+
+    async fn clear(&self, stream: &str, from: u64, before: u64) -> Result<(), Error> {
+        self.overwrite(stream, from, before - 1).await?;
+        self.inspector.sweep(stream, before).await
+    }
+
+    /// Overwrites personal data among what was acknowledged: a purge leaves bytes in the files of nats-server until a whole
+    /// block of them is old, which may be long after their `eraseby`.
+    async fn overwrite(&self, stream: &str, from: u64, upto: u64) -> Result<(), Error> {
+        for kind in ["case.>", "coord.deployment.notice.*", "ctl.msg.correction.*"] {
+            let filter = format!("ilo.out.{}.{kind}", self.party);
+            let mut at = from;
+            while let Some(found) = self.inspector.next(stream, &filter, at, upto).await? {
+                self.inspector.delete(stream, found, "").await?;
+                at = found + 1;
+                tokio::time::sleep(PACE).await;
+            }
+        }
+        Ok(())
+    }
+}
