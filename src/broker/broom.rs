@@ -7,12 +7,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use crate::message::names::PartyId;
+use crate::message::time;
 use crate::wire::Error;
 use crate::wire::inspect::{Inspector, Standing};
 use crate::wire::mailbox_stream;
 
-/// Pause between two letters that are overwritten: each makes the server read and write a block.
-const PACE: Duration = Duration::from_millis(5);
+/// Pause after a message was overwritten, in times of how long that took: the server writes a whole block anew for each, up
+/// to 8 MiB, and holds its stream meanwhile.
+pub const REST: u32 = 5;
 
 /// One mailbox's.
 #[derive(Debug, Clone)]
@@ -45,34 +47,38 @@ impl Broom {
         interval.mul_f64(f64::from((hasher.finish() % 1_000) as u16) / 1_000.0)
     }
 
-    /// Removes what the party has acknowledged, but for the last letter. Everything before `from` is swept already.
-    pub async fn sweep(self, from: u64) -> Swept {
+    /// Removes what the party has acknowledged, but for the last letter. Everything before `from` is swept already. Only with
+    /// the case plane open can a correction hold personal data (Art. 10).
+    pub async fn sweep(self, from: u64, case_plane: bool) -> Swept {
         let stream = mailbox_stream(&self.party);
         let standing = self.inspector.standing(&stream).await;
         let acknowledged = standing.as_ref().map_or(0, |standing| standing.acknowledged);
         let upto = if acknowledged <= from.max(1) {
             Ok(from)
         } else {
-            self.clear(&stream, from, acknowledged).await.map(|()| acknowledged)
+            self.clear(&stream, (from, acknowledged), case_plane).await.map(|()| acknowledged)
         };
         Swept { standing, upto }
     }
 
-    async fn clear(&self, stream: &str, from: u64, before: u64) -> Result<(), Error> {
-        self.overwrite(stream, from, before - 1).await?;
+    async fn clear(&self, stream: &str, (from, before): (u64, u64), case_plane: bool) -> Result<(), Error> {
+        let kinds = ["case.>", "coord.deployment.notice.*", "ctl.msg.correction.*"];
+        let kinds = if case_plane { &kinds[..] } else { &kinds[..2] };
+        self.overwrite(stream, kinds, (from, before - 1)).await?;
         self.inspector.sweep(stream, before).await
     }
 
     /// Overwrites personal data among what was acknowledged: a purge leaves bytes in the files of nats-server until a whole
     /// block of them is old, which may be long after their `eraseby`.
-    async fn overwrite(&self, stream: &str, from: u64, upto: u64) -> Result<(), Error> {
-        for kind in ["case.>", "coord.deployment.notice.*", "ctl.msg.correction.*"] {
+    async fn overwrite(&self, stream: &str, kinds: &[&str], (from, upto): (u64, u64)) -> Result<(), Error> {
+        for kind in kinds {
             let filter = format!("ilo.out.{}.{kind}", self.party);
             let mut at = from;
             while let Some(found) = self.inspector.next(stream, &filter, at, upto).await? {
+                let began = time::stopwatch();
                 self.inspector.delete(stream, found, "").await?;
                 at = found + 1;
-                tokio::time::sleep(PACE).await;
+                tokio::time::sleep(began.elapsed() * REST).await;
             }
         }
         Ok(())

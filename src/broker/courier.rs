@@ -146,7 +146,7 @@ impl Courier {
         let mut round = Round { sent: self.came_to().await?, ..Round::default() };
         let mut flying = FuturesOrdered::new();
         // Before the first letter: a mailbox that was full may have room by now.
-        let told = self.broom.clone().sweep(round.swept).await;
+        let told = self.broom.clone().sweep(round.swept, self.case_plane()).await;
         self.swept(told, &mut round);
         let mut sweep =
             tokio::time::interval_at(tokio::time::Instant::now() + self.broom.first(SWEEP), SWEEP);
@@ -183,7 +183,7 @@ impl Courier {
                 }
                 Some(item) = self.fresh.recv(), if idle => round.ready.push_back(item),
                 _ = sweep.tick(), if sweeping.is_empty() => {
-                    sweeping.spawn(self.broom.clone().sweep(round.swept));
+                    sweeping.spawn(self.broom.clone().sweep(round.swept, self.case_plane()));
                 }
                 Some(told) = sweeping.join_next(), if !sweeping.is_empty() => {
                     self.swept(told.map_err(|error| format!("sweeping broke: {error}"))?, &mut round);
@@ -202,6 +202,10 @@ impl Courier {
     fn is_suspended(&self) -> bool {
         let rules = self.rules.read();
         rules.registry.party(self.party.as_str()).is_some_and(|party| party.is_suspended())
+    }
+
+    fn case_plane(&self) -> bool {
+        self.rules.read().policy.case_plane
     }
 
     /// Whether a letter may be sent now: the mailbox surely has room for it, or it flies alone, so that its refusal

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::own;
 use super::rate::{Buckets, Rate};
 use super::recall::{Found, Waiting, recall};
-use super::receipt::{Issuer, Receipt};
+use super::receipt::{Issuer, Receipt, receipt_of};
 use super::routes::{self, Routes};
 use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
 use crate::message::digest::Digest;
@@ -30,6 +31,12 @@ use crate::rules::{Rules, deployments, settle};
 
 /// Most messages in one commit.
 pub const MOST_IN_COMMIT: usize = 512;
+
+/// The shortest time between two commits of few messages. The first after a pause is committed at once; in a steady flow some
+/// are gathered, for a commit of one costs the disk and both streams behind it nearly as much as one of ten.
+const GATHER: Duration = Duration::from_millis(4);
+/// So many are not gathered any longer.
+const ENOUGH: usize = 64;
 
 /// What stays known of a message whatever the verdict.
 #[derive(Debug, Clone)]
@@ -89,6 +96,8 @@ pub struct Keeper {
     buckets: Buckets,
     /// True if something that told of deployments was taken back.
     relearn: bool,
+    /// When the next small commit may be.
+    rested: Instant,
     /// When it was last looked for what has outlived the years of its type, Unix milliseconds.
     years_ms: Option<i64>,
 }
@@ -116,6 +125,7 @@ impl Keeper {
             audit: shared.audit.clone(),
             buckets: Buckets::default(),
             relearn: false,
+            rested: time::stopwatch(),
             years_ms: None,
         }
     }
@@ -129,6 +139,9 @@ impl Keeper {
         while let Some(work) = next.take() {
             let done = match work {
                 Work::Judged(mut batch) => {
+                    if batch.len() < ENOUGH {
+                        std::thread::sleep(self.rested.saturating_duration_since(time::stopwatch()));
+                    }
                     while batch.len() < MOST_IN_COMMIT {
                         match inbox.try_recv() {
                             Ok(Work::Judged(more)) => batch.extend(more),
@@ -138,6 +151,7 @@ impl Keeper {
                             }
                         }
                     }
+                    self.rested = time::stopwatch() + GATHER;
                     self.keep(batch)?
                 }
                 Work::Own(request) => {
@@ -392,46 +406,6 @@ fn again(reader: &Reader, origin: &Origin) -> Result<Option<Arc<Record>>, Error>
     }
     let record = reader.at_position(&origin.party, origin.position)?;
     Ok(record.filter(|record| record.digest == origin.digest))
-}
-
-/// The receipt of a record. `outcome` and `position` differ from the record's own for duplicates.
-#[must_use]
-pub fn receipt_of(record: &Record, outcome: Outcome, position: Position) -> Receipt {
-    let (source, id, post) = match (&record.summary, &record.target) {
-        (Some(summary), _) => {
-            let post = crate::message::envelope::Source::parse(&summary.source)
-                .and_then(|source| source.post().map(ToString::to_string))
-                .unwrap_or_else(|| "system".to_owned());
-            (summary.source.clone(), Some(summary.id.clone()), post)
-        }
-        (None, Some(target)) => (target.source.clone(), target.id.clone(), target.post.clone()),
-        (None, None) => (String::new(), None, "system".to_owned()),
-    };
-    let accepted = record.outcome == Outcome::Accepted;
-    Receipt {
-        party: record.party.clone(),
-        post,
-        source,
-        id,
-        outcome,
-        at: Timestamp::from_millisecond(record.archived_ms).unwrap_or_default(),
-        seq: accepted.then_some(record.seq),
-        code: record.code,
-        detail: record.detail.clone(),
-        recipients: accepted.then_some(record.recipients.len()),
-        digest: record.digest,
-        position,
-        is_personal: is_personal(record),
-    }
-}
-
-/// True for what is sealed here, and for what was refused because it is personal data or classified, or came on the case
-/// plane.
-fn is_personal(record: &Record) -> bool {
-    use Code::{Category, Class, Personal, Plane, Retention};
-    let refused = matches!(record.code, Some(Category | Class | Personal | Plane | Retention));
-    record.body.slot().is_some()
-        || (record.outcome == Outcome::Rejected && (refused || record.subject.contains(".case.")))
 }
 
 /// The same bytes again: the outcome of the first stands, and the answer is a success.

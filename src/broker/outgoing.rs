@@ -13,11 +13,13 @@ use futures_util::stream::FuturesOrdered;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
+use super::broom::REST;
 use super::couriers::Couriers;
 use super::keeper::Done;
 use super::metrics::Metrics;
 use super::receipt::{Issuer, Receipt};
 use crate::message::names::PartyId;
+use crate::message::time;
 use crate::wire::egress::{Headers, Publisher};
 use crate::wire::inspect::Inspector;
 use crate::wire::intake::Acker;
@@ -26,13 +28,22 @@ use crate::wire::intake_stream;
 /// Commits whose receipts may be under way at once.
 const COMMITS: usize = 8;
 
+/// How long the end may wait for what is still to be overwritten.
+const LAST: Duration = Duration::from_secs(2);
+/// Publications that wait to be overwritten.
+const TO_OVERWRITE: usize = 65_536;
+
 /// Overwrites publications in the intake streams that carry personal data, or were refused for it: they are kept
-/// sealed, or not at all, and would else stand there in the clear for a week. What fails is left to the stream's age.
-async fn overwrite(inspector: Inspector, personal: Vec<(PartyId, u64)>) {
-    for (party, sequence) in personal {
+/// sealed, or not at all, and would else stand there in the clear for a week. One at a time and with rests, for each makes
+/// nats-server write a block anew: a party that sends much of it must not slow the others. What fails, and what waits
+/// when the process ends, is left to the stream's age.
+async fn overwrite(inspector: Inspector, mut personal: mpsc::Receiver<(PartyId, u64)>) {
+    while let Some((party, sequence)) = personal.recv().await {
+        let began = time::stopwatch();
         if let Err(error) = inspector.delete(&intake_stream(&party), sequence, "").await {
             tracing::warn!(%party, sequence, %error, "a publication with personal data stays in its intake stream");
         }
+        tokio::time::sleep(began.elapsed() * REST).await;
     }
 }
 
@@ -55,6 +66,8 @@ pub struct Outgoing {
 impl Outgoing {
     /// Runs until the keeper hangs up and everything is out.
     pub async fn run(self, mut inbox: mpsc::Receiver<Done>) {
+        let (to_overwrite, personal) = mpsc::channel(TO_OVERWRITE);
+        let overwriting = tokio::spawn(overwrite(self.inspector.clone(), personal));
         let mut flying = FuturesOrdered::new();
         let mut open = true;
         while open || !flying.is_empty() {
@@ -84,11 +97,18 @@ impl Outgoing {
                     for (party, upto) in acknowledge {
                         self.acker.acknowledge(&party, upto).await;
                     }
-                    if !personal.is_empty() {
-                        tokio::spawn(overwrite(self.inspector.clone(), personal));
+                    for (party, sequence) in personal {
+                        if to_overwrite.try_send((party.clone(), sequence)).is_err() {
+                            tracing::warn!(%party, sequence, "too many wait to be overwritten in the intake streams");
+                        }
                     }
                 }
             }
+        }
+        drop(to_overwrite);
+        let stop = overwriting.abort_handle();
+        if tokio::time::timeout(LAST, overwriting).await.is_err() {
+            stop.abort();
         }
     }
 

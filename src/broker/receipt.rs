@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::archive::Record;
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Fault, Outcome};
@@ -159,4 +160,44 @@ impl Receipt {
     fn event_id(&self, issuer: &Issuer) -> String {
         super::notices::id(issuer, &self.message_id())
     }
+}
+
+/// The receipt of a record. `outcome` and `position` differ from the record's own for duplicates.
+#[must_use]
+pub fn receipt_of(record: &Record, outcome: Outcome, position: Position) -> Receipt {
+    let (source, id, post) = match (&record.summary, &record.target) {
+        (Some(summary), _) => {
+            let post = crate::message::envelope::Source::parse(&summary.source)
+                .and_then(|source| source.post().map(ToString::to_string))
+                .unwrap_or_else(|| "system".to_owned());
+            (summary.source.clone(), Some(summary.id.clone()), post)
+        }
+        (None, Some(target)) => (target.source.clone(), target.id.clone(), target.post.clone()),
+        (None, None) => (String::new(), None, "system".to_owned()),
+    };
+    let accepted = record.outcome == Outcome::Accepted;
+    Receipt {
+        party: record.party.clone(),
+        post,
+        source,
+        id,
+        outcome,
+        at: Timestamp::from_millisecond(record.archived_ms).unwrap_or_default(),
+        seq: accepted.then_some(record.seq),
+        code: record.code,
+        detail: record.detail.clone(),
+        recipients: accepted.then_some(record.recipients.len()),
+        digest: record.digest,
+        position,
+        is_personal: is_personal(record),
+    }
+}
+
+/// True for what is sealed here, and for what was refused because it is personal data or classified, or came on the case
+/// plane.
+fn is_personal(record: &Record) -> bool {
+    use Code::{Category, Class, Personal, Plane, Retention};
+    let refused = matches!(record.code, Some(Category | Class | Personal | Plane | Retention));
+    record.body.slot().is_some()
+        || (record.outcome == Outcome::Rejected && (refused || record.subject.contains(".case.")))
 }
