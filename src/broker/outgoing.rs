@@ -1,8 +1,9 @@
 //! Receipts and acknowledgements: what leaves after a commit, in the order of the commits.
 //!
-//! Intake is acknowledged only when the receipts of a commit are stored in `RCPT`; a crash in between makes the
-//! messages come again, and the keeper answers them with the same receipts.
+//! Intake is acknowledged only when the receipts of a commit are stored in `RCPT`, and not after each commit; a crash in
+//! between makes the messages come again, and the keeper answers them with the same receipts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesOrdered;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::broom::REST;
 use super::couriers::Couriers;
@@ -19,6 +21,7 @@ use super::keeper::Done;
 use super::metrics::Metrics;
 use super::receipt::{Issuer, Receipt};
 use crate::message::names::PartyId;
+use crate::message::raw::Position;
 use crate::message::time;
 use crate::wire::egress::{Headers, Publisher};
 use crate::wire::inspect::Inspector;
@@ -47,6 +50,38 @@ async fn overwrite(inspector: Inspector, mut personal: mpsc::Receiver<(PartyId, 
     }
 }
 
+/// Acknowledgements are sent after so many commits, when nothing more came for a while, or after some time in any case. Each
+/// makes nats-server write the state of a consumer; one that a crash keeps from being sent costs some reading again.
+const ACKNOWLEDGE_AFTER: usize = 64;
+const ACKNOWLEDGE_WHEN_IDLE: Duration = Duration::from_millis(50);
+const ACKNOWLEDGE_AT_LATEST: Duration = Duration::from_secs(1);
+
+/// Up to where intake may be acknowledged and is not yet.
+#[derive(Default)]
+struct Owed {
+    upto: BTreeMap<PartyId, Position>,
+    commits: usize,
+    /// When the first and the last of them came.
+    since: Option<(Instant, Instant)>,
+}
+
+impl Owed {
+    /// One commit more; how many there are.
+    fn add(&mut self, upto: BTreeMap<PartyId, Position>, now: Instant) -> usize {
+        self.upto.extend(upto);
+        self.since = Some((self.since.map_or(now, |(first, _)| first), now));
+        self.commits += 1;
+        self.commits
+    }
+
+    /// When they are to be sent.
+    fn due(&self) -> Instant {
+        self.since.map_or_else(Instant::now, |(first, last)| {
+            (first + ACKNOWLEDGE_AT_LATEST).min(last + ACKNOWLEDGE_WHEN_IDLE)
+        })
+    }
+}
+
 /// The sender of receipts.
 pub struct Outgoing {
     /// How it is sent.
@@ -69,6 +104,7 @@ impl Outgoing {
         let (to_overwrite, personal) = mpsc::channel(TO_OVERWRITE);
         let overwriting = tokio::spawn(overwrite(self.inspector.clone(), personal));
         let mut flying = FuturesOrdered::new();
+        let mut owed = Owed::default();
         let mut open = true;
         while open || !flying.is_empty() {
             tokio::select! {
@@ -94,8 +130,11 @@ impl Outgoing {
                     None => open = false,
                 },
                 Some((acknowledge, personal)) = flying.next(), if !flying.is_empty() => {
-                    for (party, upto) in acknowledge {
-                        self.acker.acknowledge(&party, upto).await;
+                    for (party, upto) in &acknowledge {
+                        self.acker.done(party, *upto);
+                    }
+                    if owed.add(acknowledge, Instant::now()) >= ACKNOWLEDGE_AFTER {
+                        self.acknowledge(&mut owed).await;
                     }
                     for (party, sequence) in personal {
                         if to_overwrite.try_send((party.clone(), sequence)).is_err() {
@@ -103,12 +142,20 @@ impl Outgoing {
                         }
                     }
                 }
+                () = tokio::time::sleep_until(owed.due()), if owed.commits > 0 => self.acknowledge(&mut owed).await,
             }
         }
+        self.acknowledge(&mut owed).await;
         drop(to_overwrite);
         let stop = overwriting.abort_handle();
         if tokio::time::timeout(LAST, overwriting).await.is_err() {
             stop.abort();
+        }
+    }
+
+    async fn acknowledge(&self, owed: &mut Owed) {
+        for (party, upto) in std::mem::take(owed).upto {
+            self.acker.acknowledge(&party, upto).await;
         }
     }
 

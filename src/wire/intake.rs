@@ -91,8 +91,15 @@ impl Acker {
         }
     }
 
+    /// Notes that everything up to a place in the stream is archived and receipted; the acknowledgement may follow later.
+    pub fn done(&self, party: &PartyId, upto: Position) {
+        if let Some(line) = self.lines.lock().get_mut(party).filter(|line| line.epoch == upto.epoch) {
+            line.done = line.done.max(upto.sequence);
+        }
+    }
+
     /// Up to where everything is archived and receipted in this life of the stream, as far as this process knows.
-    fn done(&self, party: &PartyId, epoch: i64) -> u64 {
+    fn known(&self, party: &PartyId, epoch: i64) -> u64 {
         self.lines.lock().get(party).filter(|line| line.epoch == epoch).map_or(0, |line| line.done)
     }
 
@@ -225,7 +232,7 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         };
         let durable = acknowledged.is_some();
         let behind = self.behind.filter(|behind| behind.epoch == epoch).map_or(0, |behind| behind.sequence);
-        let done = self.acker.done(&self.party, epoch);
+        let done = self.acker.known(&self.party, epoch);
         let sequence = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
         Ok((info, epoch, Floor { sequence, durable }))
     }
