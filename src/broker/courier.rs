@@ -20,6 +20,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
@@ -150,6 +151,7 @@ impl Courier {
         self.swept(told, &mut round);
         let mut sweep =
             tokio::time::interval_at(tokio::time::Instant::now() + self.broom.first(SWEEP), SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweeping = JoinSet::new();
         loop {
             let window = match (self.is_suspended(), self.progress.is_stalled()) {
