@@ -16,7 +16,7 @@ pub(super) type Block = Arc<[Arc<Record>]>;
 
 /// Most blocks held.
 const MOST_BLOCKS: usize = 16;
-/// Most bytes held, by [`weight`]. 16 blocks of ordinary reports weigh 10 MiB; a block is sealed at 2 MiB of records, so
+/// Most bytes held, by [`weight`]. 16 blocks of ordinary reports weigh 10 MiB; a block is sealed at half a MiB of records, so
 /// only blocks full of the largest messages come near this.
 const MOST_BYTES: usize = 32 << 20;
 

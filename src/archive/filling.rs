@@ -10,7 +10,7 @@ use crate::message::digest::Digest;
 /// A block is full at this many bytes too, so that memory for blocks is bounded whatever the size of the messages. Packed it must
 /// stay below 512 KiB, a quarter of a segment: larger values sled keeps as files of their own, whose content its cache does
 /// not count. With blocks of 2 MiB that was 160 MB after ten minutes of 500 messages a second.
-const BLOCK_BYTES: usize = 768 << 10;
+const BLOCK_BYTES: usize = 448 << 10;
 
 /// A committed record with its bytes in the pack of its frame.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! It sends nothing and reads no clock. A receipt belongs to the oldest attempt of its officer with the same bytes that has
 //! none yet; where the receipt tells no usable digest, to the one at the stream sequence in its subject.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::station::Receipt;
 use crate::message::digest::Digest;
@@ -74,6 +74,8 @@ pub struct Desk {
     of_officer: HashMap<usize, u32>,
     /// By officer and stream sequence: receipts that nobody waits for yet.
     early: HashMap<(usize, u64), (u64, Receipt)>,
+    /// Ids of receipts that were looked up: should they still come, they answer nothing else.
+    looked_up: HashSet<String>,
     /// When to look again, in order of time.
     deadlines: VecDeque<(u64, u32)>,
     /// The same for look-ups, which wait less.
@@ -132,6 +134,9 @@ impl Desk {
 
     /// A live receipt; one that nobody waits for is the echo of a re-send.
     pub fn receipt(&mut self, officer: usize, receipt: Receipt, at: u64) -> Came {
+        if self.looked_up.remove(&receipt.id) {
+            return Came::default();
+        }
         let by_digest = receipt.digest.and_then(|digest| self.by_digest.get(&(officer, digest)));
         if let Some(no) = by_digest.and_then(|waiting| waiting.front().copied()) {
             return self.answer(no, receipt, at);
@@ -161,6 +166,7 @@ impl Desk {
         match receipt {
             // One for other bytes under the same id answers another attempt.
             Some(receipt) if receipt.digest.is_none_or(|digest| digest == open.digest) => {
+                self.looked_up.insert(receipt.id.clone());
                 self.answer(no, receipt, at)
             }
             _ => Came::default(),

@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Receipt {
     /// Message id, or `unreadable-<stream sequence>`.
     pub token: String,
+    /// Its own id: the same for the same publication and outcome.
+    pub id: String,
     /// Outcome.
     pub outcome: String,
     /// Code.
@@ -205,6 +207,7 @@ fn read(token: String, event: &[u8]) -> Option<Receipt> {
     let text = |name: &str| data[name].as_str().map(str::to_owned);
     Some(Receipt {
         token,
+        id: event["id"].as_str()?.to_owned(),
         outcome: text("outcome")?,
         code: text("code"),
         seq: data["seq"].as_u64(),

@@ -28,6 +28,7 @@ fn attempt(no: u32, id: Option<&str>, expect: Expect) -> Attempt {
 fn receipt(token: &str, outcome: &str, bytes: Option<&[u8]>) -> Receipt {
     Receipt {
         token: token.to_owned(),
+        id: format!("{token} {outcome}"),
         outcome: outcome.to_owned(),
         code: None,
         seq: Some(1),
@@ -159,4 +160,19 @@ fn a_missing_puback_alone_is_not_waited_for_for_ever() {
     assert!(desk.due(11 * SECOND, &mut given_up).is_empty());
     assert_eq!(given_up.len(), 1);
     assert_eq!(given_up[0].outcome.as_deref(), Some("accepted"));
+}
+
+#[test]
+fn a_receipt_that_was_looked_up_does_not_answer_the_next_sending_when_it_comes_late() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"same");
+    let _ = desk.queued(mark(0, 0), 7, 2 * SECOND);
+    let looked_up = desk.stored(mark(0, 0), Some(receipt("a", "accepted", Some(b"same"))), 12 * SECOND);
+    assert_eq!(finished(looked_up).no, 0);
+    send(&mut desk, attempt(1, Some("a"), Expect::Duplicate(0)), b"same");
+    let _ = desk.queued(mark(1, 0), 8, 13 * SECOND);
+    let echo = desk.receipt(0, receipt("a", "accepted", Some(b"same")), 14 * SECOND);
+    assert!(echo.receipted.is_none(), "it is that of the first");
+    let tried = finished(desk.receipt(0, receipt("a", "duplicate", Some(b"same")), 15 * SECOND));
+    assert_eq!((tried.no, tried.outcome.as_deref()), (1, Some("duplicate")));
 }
