@@ -73,13 +73,17 @@ fn posts_are_spread_evenly_over_the_authorities_and_over_the_countries() {
 #[test]
 fn every_subscription_is_one_that_the_broker_takes() {
     for seed in 0..20 {
-        let plan = Plan { seed, ..plan(44, 0) };
-        let cast = Cast::choose(&plan, DEMO).expect("a cast");
-        let lists: Vec<&Vec<Value>> =
-            cast.authorities.iter().map(|authority| &authority.subscriptions).collect();
-        assert!(lists.iter().any(|list| list.is_empty()) && lists.iter().any(|list| list.len() > 1));
+        let one = Cast::choose(&Plan { seed, ..plan(44, 0) }, DEMO).expect("a cast");
+        let readers = Readers { subscribed: 0.8, desks: 3, ..Readers::default() };
+        let several = Cast::choose(&Plan { seed, readers, ..plan(44, 0) }, DEMO).expect("a cast");
+        let of = |cast: &Cast| -> Vec<Vec<Value>> {
+            cast.authorities.iter().map(|authority| authority.subscriptions.clone()).collect()
+        };
+        let lists = of(&several);
+        assert!(lists.iter().any(|list| list.is_empty()) && lists.iter().any(|list| list.len() > 2));
+        let lists: Vec<Vec<Value>> = lists.into_iter().chain(of(&one)).collect();
         for subscription in lists.into_iter().flatten() {
-            assert!(Subscription::parse(subscription).is_ok(), "{subscription}");
+            assert!(Subscription::parse(&subscription).is_ok(), "{subscription}");
         }
     }
 }
