@@ -50,9 +50,10 @@ async fn overwrite(inspector: Inspector, mut personal: mpsc::Receiver<(PartyId, 
     }
 }
 
-/// Acknowledgements are sent after so many commits, when nothing more came for a while, or after some time in any case. Each
-/// makes nats-server write the state of a consumer; one that a crash keeps from being sent costs some reading again.
-const ACKNOWLEDGE_AFTER: usize = 64;
+/// Acknowledgements are sent after so many messages, when nothing more came for a while, or after some time in any case. Each
+/// makes nats-server write the state of a consumer; one that a crash keeps from being sent costs some reading again. Far
+/// below what a stream may have delivered and not yet acknowledged, or it would stop delivering.
+const ACKNOWLEDGE_AFTER: usize = 4_096;
 const ACKNOWLEDGE_WHEN_IDLE: Duration = Duration::from_millis(50);
 const ACKNOWLEDGE_AT_LATEST: Duration = Duration::from_secs(1);
 
@@ -60,18 +61,18 @@ const ACKNOWLEDGE_AT_LATEST: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Owed {
     upto: BTreeMap<PartyId, Position>,
-    commits: usize,
+    messages: usize,
     /// When the first and the last of them came.
     since: Option<(Instant, Instant)>,
 }
 
 impl Owed {
-    /// One commit more; how many there are.
-    fn add(&mut self, upto: BTreeMap<PartyId, Position>, now: Instant) -> usize {
+    /// One commit more, of so many messages; how many there are.
+    fn add(&mut self, upto: BTreeMap<PartyId, Position>, messages: usize, now: Instant) -> usize {
         self.upto.extend(upto);
         self.since = Some((self.since.map_or(now, |(first, _)| first), now));
-        self.commits += 1;
-        self.commits
+        self.messages += messages;
+        self.messages
     }
 
     /// When they are to be sent.
@@ -121,19 +122,19 @@ impl Outgoing {
                         for receipt in done.receipts {
                             answers.push(self.send(receipt).await);
                         }
-                        let acknowledge = done.acknowledge;
+                        let (acknowledge, messages) = (done.acknowledge, answers.len());
                         flying.push_back(async move {
                             join_all(answers).await;
-                            (acknowledge, personal)
+                            (acknowledge, messages, personal)
                         });
                     }
                     None => open = false,
                 },
-                Some((acknowledge, personal)) = flying.next(), if !flying.is_empty() => {
+                Some((acknowledge, messages, personal)) = flying.next(), if !flying.is_empty() => {
                     for (party, upto) in &acknowledge {
                         self.acker.done(party, *upto);
                     }
-                    if owed.add(acknowledge, Instant::now()) >= ACKNOWLEDGE_AFTER {
+                    if owed.add(acknowledge, messages, Instant::now()) >= ACKNOWLEDGE_AFTER {
                         self.acknowledge(&mut owed).await;
                     }
                     for (party, sequence) in personal {
@@ -142,7 +143,7 @@ impl Outgoing {
                         }
                     }
                 }
-                () = tokio::time::sleep_until(owed.due()), if owed.commits > 0 => self.acknowledge(&mut owed).await,
+                () = tokio::time::sleep_until(owed.due()), if owed.since.is_some() => self.acknowledge(&mut owed).await,
             }
         }
         self.acknowledge(&mut owed).await;

@@ -26,7 +26,7 @@ struct Said {
 pub struct Driven {
     child: Child,
     group: Option<Pid>,
-    input: Option<mpsc::UnboundedSender<String>>,
+    input: Option<mpsc::Sender<String>>,
     said: Arc<Said>,
 }
 
@@ -47,7 +47,7 @@ impl Driven {
         shell.envs(environment.iter().map(|(name, value)| (name, value))).kill_on_drop(true);
         let mut child = shell.spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let (input, mut lines) = mpsc::unbounded_channel::<String>();
+        let (input, mut lines) = mpsc::channel::<String>(MOST);
         if let Some(mut stdin) = child.stdin.take() {
             tokio::spawn(async move {
                 while let Some(line) = lines.recv().await {
@@ -76,10 +76,10 @@ impl Driven {
         Ok(Self { child, group, input: Some(input), said })
     }
 
-    /// Gives it a line. One that does not read any more loses nothing that we need.
+    /// Gives it a line. No scenario has as many as may wait; one that does not read any more loses nothing that we need.
     pub fn tell(&self, line: &Value) {
         if let Some(input) = &self.input {
-            input.send(format!("{line}\n")).ok();
+            input.try_send(format!("{line}\n")).ok();
         }
     }
 
