@@ -14,6 +14,7 @@ use super::frame::{self, HEADER, Header, Zstd};
 use super::pack::Pack;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
+use crate::message::fault::{self, Fault};
 
 /// A segment is rolled at this size.
 const SEGMENT: u64 = 64 << 20;
@@ -126,14 +127,29 @@ impl Journal {
             self.roll()?;
         }
         let path = self.segments.last().cloned().unwrap_or_default();
-        self.file.write_all(&bytes).map_err(|error| Error::at(&path, error))?;
-        self.file.sync_data().map_err(|error| Error::at(&path, error))?;
+        self.write(&path, &bytes).map_err(|error| Error::at(&path, error))?;
         self.broken = false;
         let place = Place { segment: self.segments.len() - 1, offset: self.size, header };
         self.size += bytes.len() as u64;
         self.head = header.hash();
         self.next = header.last() + 1;
         Ok(place)
+    }
+
+    fn write(&mut self, path: &Path, frame: &[u8]) -> std::io::Result<()> {
+        fault::point(Fault::Write);
+        fault::io(Fault::Write, path)?;
+        // In one piece, but for tests that want it torn.
+        let (start, rest) = frame.split_at(if cfg!(debug_assertions) { frame.len() / 2 } else { frame.len() });
+        self.file.write_all(start)?;
+        fault::point(Fault::HalfWritten);
+        fault::io(Fault::HalfWritten, path)?;
+        self.file.write_all(rest)?;
+        fault::point(Fault::Written);
+        fault::io(Fault::Sync, path)?;
+        self.file.sync_data()?;
+        fault::point(Fault::Synced);
+        Ok(())
     }
 
     /// Notes the last frame beside the segments, so that the next start knows damage at the end from a torn tail.

@@ -11,6 +11,9 @@ use super::replay::Limits;
 use crate::archive::{self, RootKey};
 use crate::message::names::PartyId;
 
+/// What stays free unless the operator says otherwise: four segments of the journal.
+const RESERVE: u64 = 256 << 20;
+
 /// The file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -71,6 +74,8 @@ pub struct NatsSection {
 pub struct ArchiveSection {
     /// Directory of journal, sled and keys.
     pub directory: PathBuf,
+    /// Bytes that stay free on the disk: no message is taken when there is less. 0 switches it off.
+    pub reserve: u64,
     /// File of the root key, outside the data directory; default: beside the directory of this file, with the ending
     /// `.root-key`.
     pub root_key: PathBuf,
@@ -171,7 +176,7 @@ impl Default for NatsSection {
 
 impl Default for ArchiveSection {
     fn default() -> Self {
-        Self { directory: "archive".into(), root_key: PathBuf::new(), root: None }
+        Self { directory: "archive".into(), reserve: RESERVE, root_key: PathBuf::new(), root: None }
     }
 }
 

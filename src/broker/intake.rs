@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::checkpoints::Checkpoints;
 use super::metrics::Metrics;
+use super::space::{LOOK, Reserve};
+use crate::message::fault::{self, Fault};
 use crate::message::raw::{Position, Raw};
+use crate::message::time;
 use crate::wire::intake::Puller;
 
 /// First pause after an interruption.
@@ -16,25 +19,72 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How far a message may have arrived in our future: S-6 gives senders as much, so that beyond it a message would be refused for
+/// our own wrong clock.
+const AHEAD_SECONDS: i64 = 300;
+
+/// What keeps everybody's intake closed. What is not taken waits in the intake streams.
+pub(super) struct Gate {
+    /// What cannot be proven any more is not receipted.
+    pub(super) checkpoints: Arc<Checkpoints>,
+    /// What would fill the disk is not taken.
+    pub(super) reserve: Arc<Reserve>,
+}
+
+impl Gate {
+    /// How long to wait until the next look; none if it is open.
+    fn closed(&self) -> Option<Duration> {
+        if self.checkpoints.has_lapsed() {
+            return Some(PAUSE_MAX);
+        }
+        self.reserve.is_short().then_some(LOOK)
+    }
+}
+
+/// Waits while the server's clock, which stamped these, is so far ahead of ours that ours must be wrong. False if stopped.
+async fn wait_for_clock(batch: &[Raw], metrics: &Metrics, stop: &CancellationToken) -> bool {
+    let behind = || {
+        let newest = batch.iter().map(|raw| raw.arrived).max()?;
+        let seconds = newest.duration_since(time::now()).as_secs();
+        (seconds > AHEAD_SECONDS).then_some(seconds)
+    };
+    let mut told = false;
+    while let Some(seconds) = behind() {
+        metrics.clock_behind_seconds.set(seconds);
+        if !std::mem::replace(&mut told, true) {
+            tracing::error!(seconds, "the clock is behind that of nats-server; nothing is judged until it is right");
+        }
+        tokio::select! { () = tokio::time::sleep(LOOK) => {}, () = stop.cancelled() => return false }
+    }
+    if told {
+        metrics.clock_behind_seconds.set(0);
+        tracing::info!("the clock is right again");
+    }
+    true
+}
+
 /// Runs until stopped, or until nobody takes batches any more.
 pub(super) async fn run<A: Fn() -> Option<Position>>(
     mut puller: Puller<A>,
     out: mpsc::Sender<Vec<Raw>>,
     metrics: Arc<Metrics>,
-    checkpoints: Arc<Checkpoints>,
+    gate: Gate,
     stop: CancellationToken,
 ) {
     let mut pause = PAUSE;
     loop {
-        // Fail closed: what cannot be proven any more is not receipted. It waits in the intake stream.
-        while checkpoints.has_lapsed() {
-            tokio::select! { () = tokio::time::sleep(PAUSE_MAX) => {}, () = stop.cancelled() => return }
+        while let Some(pause) = gate.closed() {
+            tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
         }
         let batch = tokio::select! { batch = puller.next() => batch, () = stop.cancelled() => return };
         match batch {
             Ok(batch) if batch.is_empty() => {}
             Ok(batch) => {
+                fault::point(Fault::Fetched);
                 pause = PAUSE;
+                if !wait_for_clock(&batch, &metrics, &stop).await {
+                    return;
+                }
                 if out.send(batch).await.is_err() {
                     return;
                 }

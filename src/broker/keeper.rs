@@ -20,8 +20,10 @@ use super::rate::{Buckets, Rate};
 use super::recall::{Found, Waiting, recall};
 use super::receipt::{Issuer, Receipt, receipt_of};
 use super::routes::{self, Routes};
+use super::space::Reserve;
 use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
 use crate::message::digest::Digest;
+use crate::message::fault::{self, Fault};
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::Position;
@@ -93,6 +95,7 @@ pub struct Keeper {
     rate: Arc<RwLock<Rate>>,
     metrics: Arc<Metrics>,
     audit: Audit,
+    reserve: Arc<Reserve>,
     buckets: Buckets,
     /// True if something that told of deployments was taken back.
     relearn: bool,
@@ -123,6 +126,7 @@ impl Keeper {
             rate: Arc::clone(&shared.rate),
             metrics: Arc::clone(&shared.metrics),
             audit: shared.audit.clone(),
+            reserve: Arc::clone(&shared.reserve),
             buckets: Buckets::default(),
             relearn: false,
             rested: time::stopwatch(),
@@ -161,6 +165,7 @@ impl Keeper {
                     done
                 }
             };
+            fault::point(Fault::Kept);
             if outbox.blocking_send(done).is_err() {
                 break;
             }
@@ -238,6 +243,8 @@ impl Keeper {
         if !drafts.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "at most 512")]
             self.metrics.commit_messages.observe(drafts.len() as f64);
+            fault::point(Fault::Settled);
+            self.reserve.wait_for_room(&self.metrics);
             done.archived = self.commit(drafts)?.archived;
         }
         for archived in &done.archived {

@@ -80,6 +80,12 @@ pub struct Metrics {
     pub checkpoint_size: Gauge<u64, AtomicU64>,
     /// Age of that checkpoint.
     pub checkpoint_age_seconds: Gauge,
+    /// Bytes free where the archive has the least room.
+    pub archive_free_bytes: Gauge<u64, AtomicU64>,
+    /// 1 while no message is taken because the disk is nearly full.
+    pub archive_short: Gauge,
+    /// How far the clock is behind that of nats-server, while nothing is taken for that.
+    pub clock_behind_seconds: Gauge,
 }
 
 /// A service verb.
@@ -158,6 +164,14 @@ impl Default for Metrics {
                 r,
                 "checkpoint_age_seconds",
                 "Age of the last checkpoint",
+                Gauge::default(),
+            ),
+            archive_free_bytes: put(r, "archive_free_bytes", "Room where there is least", Gauge::default()),
+            archive_short: put(r, "archive_short", "1 while the reserve is touched", Gauge::default()),
+            clock_behind_seconds: put(
+                r,
+                "clock_behind_seconds",
+                "How far the clock is behind NATS",
                 Gauge::default(),
             ),
             registry,

@@ -32,6 +32,7 @@ pub mod retention;
 pub mod routes;
 pub mod rulebook;
 pub mod services;
+mod space;
 mod supervision;
 mod sweeper;
 mod threads;
@@ -57,6 +58,7 @@ use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
 use self::handling::Asker;
+use self::intake::Gate;
 use self::keeper::{Done, Keeper, Work};
 use self::metrics::Metrics;
 use self::outgoing::Outgoing;
@@ -64,6 +66,7 @@ use self::rate::Rate;
 use self::replay::{Backlog, Limits, Replay};
 use self::routes::Routes;
 use self::services::Services;
+use self::space::Reserve;
 use self::withdrawals::Withdrawals;
 use crate::archive::audit::{Entry, Object, What, Word};
 use crate::archive::{self, Archive, Reader};
@@ -117,6 +120,7 @@ struct Shared {
     checkpoints: Arc<Checkpoints>,
     audit: Audit,
     replay: Arc<RwLock<Limits>>,
+    reserve: Arc<Reserve>,
 }
 
 /// A running broker. Drop does not stop it: call [`Broker::stop`].
@@ -173,7 +177,9 @@ impl Broker {
             reader,
             audit,
             replay: Arc::new(RwLock::new(config.replay)),
+            reserve: Arc::new(Reserve::new(&config.archive)),
         };
+        shared.reserve.look(&shared.metrics);
         shared.audit.begin(shared.reader.head_seq()).await?;
         let (registered, can_be_asked) = oneshot::channel();
         let alarm = (fail, failed);
@@ -229,6 +235,7 @@ impl Broker {
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         let inspector = Inspector::new(connections.egress.clone());
         tasks.spawn(checkpoints::run(shared.clone(), stop_all.clone()));
+        tasks.spawn(space::watch(shared.clone(), stop_all.clone()));
         let replay = Arc::new(Replay {
             reader: shared.reader.clone(),
             audit: shared.audit.clone(),
@@ -287,8 +294,11 @@ impl Broker {
         let puller =
             Puller::new(self.connections.intake.clone(), party.clone(), self.acker.clone(), archived);
         let metrics = Arc::clone(&self.shared.metrics);
-        let (raw, checkpoints) = (self.raw.clone(), Arc::clone(&self.shared.checkpoints));
-        self.tasks.spawn(intake::run(puller, raw, metrics, checkpoints, self.stop_intake.clone()));
+        let gate = Gate {
+            checkpoints: Arc::clone(&self.shared.checkpoints),
+            reserve: Arc::clone(&self.shared.reserve),
+        };
+        self.tasks.spawn(intake::run(puller, self.raw.clone(), metrics, gate, self.stop_intake.clone()));
         self.parties.insert(party);
     }
 
@@ -344,6 +354,7 @@ impl Broker {
         *self.shared.rules.write() = Arc::new(rules);
         *self.shared.rate.write() = config.rate;
         *self.shared.replay.write() = config.replay;
+        self.shared.reserve.resize(config.archive.reserve);
         for party in new {
             self.serve(party);
         }

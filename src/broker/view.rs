@@ -11,6 +11,7 @@ use super::checkpoints::Checkpoints;
 use super::connections::Connections;
 use super::couriers::Couriers;
 use super::metrics::Metrics;
+use super::space::Reserve;
 use crate::archive::Reader;
 use crate::wire::connect::Watch;
 
@@ -32,6 +33,7 @@ pub struct View {
     reader: Reader,
     checkpoints: Arc<Checkpoints>,
     audit: Audit,
+    reserve: Arc<Reserve>,
     couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
     connections: [(&'static str, Watch); 2],
@@ -44,6 +46,7 @@ impl View {
             reader: shared.reader.clone(),
             checkpoints: Arc::clone(&shared.checkpoints),
             audit: shared.audit.clone(),
+            reserve: Arc::clone(&shared.reserve),
             couriers: Arc::clone(&shared.couriers),
             ready,
             connections: [
@@ -80,13 +83,14 @@ impl View {
         let (signed, checkpoint) = self.checkpoints.check();
         vec![
             Check { name: "nats", ok: away.is_empty(), words: nats },
-            Check { name: "archive", ok: true, words: format!("last sequence {}", self.reader.head_seq()) },
+            self.archive(),
             Check {
                 name: "intake",
                 ok: taking,
                 words: format!("{intake}; {interrupted} parties' intake interrupted"),
             },
             Check { name: "checkpoint", ok: signed, words: checkpoint },
+            self.clock(),
             Check {
                 name: "audit",
                 ok: audited,
@@ -95,6 +99,26 @@ impl View {
             },
             Check { name: "mailboxes", ok: true, words: mailboxes },
         ]
+    }
+
+    /// Short of room is not ready: messages wait, and whoever can should send elsewhere or wait too.
+    fn archive(&self) -> Check {
+        let room = self.reserve.check();
+        let last = format!("last sequence {}", self.reader.head_seq());
+        let words = match &room {
+            Ok(()) => last,
+            Err(why) => format!("{last}; no message is taken: {why}"),
+        };
+        Check { name: "archive", ok: room.is_ok(), words }
+    }
+
+    fn clock(&self) -> Check {
+        let behind = self.metrics.clock_behind_seconds.get();
+        let words = match behind {
+            0 => "not behind that of NATS".to_owned(),
+            _ => format!("{behind} s behind that of NATS; no message is judged by it"),
+        };
+        Check { name: "clock", ok: behind == 0, words }
     }
 
     /// The counters as OpenMetrics text.

@@ -37,6 +37,10 @@ pub struct Cli {
     /// Log as JSON lines.
     #[arg(long, global = true, env = "LIAISON_LOG_JSON")]
     log_json: bool,
+    /// Directory of faults that tests make.
+    #[cfg(debug_assertions)]
+    #[arg(long, global = true, hide = true, env = "LIAISON_FAULTS")]
+    faults: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -101,6 +105,10 @@ enum Command {
 #[must_use]
 pub fn run() -> std::process::ExitCode {
     let cli = Cli::parse();
+    #[cfg(debug_assertions)]
+    if let Some(directory) = &cli.faults {
+        crate::message::fault::arm(directory.clone());
+    }
     start_log(&cli);
     let ended = match cli.command {
         Command::Up(args) => block_on(up::run(args)),
@@ -130,8 +138,12 @@ fn start_log(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(format!("{},async_nats=off,sled=warn", cli.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would tell on standard error that standard error takes nothing, and panic in whatever thread had something to say.
+        .log_internal_errors(false)
+        .with_target(false);
     if cli.log_json {
         log.json().init();
     } else {

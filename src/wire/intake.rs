@@ -233,7 +233,9 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         let durable = acknowledged.is_some();
         let behind = self.behind.filter(|behind| behind.epoch == epoch).map_or(0, |behind| behind.sequence);
         let done = self.acker.known(&self.party, epoch);
-        let sequence = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
+        let floor = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
+        let last = info.cached_info().state.last_sequence;
+        let sequence = if floor > last { cut_back(&self.party, floor, last) } else { floor };
         Ok((info, epoch, Floor { sequence, durable }))
     }
 
@@ -265,6 +267,13 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         }
         Ok(batch)
     }
+}
+
+/// A stream that ends before what we acknowledged lost its end: the server's disk, or its power. It gives those sequences to
+/// other messages now, which must not be taken for read. Those that we have are recognised by their digest.
+fn cut_back(party: &PartyId, floor: u64, last: u64) -> u64 {
+    tracing::error!(%party, acknowledged = floor, last, "the intake stream has lost its end; it is read again");
+    last.saturating_sub(PENDING_MAX.unsigned_abs())
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -91,6 +91,7 @@ fn shown(record: &Record, digest: Option<Digest>) -> Value {
         "detail": record.detail,
         "party": record.party,
         "subject": record.subject,
+        "stream_epoch": record.position.epoch,
         "stream_sequence": record.position.sequence,
         "arrived": time(record.arrived_ms),
         "archived": time(record.archived_ms),
