@@ -87,6 +87,8 @@ async fn connect(exchange: &Exchange, party: &str, user: &str) -> Client {
     let options = ConnectOptions::with_nkey(seed.trim().to_owned())
         .custom_inbox_prefix(format!("_INBOX_{party}-{user}"))
         .reconnect_delay_callback(|_| Duration::from_millis(30))
+        // A road that is lost without a word is found out by it.
+        .ping_interval(Duration::from_secs(1))
         .request_timeout(Some(AGAIN));
     options.connect(&exchange.nats).await.expect("connects")
 }
@@ -137,6 +139,8 @@ async fn receipted(client: &Client, subject: &str, id: &str, bytes: &[u8]) -> Va
         if let Ok(Some(receipt)) = tokio::time::timeout(AGAIN, once(client, subject, id, bytes)).await {
             return receipt;
         }
+        // Nobody there says so at once: no reason to ask a thousand times a second.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
