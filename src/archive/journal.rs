@@ -140,7 +140,8 @@ impl Journal {
         fault::point(Fault::Write);
         fault::io(Fault::Write, path)?;
         // In one piece, but for tests that want it torn.
-        let (start, rest) = frame.split_at(if cfg!(debug_assertions) { frame.len() / 2 } else { frame.len() });
+        let (start, rest) =
+            frame.split_at(if cfg!(debug_assertions) { frame.len() / 2 } else { frame.len() });
         self.file.write_all(start)?;
         fault::point(Fault::HalfWritten);
         fault::io(Fault::HalfWritten, path)?;

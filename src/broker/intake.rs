@@ -52,7 +52,10 @@ async fn wait_for_clock(batch: &[Raw], metrics: &Metrics, stop: &CancellationTok
     while let Some(seconds) = behind() {
         metrics.clock_behind_seconds.set(seconds);
         if !std::mem::replace(&mut told, true) {
-            tracing::error!(seconds, "the clock is behind that of nats-server; nothing is judged until it is right");
+            tracing::error!(
+                seconds,
+                "the clock is behind that of nats-server; nothing is judged until it is right"
+            );
         }
         tokio::select! { () = tokio::time::sleep(LOOK) => {}, () = stop.cancelled() => return false }
     }

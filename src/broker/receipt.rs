@@ -102,14 +102,16 @@ impl Receipt {
         subject::receipt(&self.party, &self.post, &token)
     }
 
-    /// The same for the same publication and outcome, so that NATS drops a second sending.
+    /// The same for the same publication and outcome, so that NATS drops a second sending. The bytes belong to it: a server that
+    /// lost the end of a stream gives its sequences a second time.
     #[must_use]
     pub fn message_id(&self) -> String {
         format!(
-            "r-{}-{}-{}-{}",
+            "r-{}-{}-{}-{}-{}",
             self.party,
             self.position.epoch,
             self.position.sequence,
+            &self.digest.hex()[..16],
             self.outcome.as_str()
         )
     }

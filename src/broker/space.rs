@@ -121,7 +121,11 @@ mod tests {
     use crate::broker::config::ArchiveSection;
 
     fn reserve(bytes: u64, place: &Path) -> Reserve {
-        Reserve::new(&ArchiveSection { directory: place.to_owned(), reserve: bytes, ..ArchiveSection::default() })
+        Reserve::new(&ArchiveSection {
+            directory: place.to_owned(),
+            reserve: bytes,
+            ..ArchiveSection::default()
+        })
     }
 
     #[test]

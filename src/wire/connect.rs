@@ -21,6 +21,8 @@ use crate::message::names::{PartyId, PostId};
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the server's "no" to a first subscription, which is on the way when it answers, may take to reach us.
 const PROBE: Duration = Duration::from_millis(50);
+/// A connection that does not answer two of these is dead: services and the looks into mailboxes hang until that is known.
+const PING: Duration = Duration::from_secs(5);
 /// Longest pause between two attempts to reconnect.
 const PAUSE_MAX: Duration = Duration::from_secs(4);
 
@@ -163,7 +165,7 @@ async fn open_with(
         .name(name)
         .custom_inbox_prefix(inbox)
         .connection_timeout(CONNECT)
-        .ping_interval(Duration::from_secs(20))
+        .ping_interval(PING)
         .client_capacity(8_192)
         .reconnect_delay_callback(pause)
         .event_callback({

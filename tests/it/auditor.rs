@@ -158,7 +158,10 @@ async fn delivered(
     for letter in read.into_iter().chain(rest(exchange, party, owed.len() as u64).await) {
         let number = letter.feed_seq();
         let before = by_number.insert(number, letter.clone());
-        assert!(before.is_none_or(|before| before.payload == letter.payload), "{party} {number} came twice, and differs");
+        assert!(
+            before.is_none_or(|before| before.payload == letter.payload),
+            "{party} {number} came twice, and differs"
+        );
     }
     let letters: Vec<Letter> = by_number.into_values().collect();
     audit_feed(&letters);
@@ -237,7 +240,10 @@ async fn every_publication_has_one_outcome(
         let sequence = record["stream_sequence"].as_u64().expect("a sequence");
         let this = record["stream_epoch"] == epoch;
         assert!(this || expect.remade, "{name}: a record of another stream");
-        assert!(!this || decided.insert(sequence) || expect.server_lost, "{name} {sequence} was decided twice");
+        assert!(
+            !this || decided.insert(sequence) || expect.server_lost,
+            "{name} {sequence} was decided twice"
+        );
         if record["outcome"] == "accepted" {
             // What came in the stream's life before was the first of any that came in this one.
             known.insert(record["sha256"].as_str().expect("a digest"), if this { sequence } else { 0 });

@@ -14,8 +14,22 @@ use super::scene::Scene;
 
 /// Places where the broker can be killed: between all stages of the way of a message.
 pub const STAGES: [&str; 16] = [
-    "fetched", "judged", "settled", "write", "half-written", "written", "synced", "sled-put", "sealed", "kept",
-    "receipting", "receipted", "acknowledged", "delivered", "checkpoint", "logged",
+    "fetched",
+    "judged",
+    "settled",
+    "write",
+    "half-written",
+    "written",
+    "synced",
+    "sled-put",
+    "sealed",
+    "kept",
+    "receipting",
+    "receipted",
+    "acknowledged",
+    "delivered",
+    "checkpoint",
+    "logged",
 ];
 
 /// How a disk fails under the journal.
@@ -68,7 +82,7 @@ pub enum Fault {
 impl Fault {
     /// Any of them.
     pub fn any(dice: &mut Dice) -> Self {
-        match dice.below(21) {
+        match dice.below(22) {
             0 => Self::BrokerKilled,
             1 | 2 => Self::BrokerKilledAt(dice.pick(&STAGES)),
             3 => Self::BrokerTerminated,

@@ -94,6 +94,9 @@ fn on_small_disk(bytes: &str, archive: &Path) -> Command {
     command.arg("mount -t tmpfs -o size=$0 tmpfs \"$1\" && shift && exec \"$@\"").arg(bytes).arg(archive);
     let plain = liaison();
     command.arg(plain.get_program()).stdin(Stdio::null());
+    for (name, _) in plain.get_envs() {
+        command.env_remove(name);
+    }
     command
 }
 

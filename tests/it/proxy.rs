@@ -122,7 +122,9 @@ async fn road(client: TcpStream, server: String, mut weather: watch::Receiver<We
         Some(Weather::Lost) => std::future::pending::<()>().await,
         Some(Weather::Reset) => {
             // Without lingering a close is a reset.
-            for stream in [there.from.reunite(back.to).ok(), back.from.reunite(there.to).ok()].into_iter().flatten() {
+            for stream in
+                [there.from.reunite(back.to).ok(), back.from.reunite(there.to).ok()].into_iter().flatten()
+            {
                 drop(stream.set_zero_linger());
             }
         }
@@ -189,7 +191,9 @@ async fn the_road_carries_cuts_and_is_silent_as_it_is_told() {
     let (mut other, _) = server.accept().await.expect("accepts");
     let text = vec![7_u8; 3 * SLICED];
     let mut heard = vec![0; text.len()];
-    for weather in [Weather::Fair, Weather::Sliced, Weather::Slow(Duration::from_millis(5)), Weather::SilentThere] {
+    for weather in
+        [Weather::Fair, Weather::Sliced, Weather::Slow(Duration::from_millis(5)), Weather::SilentThere]
+    {
         proxy.set(weather);
         other.write_all(&text).await.expect("sends");
         client.read_exact(&mut heard).await.expect("arrives");

@@ -47,11 +47,13 @@ async fn a_storm_of_reconnecting_clients_passes() {
         clients.push(options.connect(&scene.exchange.nats).await.expect("connects"));
     }
     scene.exchange.kill_server();
-    let gone = async || clients.iter().all(|client| client.connection_state() != State::Connected).then_some(());
+    let gone =
+        async || clients.iter().all(|client| client.connection_state() != State::Connected).then_some(());
     until("the end of all connections", gone).await;
     let started = Instant::now();
     scene.exchange.start_server(&[]).await;
-    let back = async || clients.iter().all(|client| client.connection_state() == State::Connected).then_some(());
+    let back =
+        async || clients.iter().all(|client| client.connection_state() == State::Connected).then_some(());
     until("all connections again", back).await;
     println!("{many} clients are back after {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
