@@ -148,8 +148,8 @@ mod tests {
         assert_eq!(one.await.expect("told").expect("stored"), 11);
         assert_eq!(two.await.expect("told").expect("stored"), 22);
         assert_eq!(answers.open.lock().waiting.len(), 1, "who was told is let go");
-        answers.give_up(now + Duration::from_secs(1), Duration::from_secs(2));
-        answers.give_up(now + Duration::from_secs(3), Duration::from_secs(2));
+        assert!(!answers.give_up(now + Duration::from_secs(1), Duration::from_secs(2)));
+        assert!(answers.give_up(now + Duration::from_secs(3), Duration::from_secs(2)));
         assert!(three.await.expect("told").is_err());
         assert!(answers.open.lock().waiting.is_empty());
     }

@@ -201,7 +201,8 @@ pub async fn mailbox(exchange: &Exchange, party: &str, count: usize) -> Vec<Lett
     letters
 }
 
-async fn pull(client: &Client, party: &str, ask: Value) -> Vec<Letter> {
+/// One pull, acknowledged.
+pub async fn pull(client: &Client, party: &str, ask: Value) -> Vec<Letter> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.expect("subscribes");
     let next = format!("$JS.API.CONSUMER.MSG.NEXT.{}.main", stream("MBOX", party));
