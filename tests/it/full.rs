@@ -3,9 +3,12 @@
 
 use std::path::Path;
 
+use super::auditor::audit;
+use super::crash::free_port;
 use super::faults::{Fault, nothing_is_receipted};
-use super::harness::{Dice, FULL_LOG, SMALL_DISK, small_disks, word};
-use super::scene::{FAST, Scene};
+use super::harness::{Dice, Exchange, FULL_LOG, SMALL_DISK, few_parties, signal, small_disks, until, word};
+use super::load::Load;
+use super::scene::{FAST, MORE, Scene};
 
 /// An archive on a disk of 64 MiB, of which 24 are kept free.
 const SMALL: &str = "[archive]\nreserve = 25165824\n";
@@ -91,17 +94,26 @@ fn fill(file: &Path, left: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_on_a_full_disk_stops_nothing() {
-    let dice = Dice::new("a full log");
-    let prepare = |data: &Path| std::fs::write(data.join(FULL_LOG), []).expect("written");
-    let mut scene = Scene::with(dice, FAST, prepare).await;
-    scene.more(20).await;
-    // Things that are logged, in every part of the house.
-    scene.exchange.kill_server();
-    scene.exchange.start_server(&[]).await;
-    scene.exchange.signal("HUP");
-    scene.goes_on("a full log").await;
-    scene.exchange.signal("TERM");
-    assert_eq!(scene.exchange.wait(), Some(0));
-    scene.exchange.again().await;
-    scene.end().await;
+    let prepare = |data: &Path| {
+        std::fs::write(data.join(FULL_LOG), []).expect("written");
+        std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+        std::fs::write(data.join("liaison.toml"), FAST).expect("a configuration");
+    };
+    let mut exchange = Exchange::with(&["--nats-port", &free_port()], prepare).await;
+    let load = Load::begin(&exchange).await;
+    load.more(MORE).await;
+    // Things that are logged, by every part of the house.
+    let killed = exchange.nats_pid().expect("a nats-server");
+    signal(killed, "KILL");
+    until("another nats-server", async || exchange.nats_pid().filter(|pid| *pid != killed)).await;
+    std::fs::write(exchange.data.join("network.toml"), "[[party]\n").expect("written");
+    exchange.signal("HUP");
+    load.more(MORE).await;
+    std::fs::write(exchange.data.join("network.toml"), few_parties()).expect("written");
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    exchange.again().await;
+    load.more(MORE).await;
+    let books = load.end().await;
+    audit(&exchange, &books).await;
 }

@@ -86,7 +86,7 @@ impl Reader {
         let (read, stopped) = (Arc::clone(&letters), stop.clone());
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                let more = pull(&client, party, json!({ "batch": 64, "expires": 300_000_000 })).await;
+                let more = pull(&client, party, json!({ "batch": 256, "expires": 300_000_000 })).await;
                 read.lock().extend(more);
             }
         });
