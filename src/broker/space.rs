@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
-use crate::archive::{self, space};
+use crate::archive::space;
 
 /// How often is looked.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
@@ -28,6 +28,8 @@ pub struct Reserve {
     /// Bytes that stay free; 0 switches the reserve off.
     bytes: AtomicU64,
     short: AtomicBool,
+    /// The last look found nothing out.
+    blind: AtomicBool,
     /// Why, in words.
     why: Mutex<String>,
 }
@@ -36,7 +38,8 @@ impl Reserve {
     /// A reserve for an archive.
     pub(super) fn new(config: &super::config::ArchiveSection) -> Self {
         let (archive, bytes) = (config.directory.clone(), AtomicU64::new(config.reserve));
-        Self { archive, bytes, short: AtomicBool::default(), why: Mutex::default() }
+        let (short, blind, why) = Default::default();
+        Self { archive, bytes, short, blind, why }
     }
 
     /// Another size, from a reload.
@@ -59,8 +62,14 @@ impl Reserve {
         let reserve = self.bytes.load(Ordering::Relaxed);
         let found = match space::least(&self.archive) {
             Ok(found) => found,
-            Err(error) => return tracing::warn!(%error, "the room on the disk is not known"),
+            Err(error) => {
+                if !self.blind.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "the room on the disk is not known");
+                }
+                return;
+            }
         };
+        self.blind.store(false, Ordering::Relaxed);
         metrics.archive_free_bytes.set(found.free);
         let was = self.is_short();
         let line = if was { reserve.saturating_add(reserve / 4) } else { reserve };
@@ -89,8 +98,7 @@ impl Reserve {
 
     fn is_exhausted(&self) -> bool {
         let reserve = self.bytes.load(Ordering::Relaxed);
-        let free = |found: Result<space::Space, archive::Error>| found.map_or(u64::MAX, |found| found.free);
-        reserve > 0 && free(space::least(&self.archive)) < reserve / 2
+        reserve > 0 && space::least(&self.archive).is_ok_and(|found| found.free < reserve / 2)
     }
 }
 

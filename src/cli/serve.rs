@@ -250,6 +250,7 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
     {
         faults.push(format!("archive: {error}"));
     }
+    faults.extend(is_short(&config));
     if !args.no_environment {
         faults.extend(crate::broker::check_nats(&config).await);
     }
@@ -258,6 +259,17 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     Err(Failure::new(Exit::Configuration, faults.join("\nliaison: ")))
+}
+
+/// Less room than the broker wants before it takes messages.
+fn is_short(config: &Config) -> Option<String> {
+    let found = archive::space::least(&config.archive.directory).ok()?;
+    let (free, reserve) = (found.free >> 20, config.archive.reserve >> 20);
+    let place = found.place.display();
+    let words = format!(
+        "archive: {free} MiB free in {place}, [archive] reserve is {reserve} MiB: no message would be taken"
+    );
+    (found.free < config.archive.reserve).then_some(words)
 }
 
 /// The journal can be read, and the root key is that of the archive's keys.
