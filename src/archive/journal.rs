@@ -14,7 +14,7 @@ use super::frame::{self, HEADER, Header, Zstd};
 use super::pack::Pack;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
-use crate::message::fault::{self, Fault};
+use crate::message::fault::{self, Spot};
 
 /// A segment is rolled at this size.
 const SEGMENT: u64 = 64 << 20;
@@ -137,19 +137,19 @@ impl Journal {
     }
 
     fn write(&mut self, path: &Path, frame: &[u8]) -> std::io::Result<()> {
-        fault::point(Fault::Write);
-        fault::io(Fault::Write, path)?;
+        fault::point(Spot::Write);
+        fault::io(Spot::Write, path)?;
         // In one piece, but for tests that want it torn.
         let (start, rest) =
             frame.split_at(if cfg!(debug_assertions) { frame.len() / 2 } else { frame.len() });
         self.file.write_all(start)?;
-        fault::point(Fault::HalfWritten);
-        fault::io(Fault::HalfWritten, path)?;
+        fault::point(Spot::HalfWritten);
+        fault::io(Spot::HalfWritten, path)?;
         self.file.write_all(rest)?;
-        fault::point(Fault::Written);
-        fault::io(Fault::Sync, path)?;
+        fault::point(Spot::Written);
+        fault::io(Spot::Sync, path)?;
         self.file.sync_data()?;
-        fault::point(Fault::Synced);
+        fault::point(Spot::Synced);
         Ok(())
     }
 

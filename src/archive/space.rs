@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::message::fault::{self, Fault};
+use crate::message::fault::{self, Spot};
 
 /// What may stand on file systems of their own.
 const PARTS: [&str; 5] = ["journal", "sled", "keys", "audit", "checkpoints"];
@@ -30,7 +30,7 @@ pub fn least(archive: &Path) -> Result<Space, Error> {
             _ => least,
         };
     }
-    if let Some(free) = fault::number(Fault::Free) {
+    if let Some(free) = fault::number(Spot::Free) {
         least.free = least.free.min(u64::try_from(free).unwrap_or_default());
     }
     Ok(least)

@@ -22,7 +22,7 @@ use super::vault::Vault;
 use super::zone::Zone;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
-use crate::message::fault::{self, Fault};
+use crate::message::fault::{self, Spot};
 
 /// Version of the layout in sled.
 const VERSION: u16 = 2;
@@ -174,8 +174,8 @@ impl Store {
     /// # Errors
     /// What sled said.
     pub fn put(&self, sealed: &Sealed<'_>) -> Result<(), Error> {
-        fault::point(Fault::SledPut);
-        fault::io(Fault::SledPut, Path::new("sled")).map_err(|error| Error::Store(error.to_string()))?;
+        fault::point(Spot::SledPut);
+        fault::io(Spot::SledPut, Path::new("sled")).map_err(|error| Error::Store(error.to_string()))?;
         let meta = Meta { version: VERSION, sealed: sealed.zone.last, tip: sealed.tip };
         let corrupt = |_| Error::Corrupt("a zone that cannot be written");
         let zone = postcard::to_stdvec(sealed.zone).map_err(corrupt)?;

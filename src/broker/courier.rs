@@ -31,7 +31,7 @@ use super::notices;
 use super::receipt::Issuer;
 use crate::archive::audit::{Entry, Object, Span, What};
 use crate::archive::{FeedItem, Opened, Reader, Withdrawn};
-use crate::message::fault::{self, Fault};
+use crate::message::fault::{self, Spot};
 use crate::message::names::PartyId;
 use crate::message::subject;
 use crate::message::time::{self, Timestamp};
@@ -228,7 +228,7 @@ impl Courier {
 
     fn stored(&self, answer: Result<(u64, u64), crate::wire::egress::SendError>) -> Result<(), String> {
         let (feed_seq, at) = answer.map_err(|error| error.to_string())?;
-        fault::point(Fault::Delivered);
+        fault::point(Spot::Delivered);
         self.progress.stored(feed_seq, at);
         self.stall(None);
         self.delivered.inc();

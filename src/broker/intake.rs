@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::checkpoints::Checkpoints;
 use super::metrics::Metrics;
 use super::space::{LOOK, Reserve};
-use crate::message::fault::{self, Fault};
+use crate::message::fault::{self, Spot};
 use crate::message::raw::{Position, Raw};
 use crate::message::time;
 use crate::wire::intake::Puller;
@@ -83,7 +83,7 @@ pub(super) async fn run<A: Fn() -> Option<Position>>(
         match batch {
             Ok(batch) if batch.is_empty() => {}
             Ok(batch) => {
-                fault::point(Fault::Fetched);
+                fault::point(Spot::Fetched);
                 pause = PAUSE;
                 if !wait_for_clock(&batch, &metrics, &stop).await {
                     return;

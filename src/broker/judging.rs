@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::keeper::{Judged, Origin, Work};
 use crate::message::digest::Digest;
-use crate::message::fault::{self, Fault};
+use crate::message::fault::{self, Spot};
 use crate::message::outcome::{Code, Refused};
 use crate::message::raw::Raw;
 use crate::message::time;
@@ -22,7 +22,7 @@ pub fn run(rules: &RwLock<Arc<Rules>>, mut inbox: mpsc::Receiver<Vec<Raw>>, outb
         let rules = Arc::clone(&rules.read());
         let now = time::now();
         let judged = batch.into_iter().map(|raw| one(&rules, raw, now)).collect();
-        fault::point(Fault::Judged);
+        fault::point(Spot::Judged);
         if outbox.blocking_send(Work::Judged(judged)).is_err() {
             return;
         }

@@ -23,7 +23,7 @@ use super::routes::{self, Routes};
 use super::space::Reserve;
 use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
 use crate::message::digest::Digest;
-use crate::message::fault::{self, Fault};
+use crate::message::fault::{self, Spot};
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::Position;
@@ -165,7 +165,7 @@ impl Keeper {
                     done
                 }
             };
-            fault::point(Fault::Kept);
+            fault::point(Spot::Kept);
             if outbox.blocking_send(done).is_err() {
                 break;
             }
@@ -243,7 +243,7 @@ impl Keeper {
         if !drafts.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "at most 512")]
             self.metrics.commit_messages.observe(drafts.len() as f64);
-            fault::point(Fault::Settled);
+            fault::point(Spot::Settled);
             self.reserve.wait_for_room(&self.metrics);
             done.archived = self.commit(drafts)?.archived;
         }

@@ -20,7 +20,7 @@ use super::couriers::Couriers;
 use super::keeper::Done;
 use super::metrics::Metrics;
 use super::receipt::{Issuer, Receipt};
-use crate::message::fault::{self, Fault};
+use crate::message::fault::{self, Spot};
 use crate::message::names::PartyId;
 use crate::message::raw::Position;
 use crate::message::time;
@@ -132,7 +132,7 @@ impl Outgoing {
                     None => open = false,
                 },
                 Some((acknowledge, messages, personal)) = flying.next(), if !flying.is_empty() => {
-                    fault::point(Fault::Receipted);
+                    fault::point(Spot::Receipted);
                     for (party, upto) in &acknowledge {
                         self.acker.done(party, *upto);
                     }
@@ -159,13 +159,13 @@ impl Outgoing {
     async fn acknowledge(&self, owed: &mut Owed) {
         for (party, upto) in std::mem::take(owed).upto {
             self.acker.acknowledge(&party, upto).await;
-            fault::point(Fault::Acknowledged);
+            fault::point(Spot::Acknowledged);
         }
     }
 
     /// Begins to send one receipt; the answer sends it again until the stream has it.
     async fn send(&self, receipt: Receipt) -> impl Future<Output = ()> + use<> {
-        fault::point(Fault::Receipting);
+        fault::point(Spot::Receipting);
         let subject = receipt.subject();
         let headers: Headers = vec![
             ("Content-Type", "application/cloudevents+json".to_owned()),

@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// A place where something can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum Spot {
     /// A batch was taken from an intake stream.
     Fetched,
     /// A batch was judged.
@@ -65,7 +65,7 @@ mod armed {
     use rustix::io::Errno;
     use rustix::process::{Signal, getpid, kill_process};
 
-    use super::Fault;
+    use super::Spot;
 
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     /// How often each place was passed while a file for it was there.
@@ -77,7 +77,7 @@ mod armed {
     }
 
     /// `HalfWritten` is `half-written`.
-    fn name(fault: Fault) -> String {
+    fn name(fault: Spot) -> String {
         let mut name = String::new();
         for letter in format!("{fault:?}").chars() {
             if letter.is_ascii_uppercase() && !name.is_empty() {
@@ -88,12 +88,12 @@ mod armed {
         name
     }
 
-    fn wish(fault: Fault) -> Option<String> {
+    fn wish(fault: Spot) -> Option<String> {
         let directory = DIRECTORY.get()?;
         std::fs::read_to_string(directory.join(name(fault))).ok()
     }
 
-    pub(super) fn point(fault: Fault) {
+    pub(super) fn point(fault: Spot) {
         let Some(wish) = wish(fault) else { return };
         let Some(rest) = wish.trim().strip_prefix("kill") else { return };
         let passing = PASSED[fault as usize].fetch_add(1, Ordering::SeqCst) + 1;
@@ -107,7 +107,7 @@ mod armed {
         }
     }
 
-    pub(super) fn io(fault: Fault, path: &Path) -> std::io::Result<()> {
+    pub(super) fn io(fault: Spot, path: &Path) -> std::io::Result<()> {
         let Some(wish) = wish(fault) else { return Ok(()) };
         let (word, text) = wish.trim().split_once(' ').unwrap_or((wish.trim(), ""));
         let errno = match word {
@@ -119,7 +119,7 @@ mod armed {
         if path.to_string_lossy().contains(text) { Err(Error::from(errno)) } else { Ok(()) }
     }
 
-    pub(super) fn number(fault: Fault) -> Option<i64> {
+    pub(super) fn number(fault: Spot) -> Option<i64> {
         wish(fault)?.trim().parse().ok()
     }
 }
@@ -132,11 +132,11 @@ pub fn arm(directory: std::path::PathBuf) {
 
 /// Ends the process here, if a test wishes so.
 #[inline]
-pub fn point(fault: Fault) {
+pub fn point(fault: Spot) {
     #[cfg(debug_assertions)]
     armed::point(fault);
     #[cfg(not(debug_assertions))]
-    let _: Fault = fault;
+    let _: Spot = fault;
 }
 
 /// Fails as the disk would, if a test wishes so.
@@ -144,12 +144,12 @@ pub fn point(fault: Fault) {
 /// # Errors
 /// The one wished for.
 #[inline]
-pub fn io(fault: Fault, path: &Path) -> std::io::Result<()> {
+pub fn io(fault: Spot, path: &Path) -> std::io::Result<()> {
     #[cfg(debug_assertions)]
     return armed::io(fault, path);
     #[cfg(not(debug_assertions))]
     {
-        let _: (Fault, &Path) = (fault, path);
+        let _: (Spot, &Path) = (fault, path);
         Ok(())
     }
 }
@@ -157,12 +157,12 @@ pub fn io(fault: Fault, path: &Path) -> std::io::Result<()> {
 /// The number that a test wishes to be seen here.
 #[inline]
 #[must_use]
-pub fn number(fault: Fault) -> Option<i64> {
+pub fn number(fault: Spot) -> Option<i64> {
     #[cfg(debug_assertions)]
     return armed::number(fault);
     #[cfg(not(debug_assertions))]
     {
-        let _: Fault = fault;
+        let _: Spot = fault;
         None
     }
 }

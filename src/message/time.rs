@@ -1,6 +1,6 @@
 //! Time: RFC 3339 instants, and the only place in the house that reads the clock.
 
-use super::fault::{self, Fault};
+use super::fault::{self, Spot};
 
 /// An instant.
 pub use jiff::Timestamp;
@@ -10,7 +10,7 @@ pub use jiff::Timestamp;
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
-    match fault::number(Fault::Clock) {
+    match fault::number(Spot::Clock) {
         Some(wrong) => now.checked_add(jiff::SignedDuration::from_secs(wrong)).unwrap_or(now),
         None => now,
     }
