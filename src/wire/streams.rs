@@ -20,8 +20,12 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The shortest window that the server takes. De-duplication is the archive's, for its whole life; a long window would
 /// let one post suppress another's message id.
 const NO_WINDOW: Duration = Duration::from_millis(100);
-/// Window for what the broker itself publishes: a re-send after a restart falls into it.
-const WINDOW: Duration = Duration::from_secs(120);
+/// Window for what the broker itself publishes. A courier looks how far its mailbox is before it sends anything again, so
+/// only what a broken line still carries into the stream at that moment must fall into it; every id within it is in the
+/// server's memory.
+const WINDOW: Duration = Duration::from_secs(10);
+/// What it was before: such a stream is changed at the start.
+const FORMER_WINDOW: Duration = Duration::from_secs(120);
 /// The largest message that an intake stream takes, headers included.
 const INTAKE_MESSAGE_MAX: i32 = 512 * 1024;
 /// Streams made or compared at the same time.
@@ -165,10 +169,14 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
     let stream = match context.get_stream(&name).await {
         Ok(stream) => {
             let found = &stream.cached_info().config;
-            faults.extend(differences(&wanted, found));
-            if make && faults.is_empty() && found.max_bytes != wanted.max_bytes {
-                // The one limit that the operator sets in our own configuration follows it.
-                let updated = Config { max_bytes: wanted.max_bytes, ..found.clone() };
+            let mut updated = found.clone();
+            if wanted.duplicate_window == WINDOW && found.duplicate_window == FORMER_WINDOW {
+                updated.duplicate_window = WINDOW;
+            }
+            faults.extend(differences(&wanted, &updated));
+            // The one limit that the operator sets in our own configuration follows it.
+            updated.max_bytes = wanted.max_bytes;
+            if make && faults.is_empty() && updated != *found {
                 context.update_stream(updated).await.map_err(|error| Error::api(&call, error))?;
             }
             stream
