@@ -21,8 +21,16 @@ pub struct Check {
     pub name: &'static str,
     /// False if the broker is not ready because of it.
     pub ok: bool,
+    /// True if the broker is ready and somebody is served worse all the same.
+    pub degraded: bool,
     /// In words.
     pub words: String,
+}
+
+impl Check {
+    fn of(name: &'static str, ok: bool, words: String) -> Self {
+        Self { name, ok, degraded: false, words }
+    }
 }
 
 /// The window's side of a broker. Cheap to clone.
@@ -53,7 +61,8 @@ impl View {
         }
     }
 
-    /// The checks of `/readyz`. A full mailbox is told but does not make the broker unready: it stalls nobody else.
+    /// The checks of `/readyz`. A full mailbox, or an intake that cannot be read, does
+    /// not make the broker unready: it stalls nobody else. It is degraded then.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         let away: Vec<&str> = self
@@ -72,6 +81,7 @@ impl View {
         let interrupted = self.metrics.intakes_interrupted.get();
         let intake = if taking { "taking messages" } else { "not taking messages" };
         let audited = self.audit.is_writing();
+        let audit = if audited { "written" } else { "cannot be written; no content is given out" };
         let stalled: Vec<String> = self.couriers.read().stalled().iter().map(ToString::to_string).collect();
         let mailboxes = match stalled.as_slice() {
             [] => "all take deliveries".to_owned(),
@@ -79,21 +89,15 @@ impl View {
         };
         let (signed, checkpoint) = self.checkpoints.check();
         vec![
-            Check { name: "nats", ok: away.is_empty(), words: nats },
-            Check { name: "archive", ok: true, words: format!("last sequence {}", self.reader.head_seq()) },
+            Check::of("nats", away.is_empty(), nats),
+            Check::of("archive", true, format!("last sequence {}", self.reader.head_seq())),
             Check {
-                name: "intake",
-                ok: taking,
-                words: format!("{intake}; {interrupted} parties' intake interrupted"),
+                degraded: taking && interrupted > 0,
+                ..Check::of("intake", taking, format!("{intake}; {interrupted} parties' intake interrupted"))
             },
-            Check { name: "checkpoint", ok: signed, words: checkpoint },
-            Check {
-                name: "audit",
-                ok: audited,
-                words: if audited { "written" } else { "cannot be written; no content is given out" }
-                    .to_owned(),
-            },
-            Check { name: "mailboxes", ok: true, words: mailboxes },
+            Check::of("checkpoint", signed, checkpoint),
+            Check::of("audit", audited, audit.to_owned()),
+            Check { degraded: !stalled.is_empty(), ..Check::of("mailboxes", true, mailboxes) },
         ]
     }
 

@@ -111,6 +111,7 @@ pub fn configuration(file: &Path, enable_case_plane: bool, root: &Root) -> Resul
 
 /// Runs the daemon.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
+    super::limits::forbid_core_files();
     let config = configuration(&args.config, args.enable_case_plane, &args.root)?;
     let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
     let (listener, address) = console::bind(config.http.listen)

@@ -49,7 +49,12 @@ async fn ready(State(view): State<View>) -> Response {
         .iter()
         .map(|check| json!({ "check": check.name, "ok": check.ok, "detail": check.words }))
         .collect();
-    let body = json!({ "ready": fine, "checks": lines }).to_string();
+    let word = match (fine, checks.iter().any(|check| check.degraded)) {
+        (false, _) => "not-ready",
+        (true, true) => "degraded",
+        (true, false) => "ok",
+    };
+    let body = json!({ "ready": fine, "status": word, "checks": lines }).to_string();
     let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

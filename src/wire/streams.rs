@@ -289,16 +289,45 @@ async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<S
     Ok(compared(&name, wanted, found))
 }
 
-/// The bucket of subscriptions.
+/// Versions of a party's subscriptions that are kept.
+const HISTORY: i64 = 5;
+
+/// The bucket of subscriptions. A setting that lets entries go is a difference: a party without its subscriptions has the
+/// default one, which takes everything that it is entitled to.
 async fn bucket(context: &Context, make: bool) -> Result<Vec<String>, Error> {
     let name = format!("KV_{BUCKET}");
-    match context.get_key_value(BUCKET).await {
-        Ok(_) => Ok(Vec::new()),
+    match context.get_stream(&name).await {
+        Ok(stream) => Ok(kept(&name, &stream.cached_info().config)),
         Err(_) if !make => Ok(vec![format!("{name}: is missing")]),
         Err(_) => {
-            let config = kv::Config { bucket: BUCKET.to_owned(), history: 5, ..kv::Config::default() };
+            let config = kv::Config { bucket: BUCKET.to_owned(), history: HISTORY, ..kv::Config::default() };
             let made = context.create_key_value(config).await;
             made.map(|_| Vec::new()).map_err(|error| Error::api(format!("STREAM.CREATE.{name}"), error))
         }
     }
+}
+
+/// What of the bucket's stream is not as it must be for entries to stay.
+fn kept(name: &str, found: &Config) -> Vec<String> {
+    let wanted = Config {
+        max_messages_per_subject: HISTORY,
+        discard: DiscardPolicy::New,
+        ..base(name.to_owned(), format!("$KV.{BUCKET}.>"))
+    };
+    let settings = |config: &Config| {
+        vec![
+            ("subjects", format!("{:?}", config.subjects)),
+            ("storage", format!("{:?}", config.storage)),
+            ("discard", format!("{:?}", config.discard)),
+            ("max_age", format!("{:?}", config.max_age)),
+            ("max_msgs", config.max_messages.to_string()),
+            ("max_bytes", config.max_bytes.to_string()),
+            ("max_msgs_per_subject", config.max_messages_per_subject.to_string()),
+            ("sealed", config.sealed.to_string()),
+            ("republish", config.republish.is_some().to_string()),
+            ("subject_transform", config.subject_transform.is_some().to_string()),
+            ("mirror", config.mirror.is_some().to_string()),
+        ]
+    };
+    compared(name, settings(&wanted), settings(found))
 }

@@ -5,8 +5,11 @@
     reason = "tests stand outside: they have a clock and an environment of their own"
 )]
 
+mod all_pairs;
 mod audit;
 mod auditor;
+mod bad_inputs;
+mod canary;
 mod certify;
 mod cli;
 mod console;
@@ -14,11 +17,13 @@ mod control;
 mod crash;
 mod drain;
 mod duplicates;
+mod entitlement;
 mod examples;
 mod exports;
 mod foreign;
 #[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
+mod hostile;
 mod isolation;
 mod judged;
 mod laws;
@@ -30,6 +35,7 @@ mod oracle;
 mod poison;
 mod processes;
 mod proof;
+mod rawlink;
 mod receipts;
 mod recovery;
 mod references;
@@ -49,5 +55,4 @@ mod syntax;
 mod tidy;
 mod tombstones;
 mod tour;
-mod unreadable;
 mod way;
