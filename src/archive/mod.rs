@@ -24,6 +24,7 @@ mod journal;
 pub mod keyfile;
 mod keys;
 mod known;
+pub mod loose;
 pub mod note;
 pub mod notebook;
 mod open;

@@ -157,6 +157,12 @@ impl ReadOnly {
             .collect())
     }
 
+    /// Bytes of a torn frame at the end, which was never receipted.
+    #[must_use]
+    pub fn torn_bytes(&self) -> u64 {
+        self.found.cut
+    }
+
     /// The last archive sequence; 0 if there is none.
     #[must_use]
     pub fn last(&self) -> u64 {

@@ -18,7 +18,7 @@ pub mod server;
 pub mod services;
 pub mod streams;
 pub mod subscriptions;
-mod suspects;
+pub mod suspects;
 
 use std::path::PathBuf;
 

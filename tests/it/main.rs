@@ -17,6 +17,7 @@ mod duplicates;
 mod examples;
 mod exports;
 mod foreign;
+mod fuzz;
 #[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
 mod isolation;
