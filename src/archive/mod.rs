@@ -38,6 +38,7 @@ mod redact;
 pub mod restore;
 mod root;
 mod seal;
+pub mod space;
 mod standing;
 mod store;
 mod stretch;
