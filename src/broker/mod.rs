@@ -34,6 +34,7 @@ pub mod routes;
 pub mod rulebook;
 pub mod services;
 mod supervision;
+pub mod survey;
 mod sweeper;
 mod threads;
 mod view;
@@ -49,7 +50,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::connections::check as check_nats;
+pub use self::connections::{Trouble, check as check_nats};
 pub use self::view::View;
 
 use self::audit::Audit;

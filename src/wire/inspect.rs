@@ -150,7 +150,7 @@ impl Inspector {
         Ok(answer["message"]["seq"].as_u64().filter(|sequence| *sequence <= last))
     }
 
-    async fn ask(&self, call: &str, body: &Value) -> Result<Value, Error> {
+    pub(super) async fn ask(&self, call: &str, body: &Value) -> Result<Value, Error> {
         let body = Bytes::from(body.to_string());
         let answer = self.client.request(format!("$JS.API.{call}"), body).await;
         let answer = answer.map_err(|error| Error::api(call, error))?;
@@ -159,11 +159,11 @@ impl Inspector {
 }
 
 /// How far a clock that shows this now is ahead of ours.
-fn ahead_ms(theirs: Timestamp) -> i64 {
+pub(super) fn ahead_ms(theirs: Timestamp) -> i64 {
     theirs.as_millisecond() - time::now().as_millisecond()
 }
 
-fn refused(call: &str, answer: Value) -> Result<Value, Error> {
+pub(super) fn refused(call: &str, answer: Value) -> Result<Value, Error> {
     match answer["error"]["description"].as_str() {
         Some(words) => Err(Error::api(call, words)),
         None => Ok(answer),

@@ -19,6 +19,7 @@ pub mod services;
 pub mod streams;
 pub mod subscriptions;
 pub mod suspects;
+pub mod survey;
 
 use std::path::PathBuf;
 
