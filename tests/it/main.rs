@@ -27,6 +27,7 @@ mod laws;
 mod load;
 mod mail;
 mod mailboxes;
+mod materials;
 mod memory;
 mod ops;
 mod oracle;
