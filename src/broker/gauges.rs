@@ -3,16 +3,71 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use super::keeper::{Done, Work};
-use super::metrics::{Metrics, Queue};
+use super::metrics::{gauge, put};
 use crate::archive::space;
 use crate::message::raw::Raw;
 
+/// A queue between two stages, by the stage that reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queue {
+    /// `judge`, `keeper` or `outgoing`.
+    stage: &'static str,
+}
+
+type Amount = Gauge<u64, AtomicU64>;
+
+/// Where the last measurement is shown.
+#[derive(Debug)]
+pub(super) struct Measured {
+    queue_waiting: Family<Queue, Gauge>,
+    queue_limit: Family<Queue, Gauge>,
+    process_memory: Amount,
+    process_open_fds: Amount,
+    process_max_fds: Amount,
+    journal_bytes: Amount,
+    sled_bytes: Amount,
+    free_bytes: Amount,
+    filesystem_bytes: Amount,
+}
+
+impl Measured {
+    pub(super) fn register(r: &mut Registry) -> Self {
+        Self {
+            queue_waiting: put(r, "queue_waiting", "Batches before a stage", Family::default()),
+            queue_limit: put(r, "queue_limit", "Batches that may wait there", Family::default()),
+            process_memory: gauge(r, "process_resident_memory_bytes", "Bytes of the process in memory"),
+            process_open_fds: gauge(r, "process_open_fds", "Open descriptors"),
+            process_max_fds: gauge(r, "process_max_fds", "Descriptors that may be open"),
+            journal_bytes: gauge(r, "archive_journal_bytes", "Bytes of the journal"),
+            sled_bytes: gauge(r, "archive_sled_bytes", "Bytes of sled"),
+            free_bytes: gauge(r, "archive_free_bytes", "Bytes left on the archive's file system"),
+            filesystem_bytes: gauge(r, "archive_filesystem_bytes", "Bytes of that file system"),
+        }
+    }
+
+    /// Batches that wait before a stage, and how many may.
+    fn fill<T>(&self, stage: &'static str, queue: &mpsc::WeakSender<T>) {
+        let (waiting, limit) = match queue.upgrade() {
+            Some(queue) => (queue.max_capacity() - queue.capacity(), queue.max_capacity()),
+            None => (0, super::BATCHES), // the house is ending
+        };
+        let label = Queue { stage };
+        self.queue_waiting.get_or_create(&label).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.queue_limit.get_or_create(&label).set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+}
+
 /// Where is measured. Holds no queue open.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Gauges {
     archive: PathBuf,
     raw: mpsc::WeakSender<Vec<Raw>>,
@@ -30,37 +85,26 @@ impl Gauges {
         Arc::new(Self { archive, raw: raw.downgrade(), judged: judged.downgrade(), done: done.downgrade() })
     }
 
-    /// Measures. What cannot be measured keeps its last value: an operator sees by the other checks that something is wrong.
-    pub(super) fn read(&self, metrics: &Metrics) {
-        fill(metrics, "judge", &self.raw);
-        fill(metrics, "keeper", &self.judged);
-        fill(metrics, "outgoing", &self.done);
+    /// Measures. What cannot be measured keeps its last value: that something is wrong is seen by other checks.
+    pub(super) fn read(&self, shown: &Measured) {
+        shown.fill("judge", &self.raw);
+        shown.fill("keeper", &self.judged);
+        shown.fill("outgoing", &self.done);
         if let Some(bytes) = resident() {
-            metrics.process_memory.set(bytes);
+            shown.process_memory.set(bytes);
         }
         if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-            metrics.process_open_fds.set(open.count() as u64);
+            shown.process_open_fds.set(open.count() as u64);
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        metrics.process_max_fds.set(limit.current.unwrap_or(u64::MAX));
+        shown.process_max_fds.set(limit.current.unwrap_or(u64::MAX));
         if let Ok(space) = space::space(&self.archive) {
-            metrics.journal_bytes.set(space.journal);
-            metrics.sled_bytes.set(space.sled);
-            metrics.free_bytes.set(space.free);
-            metrics.filesystem_bytes.set(space.total);
+            shown.journal_bytes.set(space.journal);
+            shown.sled_bytes.set(space.sled);
+            shown.free_bytes.set(space.free);
+            shown.filesystem_bytes.set(space.total);
         }
     }
-}
-
-/// Batches that wait before a stage, and how many may.
-fn fill<T>(metrics: &Metrics, stage: &'static str, queue: &mpsc::WeakSender<T>) {
-    let (waiting, limit) = match queue.upgrade() {
-        Some(queue) => (queue.max_capacity() - queue.capacity(), queue.max_capacity()),
-        None => (0, super::BATCHES), // the house is ending
-    };
-    let label = Queue { stage };
-    metrics.queue_waiting.get_or_create(&label).set(i64::try_from(waiting).unwrap_or(i64::MAX));
-    metrics.queue_limit.get_or_create(&label).set(i64::try_from(limit).unwrap_or(i64::MAX));
 }
 
 /// Bytes of this process that are in memory.

@@ -13,6 +13,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::gauges::Measured;
+
 /// Outcome and code of one judged message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Judged {
@@ -36,13 +38,6 @@ pub struct Delivered {
 pub struct Authority {
     /// Its id.
     pub authority: String,
-}
-
-/// A queue between two stages, by the stage that reads it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Queue {
-    /// `judge`, `keeper` or `outgoing`.
-    pub stage: &'static str,
 }
 
 /// The counters of one broker.
@@ -99,24 +94,8 @@ pub struct Metrics {
     pub overwrites_waiting: Gauge,
     /// Those that were not overwritten and stay until the stream's age takes them.
     pub overwrites_failed: Counter,
-    /// Batches that wait before a stage.
-    pub queue_waiting: Family<Queue, Gauge>,
-    /// Batches that may wait there.
-    pub queue_limit: Family<Queue, Gauge>,
-    /// Bytes of the process in memory.
-    pub process_memory: Gauge<u64, AtomicU64>,
-    /// Open descriptors.
-    pub process_open_fds: Gauge<u64, AtomicU64>,
-    /// Descriptors that may be open.
-    pub process_max_fds: Gauge<u64, AtomicU64>,
-    /// Bytes of the journal.
-    pub journal_bytes: Gauge<u64, AtomicU64>,
-    /// Bytes of sled.
-    pub sled_bytes: Gauge<u64, AtomicU64>,
-    /// Bytes left on the archive's file system.
-    pub free_bytes: Gauge<u64, AtomicU64>,
-    /// Bytes of that file system.
-    pub filesystem_bytes: Gauge<u64, AtomicU64>,
+    /// What is measured when somebody asks.
+    pub(super) measured: Measured,
 }
 
 /// A service verb.
@@ -127,13 +106,13 @@ pub struct Verb {
 }
 
 /// Registers a counter under its name and hands it out.
-fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
 
 /// The same for a gauge that begins at 0.
-fn gauge<N, A>(registry: &mut Registry, name: &str, help: &str) -> Gauge<N, A>
+pub(super) fn gauge<N, A>(registry: &mut Registry, name: &str, help: &str) -> Gauge<N, A>
 where
     Gauge<N, A>: Metric + Clone + Default,
 {
@@ -189,15 +168,7 @@ impl Default for Metrics {
             clock_skew_seconds: gauge(r, "clock_skew_seconds", "Clock of nats-server ahead of ours"),
             overwrites_waiting: gauge(r, "overwrites_waiting", "Personal data still to be overwritten in intake"),
             overwrites_failed: put(r, "overwrites_failed", "Personal data left in intake", Counter::default()),
-            queue_waiting: put(r, "queue_waiting", "Batches before a stage", Family::default()),
-            queue_limit: put(r, "queue_limit", "Batches that may wait there", Family::default()),
-            process_memory: gauge(r, "process_resident_memory_bytes", "Bytes of the process in memory"),
-            process_open_fds: gauge(r, "process_open_fds", "Open descriptors"),
-            process_max_fds: gauge(r, "process_max_fds", "Descriptors that may be open"),
-            journal_bytes: gauge(r, "archive_journal_bytes", "Bytes of the journal"),
-            sled_bytes: gauge(r, "archive_sled_bytes", "Bytes of sled"),
-            free_bytes: gauge(r, "archive_free_bytes", "Bytes left on the archive's file system"),
-            filesystem_bytes: gauge(r, "archive_filesystem_bytes", "Bytes of that file system"),
+            measured: Measured::register(r),
             registry,
         }
     }

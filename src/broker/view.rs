@@ -113,7 +113,7 @@ impl View {
         self.metrics.audit_writing.set(i64::from(self.audit.is_writing()));
         self.metrics.checkpoint_age_seconds.set(self.checkpoints.age_seconds());
         self.metrics.checkpoint_lapse_seconds.set(self.checkpoints.lapse_seconds());
-        self.gauges.read(&self.metrics);
+        self.gauges.read(&self.metrics.measured);
         self.metrics.text()
     }
 }
