@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::harness::{Exchange, REPORT_SUBJECT, api, liaison, report, text};
+use super::harness::{Exchange, REPORT_SUBJECT, api, is_alive, liaison, report, text, until};
 
 /// Exit code and document.
 fn doctor(args: &[&str]) -> (Option<i32>, Value) {
@@ -59,7 +59,9 @@ async fn nothing_is_told_where_nothing_is_wrong_and_a_dead_broker_is() {
     let plain = exchange.run(&["doctor", "--data", &data]);
     assert!(plain.status.success() && String::from_utf8_lossy(&plain.stderr).contains("nothing wrong"), "{plain:?}");
 
+    let nats = exchange.nats_pid().expect("a nats-server");
     exchange.kill();
+    until("the end of nats-server", async || (!is_alive(nats)).then_some(())).await;
     let mut before = Vec::new();
     state(&exchange.data, &mut before);
     let (code, document) = doctor(&["--data", &data]);

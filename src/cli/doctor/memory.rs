@@ -27,8 +27,10 @@ pub fn archive(config: &Config, alive: bool) -> Vec<Finding> {
         found.push(finding(Severity::Notice, Runbook::Archive, what, why, "nothing, if none was started yet"));
         return found;
     }
+    // Before the journal, which may grow while it is looked at: what was signed before must be in it.
+    let signed = last_signed(config);
     match Archive::read_only(directory) {
-        Ok(journal) => found.extend(opened(config, journal, alive)),
+        Ok(journal) => found.extend(opened(config, journal, signed, alive)),
         Err(error) => found.push(damaged(&error)),
     }
     found.extend(beside(directory));
@@ -39,10 +41,16 @@ pub fn archive(config: &Config, alive: bool) -> Vec<Finding> {
     found
 }
 
-fn opened(config: &Config, journal: ReadOnly, alive: bool) -> Vec<Finding> {
+fn opened(config: &Config, journal: ReadOnly, signed: Result<u64, Error>, alive: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(journal.agrees_with_head().err().map(|error| damaged(&error)));
-    found.extend(signed(config, &journal).err().map(|error| damaged(&error)));
+    match signed {
+        Err(error) => found.push(damaged(&error)),
+        Ok(size) if size > journal.last() => found.push(damaged(&Error::Corrupt(
+            "more records were signed than the journal holds: it was cut or set back",
+        ))),
+        Ok(_) => {}
+    }
     // While a broker writes, a frame may be half there.
     if journal.torn_bytes() > 0 && !alive {
         found.push(finding(
@@ -65,17 +73,14 @@ fn opened(config: &Config, journal: ReadOnly, alive: bool) -> Vec<Finding> {
     found
 }
 
-/// What was last signed is signed by the broker's key and not longer than the journal.
-fn signed(config: &Config, journal: &ReadOnly) -> Result<(), Error> {
+/// How many records the latest checkpoint holds, which must be signed by the broker's key; 0 if there is none.
+fn last_signed(config: &Config) -> Result<u64, Error> {
+    let Some(note) = Notebook::messages(&config.archive.directory).latest()? else { return Ok(0) };
     let key = config.nats.keys.join("broker/checkpoint.pub");
-    let Some(note) = Notebook::messages(&config.archive.directory).latest()? else { return Ok(()) };
     if key.exists() {
         note.verify(&keyfile::read_verifier(&key)?)?;
     }
-    if Checkpoint::parse(note.text())?.head.size > journal.last() {
-        return Err(Error::Corrupt("more records were signed than the journal holds: it was cut or set back"));
-    }
-    Ok(())
+    Ok(Checkpoint::parse(note.text())?.head.size)
 }
 
 fn damaged(error: &Error) -> Finding {

@@ -46,12 +46,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     match Config::read(&file) {
         Ok(mut config) => {
             args.root.over(&mut config)?;
-            found.extend(examine(config, &file).await);
+            found.extend(examine(config, &file, args.config.is_none()).await);
         }
         Err(fault) => {
             found.push(house::configuration(fault));
             // Without a configuration nothing else is known but what a running broker tells of itself.
-            found.extend(Window::look(&endpoints(&file), None).await.findings());
+            found.extend(Window::look(&endpoints(&file), None, args.config.is_none()).await.findings());
         }
     }
     found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -60,7 +60,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     Ok(if wrong { Exit::Failure } else { Exit::Ok })
 }
 
-async fn examine(mut config: Config, file: &std::path::Path) -> Vec<Finding> {
+/// `of_up`: the directory is that of a `liaison up`, whose NATS lives and dies with it.
+async fn examine(mut config: Config, file: &std::path::Path, of_up: bool) -> Vec<Finding> {
     let beside = endpoints(file);
     let mut found = Vec::new();
     let parties: Vec<PartyId> = match rulebook::load(&config) {
@@ -70,7 +71,7 @@ async fn examine(mut config: Config, file: &std::path::Path) -> Vec<Finding> {
             Vec::new()
         }
     };
-    let window = Window::look(&beside, Some(&config)).await;
+    let window = Window::look(&beside, Some(&config), of_up).await;
     if let Some(url) = beside["nats"].as_str().filter(|_| window.is_alive()) {
         url.clone_into(&mut config.nats.url);
     }
@@ -78,8 +79,7 @@ async fn examine(mut config: Config, file: &std::path::Path) -> Vec<Finding> {
     found.extend(house::descriptors(window.pid(), parties.len()));
     found.extend(memory::archive(&config, window.is_alive()));
     found.extend(window.findings());
-    // The child of a dead `up` is dead too: its address says nothing.
-    if window.is_alive() || beside.is_null() {
+    if window.is_alive() || !of_up {
         found.extend(road::nats(&survey::survey(&config, &parties).await, window.is_alive()));
     }
     found

@@ -22,6 +22,8 @@ const CHECKPOINT_LATE: f64 = 600.0;
 
 /// What was seen of the broker.
 pub struct Window {
+    /// That of a `liaison up`, which says where it is.
+    of_up: bool,
     /// Its process, if that was told and lives.
     pid: Option<u32>,
     /// Where it was asked; `None` if nobody said where.
@@ -33,13 +35,13 @@ pub struct Window {
 
 impl Window {
     /// Asks where `endpoints.json` or the configuration says.
-    pub async fn look(endpoints: &Value, config: Option<&Config>) -> Self {
+    pub async fn look(endpoints: &Value, config: Option<&Config>, of_up: bool) -> Self {
         let pid = endpoints["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         let pid = pid.filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists());
         let configured = config.map(|config| config.http.listen).filter(|listen| listen.port() != 0);
         let told = endpoints["http"].as_str().map(|url| url.trim_start_matches("http://").to_owned());
         let address = told.or_else(|| configured.map(|listen| listen.to_string()));
-        let mut window = Self { pid, address, ready: None, metrics: HashMap::new(), fault: None };
+        let mut window = Self { of_up, pid, address, ready: None, metrics: HashMap::new(), fault: None };
         if let Some(address) = window.address.clone() {
             match ask(&address).await {
                 Ok((ready, metrics)) => (window.ready, window.metrics) = (Some(ready), metrics),
@@ -75,6 +77,7 @@ impl Window {
 
     fn away(&self) -> Finding {
         let (severity, what) = match (&self.address, self.pid, &self.fault) {
+            (None, ..) if self.of_up => (Severity::Critical, "no broker runs here: there is no endpoints.json".to_owned()),
             (None, ..) => (
                 Severity::Notice,
                 "where the broker's window is was not told: no endpoints.json, and [http] listen has no port".to_owned(),
@@ -198,6 +201,7 @@ mod tests {
             { "check": "audit", "ok": false, "detail": "cannot be written" },
         ] });
         let mut window = Window {
+            of_up: true,
             pid: None,
             address: Some("127.0.0.1:1".to_owned()),
             ready: Some(checks),
