@@ -7,9 +7,32 @@ use serde_json::{Value, json};
 
 /// Worth putting anywhere.
 pub const WORDS: &[&str] = &[
-    "\"id\":", "\"source\":", "\"/authority/it-moi/post/tn-01\"", "\"/broker/x\"", "\"type\":", "\"eu.ilonet.flow.route.v1\"", ".v01", ".v+1",
-    "\"time\":", "\"2026-03-02T10:00:00Z\"", "\"2026-02-30T10:00:00Z\"", "\"9999-12-31T23:59:59.999999999-23:59\"", "\"audience\":", "@ms,", ",,",
-    "\"exclude\":", "\"originator\":", "\"eraseby\":", "\"tlp\":", "\"priority\":", "/post/", "{", "}", ":", ",", "\"",
+    "\"id\":",
+    "\"source\":",
+    "\"/authority/it-moi/post/tn-01\"",
+    "\"/broker/x\"",
+    "\"type\":",
+    "\"eu.ilonet.flow.route.v1\"",
+    ".v01",
+    ".v+1",
+    "\"time\":",
+    "\"2026-03-02T10:00:00Z\"",
+    "\"2026-02-30T10:00:00Z\"",
+    "\"9999-12-31T23:59:59.999999999-23:59\"",
+    "\"audience\":",
+    "@ms,",
+    ",,",
+    "\"exclude\":",
+    "\"originator\":",
+    "\"eraseby\":",
+    "\"tlp\":",
+    "\"priority\":",
+    "/post/",
+    "{",
+    "}",
+    ":",
+    ",",
+    "\"",
 ];
 
 /// A message, of which nothing was asked before.
@@ -56,7 +79,8 @@ fn write(envelope: &Envelope) -> Value {
             value[name] = "x".into();
         }
     }
-    let times = [("expirytime", envelope.expiry), ("eraseby", envelope.erase_by), ("reviewby", envelope.review_by)];
+    let times =
+        [("expirytime", envelope.expiry), ("eraseby", envelope.erase_by), ("reviewby", envelope.review_by)];
     for (name, at) in times {
         if let Some(at) = at {
             value[name] = rfc3339(at).into();

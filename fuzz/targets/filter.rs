@@ -11,8 +11,26 @@ use super::seen::MESSAGE;
 
 /// Worth putting anywhere.
 pub const WORDS: &[&str] = &[
-    "{\"exact\":", "{\"prefix\":", "{\"suffix\":", "{\"all\":[", "{\"any\":[", "{\"not\":", "\"type\"", "\"country\"", "\"route\"",
-    "\"subject\"", "\"originator\"", "\"it-moi\"", "\"TN\"", "\"eu.ilonet.\"", "\"name\":", "\"filters\":", "\"where\":", "}", "]", ",",
+    "{\"exact\":",
+    "{\"prefix\":",
+    "{\"suffix\":",
+    "{\"all\":[",
+    "{\"any\":[",
+    "{\"not\":",
+    "\"type\"",
+    "\"country\"",
+    "\"route\"",
+    "\"subject\"",
+    "\"originator\"",
+    "\"it-moi\"",
+    "\"TN\"",
+    "\"eu.ilonet.\"",
+    "\"name\":",
+    "\"filters\":",
+    "\"where\":",
+    "}",
+    "]",
+    ",",
 ];
 
 /// JSON: a filter, a list of filters, or a subscription.

@@ -5,7 +5,8 @@
 use liaison::archive::loose;
 
 /// Worth putting anywhere.
-pub const WORDS: &[&str] = &["LIAF", "\0\0\0\0", "\u{1}", "\u{2}", "\u{3}", "\u{7f}", "accepted", "it-moi", "\0\0\0\u{1}"];
+pub const WORDS: &[&str] =
+    &["LIAF", "\0\0\0\0", "\u{1}", "\u{2}", "\u{3}", "\u{7f}", "accepted", "it-moi", "\0\0\0\u{1}"];
 
 /// First byte: which reader. Then its bytes.
 pub fn run(bytes: &[u8]) {

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use liaison::archive::{Archive, Record};
 
 /// Worth putting anywhere.
-pub const WORDS: &[&str] = &["\0\0\0\0\0\0", "\u{1}\0\0\0\0\0", "\u{2}\0\u{1}\0\u{1}\0", "\u{3}\0\u{1}\0\u{1}\0", "\u{4}\0\0\0\0\0"];
+pub const WORDS: &[&str] =
+    &["\0\0\0\0\0\0", "\u{1}\0\0\0\0\0", "\u{2}\0\u{1}\0\u{1}\0", "\u{3}\0\u{1}\0\u{1}\0", "\u{4}\0\0\0\0\0"];
 
 /// The segment that this version wrote.
-const SEGMENT: &[u8] = include_bytes!("../../tests/fixtures/archive-v2/journal/seg-00000000000000000001.liaj");
+const SEGMENT: &[u8] =
+    include_bytes!("../../tests/fixtures/archive-v2/journal/seg-00000000000000000001.liaj");
 
 static WRITTEN: LazyLock<(Vec<Record>, Vec<usize>)> = LazyLock::new(|| {
     let (records, torn) = read(SEGMENT).expect("the fixture is whole");

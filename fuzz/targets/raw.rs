@@ -13,9 +13,32 @@ use super::seen::{RULES, now};
 
 /// Worth putting anywhere.
 pub const WORDS: &[&str] = &[
-    "\n", "application/cloudevents+json", "ilo.in.it-moi.tn-01.net.flow.observation.tn", "\"data\":", "\"narrative\":\"", "+90 555 010 20 30",
-    "x@example.net", "\"countries\":[\"TN\"]", "\"coordinates\":[", "1e308", "-1", "null", "{", "}", "[", "]", ",", "\"", "\\u0000", "\\ud83d\\ude00",
-    "\"audience\":\"@network\"", "\"datacategory\":\"personal\"", "\"time\":\"2026-03-02T08:00:00Z\"", "\u{202e}", "\u{200b}", "H3",
+    "\n",
+    "application/cloudevents+json",
+    "ilo.in.it-moi.tn-01.net.flow.observation.tn",
+    "\"data\":",
+    "\"narrative\":\"",
+    "+90 555 010 20 30",
+    "x@example.net",
+    "\"countries\":[\"TN\"]",
+    "\"coordinates\":[",
+    "1e308",
+    "-1",
+    "null",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "\"",
+    "\\u0000",
+    "\\ud83d\\ude00",
+    "\"audience\":\"@network\"",
+    "\"datacategory\":\"personal\"",
+    "\"time\":\"2026-03-02T08:00:00Z\"",
+    "\u{202e}",
+    "\u{200b}",
+    "H3",
 ];
 
 /// A line with the subject, a line with the content type, and the payload.

@@ -9,9 +9,29 @@ use serde_json::{Value, json};
 
 /// Worth putting anywhere.
 pub const WORDS: &[&str] = &[
-    "\"from\":", "\"to\":", "\"after\":", "\"filters\":", "\"where\":", "\"limit\":", "\"max_bytes\":", "\"2026-03-02T10:00:00Z\"",
-    "\"-009999-01-02T01:59:59Z\"", "\"9999-12-30T22:00:00.999999999Z\"", "1000", "0", "524288", "1e3", "1.0", "\"AQAAAAAAAAAB\"", "{", "}", "[", "]", ",",
-    "[{\"exact\":{\"country\":\"TN\"}}]", "\"event.subject == 'TN'\"",
+    "\"from\":",
+    "\"to\":",
+    "\"after\":",
+    "\"filters\":",
+    "\"where\":",
+    "\"limit\":",
+    "\"max_bytes\":",
+    "\"2026-03-02T10:00:00Z\"",
+    "\"-009999-01-02T01:59:59Z\"",
+    "\"9999-12-30T22:00:00.999999999Z\"",
+    "1000",
+    "0",
+    "524288",
+    "1e3",
+    "1.0",
+    "\"AQAAAAAAAAAB\"",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "[{\"exact\":{\"country\":\"TN\"}}]",
+    "\"event.subject == 'TN'\"",
 ];
 
 /// A request of a party.
@@ -23,8 +43,13 @@ pub fn run(bytes: &[u8]) {
         assert_eq!(Cursor::Feed.write(&party, seq), text, "a cursor is written in one way");
     }
     let Ok(asked) = Asked::read(&party, &Bytes::copy_from_slice(bytes)) else { return };
-    assert!((1..=1_000).contains(&asked.limit) && (1..=524_288).contains(&asked.max_bytes) && asked.from_ms <= asked.to_ms);
-    let given: Value = if bytes.is_empty() { json!({}) } else { serde_json::from_slice(bytes).expect("JSON") };
+    assert!(
+        (1..=1_000).contains(&asked.limit)
+            && (1..=524_288).contains(&asked.max_bytes)
+            && asked.from_ms <= asked.to_ms
+    );
+    let given: Value =
+        if bytes.is_empty() { json!({}) } else { serde_json::from_slice(bytes).expect("JSON") };
     let mut written = json!({
         "after": Cursor::Feed.write(&party, asked.after), "limit": asked.limit, "max_bytes": asked.max_bytes,
     });

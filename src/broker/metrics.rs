@@ -166,8 +166,17 @@ impl Default for Metrics {
             ready: gauge(r, "ready", "1 while every check of /readyz holds"),
             audit_writing: gauge(r, "audit_writing", "1 while the audit log can be written"),
             clock_skew_seconds: gauge(r, "clock_skew_seconds", "Clock of nats-server ahead of ours"),
-            overwrites_waiting: gauge(r, "overwrites_waiting", "Personal data still to be overwritten in intake"),
-            overwrites_failed: put(r, "overwrites_failed", "Personal data left in intake", Counter::default()),
+            overwrites_waiting: gauge(
+                r,
+                "overwrites_waiting",
+                "Personal data still to be overwritten in intake",
+            ),
+            overwrites_failed: put(
+                r,
+                "overwrites_failed",
+                "Personal data left in intake",
+                Counter::default(),
+            ),
             measured: Measured::register(r),
             registry,
         }

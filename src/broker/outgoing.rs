@@ -110,7 +110,8 @@ impl Outgoing {
     /// Runs until the keeper hangs up and everything is out.
     pub async fn run(self, mut inbox: mpsc::Receiver<Done>) {
         let (to_overwrite, personal) = mpsc::channel(TO_OVERWRITE);
-        let overwriting = tokio::spawn(overwrite(self.inspector.clone(), personal, Arc::clone(&self.metrics)));
+        let overwriting =
+            tokio::spawn(overwrite(self.inspector.clone(), personal, Arc::clone(&self.metrics)));
         let mut flying = FuturesOrdered::new();
         let mut owed = Owed::default();
         let mut open = true;

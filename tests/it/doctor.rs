@@ -11,7 +11,11 @@ use super::harness::{Exchange, REPORT_SUBJECT, api, is_alive, liaison, report, t
 fn doctor(args: &[&str]) -> (Option<i32>, Value) {
     let output = liaison().arg("doctor").arg("--json").args(args).output().expect("runs");
     let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("{error}: {} {}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        panic!(
+            "{error}: {} {}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
     });
     (output.status.code(), document)
 }
@@ -57,7 +61,10 @@ async fn nothing_is_told_where_nothing_is_wrong_and_a_dead_broker_is() {
     assert!(told(&document).iter().all(|(severity, _)| severity == "notice"), "{document}");
     assert!(has(&document, "notice", "Sync interval"), "the server's own words are seen: {document}");
     let plain = exchange.run(&["doctor", "--data", &data]);
-    assert!(plain.status.success() && String::from_utf8_lossy(&plain.stderr).contains("nothing wrong"), "{plain:?}");
+    assert!(
+        plain.status.success() && String::from_utf8_lossy(&plain.stderr).contains("nothing wrong"),
+        "{plain:?}"
+    );
 
     let nats = exchange.nats_pid().expect("a nats-server");
     exchange.kill();
@@ -93,7 +100,10 @@ async fn what_is_wrong_in_files_is_named() {
     let look = |severity: &str, runbook: &str, words: &str| {
         let (code, document) = doctor(&["--data", &data]);
         assert_eq!(code, Some(1), "{document}");
-        assert!(has(&document, severity, runbook) && document.to_string().contains(words), "{words}: {document}");
+        assert!(
+            has(&document, severity, runbook) && document.to_string().contains(words),
+            "{words}: {document}"
+        );
     };
     chmod("keys/broker/intake.nk", 0o644);
     look("critical", "Keys", "others may read it");

@@ -83,11 +83,10 @@ fn in_its_own_process(name: &str) {
     command.env("LIAISON_FUZZ_ROUNDS", rounds.to_string());
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-    let words = [
-        hear(child.stdout.take().expect("a pipe")),
-        hear(child.stderr.take().expect("a pipe")),
-    ];
-    let end = Instant::now() + Duration::from_secs(30) + PATIENCE_PER_ROUND * u32::try_from(rounds).unwrap_or(u32::MAX);
+    let words = [hear(child.stdout.take().expect("a pipe")), hear(child.stderr.take().expect("a pipe"))];
+    let end = Instant::now()
+        + Duration::from_secs(30)
+        + PATIENCE_PER_ROUND * u32::try_from(rounds).unwrap_or(u32::MAX);
     let status = loop {
         if let Some(status) = child.try_wait().expect("waits") {
             break status.to_string();
@@ -101,7 +100,11 @@ fn in_its_own_process(name: &str) {
     let words: String = words.into_iter().map(|words| words.join().expect("reads")).collect();
     println!("{words}");
     let input = std::fs::read(&input).unwrap_or_default();
-    assert!(status == "exit status: 0", "{name}: {status}\n{words}\nat the input b\"{}\"", input.escape_ascii());
+    assert!(
+        status == "exit status: 0",
+        "{name}: {status}\n{words}\nat the input b\"{}\"",
+        input.escape_ascii()
+    );
     assert!(words.contains("rounds done"), "{name}: nothing was tried\n{words}");
 }
 

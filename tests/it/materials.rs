@@ -12,7 +12,8 @@ fn lines_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// Name and version of every package in the lock file, with its digest.
 fn locked() -> BTreeMap<(String, String), Option<String>> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("Cargo.lock");
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock"))
+        .expect("Cargo.lock");
     let packages = text.split("[[package]]").skip(1).map(|block| {
         let word = |name| lines_of(block, name).map(str::to_owned);
         ((word("name").expect("a name"), word("version").expect("a version")), word("checksum"))
@@ -25,7 +26,17 @@ fn built() -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
         let tree = Command::new(env!("CARGO"))
-            .args(["tree", "--locked", "--offline", "--prefix", "none", "--edges", "normal,build", "--target", target])
+            .args([
+                "tree",
+                "--locked",
+                "--offline",
+                "--prefix",
+                "none",
+                "--edges",
+                "normal,build",
+                "--target",
+                target,
+            ])
             .args(["--format", "{p}"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
@@ -53,13 +64,18 @@ fn the_bill_of_materials_is_complete() {
     let bytes = write();
     assert!(bytes == write(), "the same lock file gives the same bill");
     let bill: Value = serde_json::from_slice(&bytes).expect("JSON");
-    assert_eq!((&bill["bomFormat"], &bill["specVersion"], &bill["version"]), (&"CycloneDX".into(), &"1.6".into(), &1.into()));
-    let number = bill["serialNumber"].as_str().and_then(|text| text.strip_prefix("urn:uuid:")).expect("a number");
+    assert_eq!(
+        (&bill["bomFormat"], &bill["specVersion"], &bill["version"]),
+        (&"CycloneDX".into(), &"1.6".into(), &1.into())
+    );
+    let number =
+        bill["serialNumber"].as_str().and_then(|text| text.strip_prefix("urn:uuid:")).expect("a number");
     uuid::Uuid::parse_str(number).expect("a UUID");
     assert_eq!(bill["metadata"]["component"]["name"], "liaison");
     let (locked, mut named, mut refs) = (locked(), BTreeSet::new(), BTreeSet::new());
     for component in bill["components"].as_array().expect("components") {
-        let text = |name: &str| component[name].as_str().unwrap_or_else(|| panic!("{name}: {component}")).to_owned();
+        let text =
+            |name: &str| component[name].as_str().unwrap_or_else(|| panic!("{name}: {component}")).to_owned();
         let key = (text("name"), text("version"));
         assert_eq!(component["type"], "library");
         assert_eq!(text("purl"), format!("pkg:cargo/{}@{}", key.0, key.1));

@@ -20,7 +20,8 @@ fn read(path: &str) -> String {
 fn alerts() -> Vec<(String, String, String)> {
     let text = read("docs/ops/alerts.yml");
     let quoted = |line: &str| {
-        let inner = line.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).expect("in single quotes");
+        let inner =
+            line.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).expect("in single quotes");
         assert!(!inner.contains('\''), "YAML would end here: {line}");
         inner.to_owned()
     };
@@ -97,7 +98,10 @@ async fn alerts_and_dashboard_name_metrics_that_a_broker_tells() {
         }
     }
     let dashboard: Value = serde_json::from_str(&read("docs/ops/dashboard.json")).expect("JSON");
-    assert!(dashboard["__inputs"].is_array() && dashboard["uid"].is_string(), "what Grafana wants for an import");
+    assert!(
+        dashboard["__inputs"].is_array() && dashboard["uid"].is_string(),
+        "what Grafana wants for an import"
+    );
     let panels = dashboard["panels"].as_array().expect("panels");
     assert!(panels.len() > 15);
     for panel in panels {
@@ -105,7 +109,10 @@ async fn alerts_and_dashboard_name_metrics_that_a_broker_tells() {
             let named = metrics_in(target["expr"].as_str().expect("a query"));
             assert!(!named.is_empty(), "{panel}");
             for metric in named {
-                assert!(told.contains(&metric), "the dashboard asks for {metric}, which the broker does not tell");
+                assert!(
+                    told.contains(&metric),
+                    "the dashboard asks for {metric}, which the broker does not tell"
+                );
             }
         }
     }

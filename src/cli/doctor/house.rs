@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Runbook, Severity};
 use super::finding;
+use super::finding::{Finding, Runbook, Severity};
 use crate::archive::keyfile;
 use crate::broker::config::Config;
 use crate::wire::connect::Role;

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::finding::{Finding, Runbook, Severity};
 use super::finding;
+use super::finding::{Finding, Runbook, Severity};
 use crate::archive::checkpoint::Checkpoint;
 use crate::archive::notebook::Notebook;
 use crate::archive::space::{Space, space};
@@ -24,7 +24,13 @@ pub fn archive(config: &Config, alive: bool) -> Vec<Finding> {
     if !directory.join("journal").is_dir() {
         let what = format!("{}: no archive yet", directory.display());
         let why = "a broker makes it at its first start";
-        found.push(finding(Severity::Notice, Runbook::Archive, what, why, "nothing, if none was started yet"));
+        found.push(finding(
+            Severity::Notice,
+            Runbook::Archive,
+            what,
+            why,
+            "nothing, if none was started yet",
+        ));
         return found;
     }
     // Before the journal, which may grow while it is looked at: what was signed before must be in it.
@@ -100,19 +106,26 @@ fn beside(archive: &Path) -> Vec<Finding> {
         found.push(finding(severity, Runbook::Archive, what, why, action));
     };
     if archive.join("sled.damaged").exists() {
-        let why = "sled was damaged once and built anew from the journal; if it happens again the disk is failing";
+        let why =
+            "sled was damaged once and built anew from the journal; if it happens again the disk is failing";
         let action = "look at the disk, then remove the directory";
         tell(Severity::Warning, "sled.damaged stands in the archive".to_owned(), why, action);
     }
     if !archive.join("sled").is_dir() {
         let why = "queries and starts are fast with it";
-        tell(Severity::Notice, "there is no sled".to_owned(), why, "nothing: the next start builds it from the journal");
+        tell(
+            Severity::Notice,
+            "there is no sled".to_owned(),
+            why,
+            "nothing: the next start builds it from the journal",
+        );
     }
     let torn = std::fs::read_dir(archive.join("journal")).into_iter().flatten().flatten();
     let torn = torn.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "torn")).count();
     if torn > 0 {
         let why = "torn ends of the journal that were cut at a start";
-        let action = "keep them until `liaison archive verify` says that nothing is missing, then remove them";
+        let action =
+            "keep them until `liaison archive verify` says that nothing is missing, then remove them";
         tell(Severity::Notice, format!("{torn} files *.torn stand in the journal"), why, action);
     }
     found

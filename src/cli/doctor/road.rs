@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::finding::{Finding, Runbook, Severity};
 use super::finding;
+use super::finding::{Finding, Runbook, Severity};
 use crate::broker::Trouble;
 use crate::broker::survey::{Queue, Survey};
 use crate::message::time::{self, Timestamp};
@@ -186,7 +186,11 @@ fn of_mailbox(mailbox: &Queue, now: Timestamp) -> Vec<Finding> {
         found.push(finding(
             Severity::Warning,
             Runbook::MailboxStalled,
-            format!("the mailbox of {party} is nearly full: {} letters, {} MiB", stream.messages, stream.bytes >> 20),
+            format!(
+                "the mailbox of {party} is nearly full: {} letters, {} MiB",
+                stream.messages,
+                stream.bytes >> 20
+            ),
             "when it is full its deliveries wait in the archive; no other authority is affected",
             "the authority must read and acknowledge; or raise `[nats] mailbox_bytes`",
         ));
@@ -258,8 +262,16 @@ mod tests {
             (Server { ahead_ms: -2_500, ..server() }, Severity::Warning, "LiaisonClockSkew"),
             (Server { ahead_ms: 3_600_000, ..server() }, Severity::Critical, "LiaisonClockSkew"),
             (Server { sync: seconds(120), ..server() }, Severity::Notice, "Sync interval"),
-            (Server { certificate_until: at("2026-03-20T00:00:00Z"), ..server() }, Severity::Warning, "Certificate runs out"),
-            (Server { certificate_until: at("2026-02-20T00:00:00Z"), ..server() }, Severity::Critical, "Certificate runs out"),
+            (
+                Server { certificate_until: at("2026-03-20T00:00:00Z"), ..server() },
+                Severity::Warning,
+                "Certificate runs out",
+            ),
+            (
+                Server { certificate_until: at("2026-02-20T00:00:00Z"), ..server() },
+                Severity::Critical,
+                "Certificate runs out",
+            ),
             (Server { stored: 90, ..server() }, Severity::Warning, "LiaisonMailboxStalled"),
             (Server { connections: 90, ..server() }, Severity::Warning, "LiaisonNatsDisconnected"),
         ];
@@ -276,16 +288,30 @@ mod tests {
         let reader = Reader { waiting: 0, unacknowledged: 0, pulls: 1, last_acknowledged: None };
         let long_ago = "2026-02-02T10:00:00Z".parse().ok();
         assert!(of_intake(&queue(stream, Some(reader)), true).is_empty());
-        assert_eq!(told(&of_intake(&queue(stream, None), true)), [(Severity::Critical, "LiaisonIntakeInterrupted")]);
+        assert_eq!(
+            told(&of_intake(&queue(stream, None), true)),
+            [(Severity::Critical, "LiaisonIntakeInterrupted")]
+        );
         assert!(of_intake(&queue(stream, None), false).is_empty(), "a dead broker reads nothing");
         let behind = Reader { waiting: LAG + 1, ..reader };
-        assert_eq!(told(&of_intake(&queue(stream, Some(behind)), true)), [(Severity::Warning, "LiaisonSlowArchive")]);
+        assert_eq!(
+            told(&of_intake(&queue(stream, Some(behind)), true)),
+            [(Severity::Warning, "LiaisonSlowArchive")]
+        );
         assert!(of_mailbox(&queue(stream, Some(reader)), now()).is_empty());
         let cases = [
             (Stream { bytes: 950, ..stream }, reader, "LiaisonMailboxStalled"),
             (stream, Reader { waiting: 1_000, unacknowledged: 1_000, ..reader }, "LiaisonMailboxNotRead"),
-            (stream, Reader { waiting: 5, pulls: 0, last_acknowledged: long_ago, ..reader }, "LiaisonMailboxNotRead"),
-            (Stream { oldest: long_ago, ..stream }, Reader { waiting: 5, pulls: 0, ..reader }, "LiaisonMailboxNotRead"),
+            (
+                stream,
+                Reader { waiting: 5, pulls: 0, last_acknowledged: long_ago, ..reader },
+                "LiaisonMailboxNotRead",
+            ),
+            (
+                Stream { oldest: long_ago, ..stream },
+                Reader { waiting: 5, pulls: 0, ..reader },
+                "LiaisonMailboxNotRead",
+            ),
         ];
         for (stream, reader, heading) in cases {
             let found = of_mailbox(&queue(stream, Some(reader)), now());

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::finding::{Finding, Runbook, Severity};
 use super::finding;
+use super::finding::{Finding, Runbook, Severity};
 use crate::broker::config::Config;
 
 /// How long an answer may take.
@@ -77,15 +77,21 @@ impl Window {
 
     fn away(&self) -> Finding {
         let (severity, what) = match (&self.address, self.pid, &self.fault) {
-            (None, ..) if self.of_up => (Severity::Critical, "no broker runs here: there is no endpoints.json".to_owned()),
+            (None, ..) if self.of_up => {
+                (Severity::Critical, "no broker runs here: there is no endpoints.json".to_owned())
+            }
             (None, ..) => (
                 Severity::Notice,
-                "where the broker's window is was not told: no endpoints.json, and [http] listen has no port".to_owned(),
+                "where the broker's window is was not told: no endpoints.json, and [http] listen has no port"
+                    .to_owned(),
             ),
-            (Some(address), Some(pid), Some(fault)) => {
-                (Severity::Critical, format!("the broker (process {pid}) does not answer at {address}: {fault}"))
+            (Some(address), Some(pid), Some(fault)) => (
+                Severity::Critical,
+                format!("the broker (process {pid}) does not answer at {address}: {fault}"),
+            ),
+            (Some(address), ..) => {
+                (Severity::Critical, format!("no broker runs: nobody answers at {address}"))
             }
-            (Some(address), ..) => (Severity::Critical, format!("no broker runs: nobody answers at {address}")),
         };
         finding(
             severity,
@@ -107,17 +113,35 @@ impl Window {
         if let Some(count) = above("liaison_mailboxes_stalled", 0.0) {
             let why = "their deliveries wait in the archive; no other authority is affected";
             let action = "see /readyz for which; they must read and acknowledge, or the mailbox must grow";
-            tell(Severity::Warning, Runbook::MailboxStalled, format!("{count} mailboxes take nothing"), why, action);
+            tell(
+                Severity::Warning,
+                Runbook::MailboxStalled,
+                format!("{count} mailboxes take nothing"),
+                why,
+                action,
+            );
         }
         if let Some(count) = above("liaison_intakes_interrupted", 0.0) {
             let why = "what these parties send is not read at the moment";
             let action = "see the log for which and why: NATS, or somebody sends poison";
-            tell(Severity::Warning, Runbook::IntakeInterrupted, format!("{count} intakes are interrupted"), why, action);
+            tell(
+                Severity::Warning,
+                Runbook::IntakeInterrupted,
+                format!("{count} intakes are interrupted"),
+                why,
+                action,
+            );
         }
         if value("liaison_config_last_reload_successful") == Some(0.0) {
             let why = "the old configuration is in force, not the one on the disk";
             let action = "`liaison check` names every fault; mend them and reload";
-            tell(Severity::Warning, Runbook::ReloadFailed, "the last reload was refused".to_owned(), why, action);
+            tell(
+                Severity::Warning,
+                Runbook::ReloadFailed,
+                "the last reload was refused".to_owned(),
+                why,
+                action,
+            );
         }
         if let Some(seconds) = above("liaison_checkpoint_lapse_seconds", CHECKPOINT_LATE) {
             let why = "what is archived now cannot be proven later; after four hours intake stops";
@@ -128,7 +152,13 @@ impl Window {
         if let Some(count) = above("liaison_erasures_overdue", 0.0) {
             let why = "an authority has not confirmed an erasure that the law gave a date for";
             let action = "`ledger` names who has not confirmed; call them";
-            tell(Severity::Warning, Runbook::ErasuresOverdue, format!("{count} erasures are overdue"), why, action);
+            tell(
+                Severity::Warning,
+                Runbook::ErasuresOverdue,
+                format!("{count} erasures are overdue"),
+                why,
+                action,
+            );
         }
         if let Some(count) = above("liaison_overwrites_failed_total", 0.0) {
             let why = "personal data stand unsealed in an intake stream until they are seven days old";
