@@ -97,6 +97,20 @@ async fn alerts_and_dashboard_name_metrics_that_a_broker_tells() {
             assert!(told.contains(&metric), "{alert} asks for {metric}, which the broker does not tell");
         }
     }
+    // What is written about metrics is of metrics that exist, and each of them is written about.
+    let manual = metrics_in(&read("docs/OPERATING.md"));
+    for metric in manual.iter().chain(&metrics_in(&read("docs/ops/RUNBOOKS.md"))) {
+        let histogram = format!("{metric}_bucket");
+        assert!(
+            told.contains(metric) || told.contains(&histogram),
+            "the documents name {metric}, which there is not"
+        );
+    }
+    for metric in &told {
+        let base =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| metric.strip_suffix(end)).unwrap_or(metric);
+        assert!(manual.contains(base), "OPERATING.md says nothing of {metric}");
+    }
     let dashboard: Value = serde_json::from_str(&read("docs/ops/dashboard.json")).expect("JSON");
     assert!(
         dashboard["__inputs"].is_array() && dashboard["uid"].is_string(),
