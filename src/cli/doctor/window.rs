@@ -202,10 +202,9 @@ async fn get(address: &str, path: &str) -> std::io::Result<String> {
         socket.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         socket.take(LARGEST).read_to_string(&mut answer).await?;
-        Ok(answer)
+        Ok::<_, std::io::Error>(answer)
     };
-    let answer: std::io::Result<String> = tokio::time::timeout(PATIENCE, asked).await?;
-    let answer = answer?;
+    let answer = tokio::time::timeout(PATIENCE, asked).await??;
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
     body.ok_or_else(|| std::io::Error::other("no answer in HTTP"))
 }
