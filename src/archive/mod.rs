@@ -38,7 +38,7 @@ mod redact;
 pub mod restore;
 mod root;
 mod seal;
-pub mod space;
+pub mod size;
 mod standing;
 mod store;
 mod stretch;

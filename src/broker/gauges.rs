@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::keeper::{Done, Work};
 use super::metrics::{gauge, put};
-use crate::archive::space;
+use crate::archive::size;
 use crate::message::raw::Raw;
 
 /// A queue between two stages, by the stage that reads it.
@@ -98,11 +98,11 @@ impl Gauges {
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         shown.process_max_fds.set(limit.current.unwrap_or(u64::MAX));
-        if let Ok(space) = space::space(&self.archive) {
-            shown.journal_bytes.set(space.journal);
-            shown.sled_bytes.set(space.sled);
-            shown.free_bytes.set(space.free);
-            shown.filesystem_bytes.set(space.total);
+        if let Ok(size) = size::size(&self.archive) {
+            shown.journal_bytes.set(size.journal);
+            shown.sled_bytes.set(size.sled);
+            shown.free_bytes.set(size.free);
+            shown.filesystem_bytes.set(size.total);
         }
     }
 }

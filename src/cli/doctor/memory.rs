@@ -7,7 +7,7 @@ use super::finding;
 use super::finding::{Finding, Runbook, Severity};
 use crate::archive::checkpoint::Checkpoint;
 use crate::archive::notebook::Notebook;
-use crate::archive::space::{Space, space};
+use crate::archive::size::{Size, size};
 use crate::archive::{Archive, Error, ReadOnly, keyfile};
 use crate::broker::config::Config;
 use crate::cli::serve::keys_are_sound;
@@ -40,8 +40,8 @@ pub fn archive(config: &Config, alive: bool) -> Vec<Finding> {
         Err(error) => found.push(damaged(&error)),
     }
     found.extend(beside(directory));
-    match space(directory) {
-        Ok(space) => found.extend(room(directory, space)),
+    match size(directory) {
+        Ok(size) => found.extend(room(directory, size)),
         Err(error) => found.push(damaged(&error)),
     }
     found
@@ -131,10 +131,10 @@ fn beside(archive: &Path) -> Vec<Finding> {
     found
 }
 
-fn room(archive: &Path, space: Space) -> Option<Finding> {
-    let severity = match space.free {
+fn room(archive: &Path, size: Size) -> Option<Finding> {
+    let severity = match size.free {
         free if free < NO_ROOM => Severity::Critical,
-        free if free < LITTLE_ROOM && free < space.total / 20 => Severity::Warning,
+        free if free < LITTLE_ROOM && free < size.total / 20 => Severity::Warning,
         _ => return None,
     };
     Some(finding(
@@ -143,10 +143,10 @@ fn room(archive: &Path, space: Space) -> Option<Finding> {
         format!(
             "{}: {} MiB of {} MiB are free; the journal has {} MiB, sled {} MiB",
             archive.display(),
-            space.free >> 20,
-            space.total >> 20,
-            space.journal >> 20,
-            space.sled >> 20
+            size.free >> 20,
+            size.total >> 20,
+            size.journal >> 20,
+            size.sled >> 20
         ),
         "on a full disk nothing is receipted, and the broker ends at the first write that fails",
         "make room or grow the file system; never remove segments of the journal",
@@ -160,8 +160,8 @@ mod tests {
     #[test]
     fn little_room_is_a_warning_and_none_is_critical() {
         let told = |free, total| {
-            let space = Space { free, total, ..Space::default() };
-            room(Path::new("archive"), space).map(|finding| finding.severity)
+            let size = Size { free, total, ..Size::default() };
+            room(Path::new("archive"), size).map(|finding| finding.severity)
         };
         assert_eq!(told(NO_ROOM - 1, 1 << 40), Some(Severity::Critical));
         assert_eq!(told(LITTLE_ROOM - 1, 1 << 40), Some(Severity::Warning));

@@ -175,7 +175,9 @@ fn unready(check: &Value) -> Finding {
     let name = check["check"].as_str().unwrap_or_default();
     let runbook = match name {
         "nats" => Runbook::NatsDisconnected,
+        "archive" => Runbook::DiskLow,
         "checkpoint" => Runbook::CheckpointLate,
+        "clock" => Runbook::ClockSkew,
         "audit" => Runbook::AuditStopped,
         _ => Runbook::NotReady,
     };

@@ -1,13 +1,13 @@
-//! How much room an archive takes and how much is left on its disk. Looks only; opens neither journal nor sled.
+//! How large an archive is, and its disk. Looks only; opens neither journal nor sled.
 
 use std::path::Path;
 
 use super::Error;
 use super::journal::segments_in;
 
-/// Room, in bytes.
+/// All in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Space {
+pub struct Size {
     /// All segments of the journal.
     pub journal: u64,
     /// All files of sled.
@@ -18,26 +18,26 @@ pub struct Space {
     pub total: u64,
 }
 
-/// The room of the archive in this directory.
+/// Measures the archive in this directory.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn space(archive: &Path) -> Result<Space, Error> {
+pub fn size(archive: &Path) -> Result<Size, Error> {
     let disk = rustix::fs::statvfs(archive).map_err(|error| Error::at(archive, error.into()))?;
-    let mut space = Space {
+    let mut size = Size {
         free: disk.f_bavail.saturating_mul(disk.f_frsize),
         total: disk.f_blocks.saturating_mul(disk.f_frsize),
-        ..Space::default()
+        ..Size::default()
     };
     for segment in segments_in(&archive.join("journal"))? {
-        space.journal += segment.metadata().map_or(0, |meta| meta.len());
+        size.journal += segment.metadata().map_or(0, |meta| meta.len());
     }
     let sled = archive.join("sled");
     if sled.is_dir() {
         for entry in std::fs::read_dir(&sled).map_err(|error| Error::at(&sled, error))? {
             // sled removes files while it runs.
-            space.sled += entry.and_then(|entry| entry.metadata()).map_or(0, |meta| meta.len());
+            size.sled += entry.and_then(|entry| entry.metadata()).map_or(0, |meta| meta.len());
         }
     }
-    Ok(space)
+    Ok(size)
 }
