@@ -52,14 +52,6 @@ pub struct Stats {
     pub last: Option<String>,
     /// Hash of the last frame: the head of the chain.
     pub chain_head: Option<String>,
-    /// Whether the journal still holds what it held when it was last closed.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] if it ends before that, or goes on otherwise.
-    pub fn agrees_with_head(&self) -> Result<(), Error> {
-        journal::compare_with_head(&self.directory.join("journal"), &self.found)
-    }
-
     /// Bytes of a torn frame at the end, which was never receipted.
     pub torn_bytes: u64,
 }
@@ -163,6 +155,14 @@ impl ReadOnly {
                 make(record, fate, held)
             })
             .collect())
+    }
+
+    /// Whether the journal still holds what it held when it was last closed.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it ends before that, or goes on otherwise.
+    pub fn agrees_with_head(&self) -> Result<(), Error> {
+        journal::compare_with_head(&self.directory.join("journal"), &self.found)
     }
 
     /// Bytes of a torn frame at the end, which was never receipted.
