@@ -18,8 +18,8 @@ pub mod server;
 pub mod services;
 pub mod streams;
 pub mod subscriptions;
-pub mod suspects;
 pub mod survey;
+pub mod suspects;
 
 use std::path::PathBuf;
 
