@@ -3,7 +3,6 @@
 //! A target runs in a process of its own with bounded memory, for what breaks it may be a stack or an allocation that nobody
 //! can catch. `LIAISON_FUZZ_ROUNDS` makes it long, `LIAISON_SEED` repeats it; the input that broke it is printed.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
