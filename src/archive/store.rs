@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::body::Body;
 use super::frame;
 use super::record::Record;
-use super::vault::Vault;
+use super::vault::{Mask, Vault};
 use super::zone::Zone;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
@@ -210,23 +210,15 @@ impl Store {
     /// sealed messages stay masked.
     #[must_use]
     pub fn heads(&self, first: u64) -> Option<Vec<Record>> {
-        let raw = unpack(&self.value(b'h', first)?)?;
-        split(&raw)?.map(|head| postcard::from_bytes(&head).ok()).collect()
+        read_heads(&unpack(&self.value(b'h', first)?)?)
     }
 
     /// A block's records, or `None` if sled's copy is missing or bad: the journal has them.
     #[must_use]
     pub fn block(&self, first: u64) -> Option<Vec<Record>> {
-        let mut records = self.heads(first)?;
-        let raw = unpack(&self.vault.open_block(first, &self.value(b'b', first)?)?)?;
-        let mut bodies = split(&raw)?;
-        for record in &mut records {
-            record.body = Body::read(&bodies.next()?).ok()?;
-            if record.has_masked() {
-                record.mask(self.vault.mask());
-            }
-        }
-        bodies.next().is_none().then_some(records)
+        let heads = self.heads(first)?;
+        let bodies = unpack(&self.vault.open_block(first, &self.value(b'b', first)?)?)?;
+        put_together(heads, &bodies, self.vault.mask())
     }
 
     /// Puts other bodies in the place of a block's, and destroys the key of the old ones.
@@ -315,6 +307,23 @@ fn split(raw: &Bytes) -> Option<impl Iterator<Item = Bytes> + use<>> {
         at += 4 + len;
     }
     Some(parts.into_iter())
+}
+
+/// The records of unpacked heads, still without bodies.
+pub(super) fn read_heads(raw: &Bytes) -> Option<Vec<Record>> {
+    split(raw)?.map(|head| postcard::from_bytes(&head).ok()).collect()
+}
+
+/// Heads with their unpacked bodies; `None` if there is not one for each.
+pub(super) fn put_together(mut heads: Vec<Record>, bodies: &Bytes, mask: &Mask) -> Option<Vec<Record>> {
+    let mut bodies = split(bodies)?;
+    for record in &mut heads {
+        record.body = Body::read(&bodies.next()?).ok()?;
+        if record.has_masked() {
+            record.mask(mask);
+        }
+    }
+    bodies.next().is_none().then_some(heads)
 }
 
 /// Removes snapshots that were cut short; each of them would keep sled from opening.

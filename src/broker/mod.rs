@@ -16,6 +16,7 @@ mod courier;
 mod couriers;
 mod drafts;
 mod explain;
+mod gauges;
 mod handling;
 mod intake;
 pub mod judging;
@@ -33,6 +34,7 @@ pub mod routes;
 pub mod rulebook;
 pub mod services;
 mod supervision;
+pub mod survey;
 mod sweeper;
 mod threads;
 mod view;
@@ -48,7 +50,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::connections::check as check_nats;
+pub use self::connections::{Trouble, check as check_nats};
 pub use self::view::View;
 
 use self::audit::Audit;
@@ -56,6 +58,7 @@ use self::checkpoints::Checkpoints;
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
+use self::gauges::Gauges;
 use self::handling::Asker;
 use self::keeper::{Done, Keeper, Work};
 use self::metrics::Metrics;
@@ -127,6 +130,7 @@ pub struct Broker {
     acker: Acker,
     parties: BTreeSet<PartyId>,
     ready: Arc<AtomicBool>,
+    gauges: Arc<Gauges>,
     raw: mpsc::Sender<Vec<Raw>>,
     stop_intake: CancellationToken,
     stop_all: CancellationToken,
@@ -203,6 +207,7 @@ impl Broker {
         let (judged_in, judged_out) = mpsc::channel::<Work>(BATCHES);
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
         let asker = Asker::new(&judged_in);
+        let gauges = Gauges::new(config.archive.directory.clone(), &raw, &judged_in, &done_in);
         let publisher = connections.publisher.clone();
         let acker = Acker::default();
         let issuer = config.issuer();
@@ -256,6 +261,7 @@ impl Broker {
             acker,
             parties: BTreeSet::new(),
             ready: Arc::default(),
+            gauges,
             raw,
             stop_intake,
             stop_all,
@@ -295,7 +301,7 @@ impl Broker {
     /// What can be seen.
     #[must_use]
     pub fn view(&self) -> View {
-        View::new(&self.shared, Arc::clone(&self.ready), &self.connections)
+        View::new(&self.shared, Arc::clone(&self.ready), Arc::clone(&self.gauges), &self.connections)
     }
 
     /// Resolves when a stage ended by itself: the caller must stop the process.

@@ -40,10 +40,17 @@ const TO_OVERWRITE: usize = 65_536;
 /// sealed, or not at all, and would else stand there in the clear for a week. One at a time and with rests, for each makes
 /// nats-server write a block anew: a party that sends much of it must not slow the others. What fails, and what waits
 /// when the process ends, is left to the stream's age.
-async fn overwrite(inspector: Inspector, mut personal: mpsc::Receiver<(PartyId, u64)>) {
+async fn overwrite(
+    inspector: Inspector,
+    mut personal: mpsc::Receiver<(PartyId, u64)>,
+    metrics: Arc<Metrics>,
+) {
     while let Some((party, sequence)) = personal.recv().await {
         let began = time::stopwatch();
-        if let Err(error) = inspector.delete(&intake_stream(&party), sequence, "").await {
+        let deleted = inspector.delete(&intake_stream(&party), sequence, "").await;
+        metrics.overwrites_waiting.dec();
+        if let Err(error) = deleted {
+            metrics.overwrites_failed.inc();
             tracing::warn!(%party, sequence, %error, "a publication with personal data stays in its intake stream");
         }
         tokio::time::sleep(began.elapsed() * REST).await;
@@ -103,7 +110,8 @@ impl Outgoing {
     /// Runs until the keeper hangs up and everything is out.
     pub async fn run(self, mut inbox: mpsc::Receiver<Done>) {
         let (to_overwrite, personal) = mpsc::channel(TO_OVERWRITE);
-        let overwriting = tokio::spawn(overwrite(self.inspector.clone(), personal));
+        let overwriting =
+            tokio::spawn(overwrite(self.inspector.clone(), personal, Arc::clone(&self.metrics)));
         let mut flying = FuturesOrdered::new();
         let mut owed = Owed::default();
         let mut open = true;
@@ -138,7 +146,10 @@ impl Outgoing {
                         self.acknowledge(&mut owed).await;
                     }
                     for (party, sequence) in personal {
-                        if to_overwrite.try_send((party.clone(), sequence)).is_err() {
+                        if to_overwrite.try_send((party.clone(), sequence)).is_ok() {
+                            self.metrics.overwrites_waiting.inc();
+                        } else {
+                            self.metrics.overwrites_failed.inc();
                             tracing::warn!(%party, sequence, "too many wait to be overwritten in the intake streams");
                         }
                     }

@@ -10,6 +10,7 @@ use super::audit::Audit;
 use super::checkpoints::Checkpoints;
 use super::connections::Connections;
 use super::couriers::Couriers;
+use super::gauges::Gauges;
 use super::metrics::Metrics;
 use crate::archive::Reader;
 use crate::wire::connect::Watch;
@@ -42,11 +43,17 @@ pub struct View {
     audit: Audit,
     couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
+    gauges: Arc<Gauges>,
     connections: [(&'static str, Watch); 2],
 }
 
 impl View {
-    pub(super) fn new(shared: &Shared, ready: Arc<AtomicBool>, connections: &Connections) -> Self {
+    pub(super) fn new(
+        shared: &Shared,
+        ready: Arc<AtomicBool>,
+        gauges: Arc<Gauges>,
+        connections: &Connections,
+    ) -> Self {
         Self {
             metrics: Arc::clone(&shared.metrics),
             reader: shared.reader.clone(),
@@ -54,6 +61,7 @@ impl View {
             audit: shared.audit.clone(),
             couriers: Arc::clone(&shared.couriers),
             ready,
+            gauges,
             connections: [
                 ("egress", Watch::new(connections.egress.clone())),
                 ("control", Watch::new(connections.control.clone())),
@@ -101,10 +109,15 @@ impl View {
         ]
     }
 
-    /// The counters as OpenMetrics text.
+    /// The counters as OpenMetrics text. Looks at files: not for a thread that must not wait for a disk.
     #[must_use]
     pub fn metrics(&self) -> String {
+        let ready = self.checks().iter().all(|check| check.ok);
+        self.metrics.ready.set(i64::from(ready));
+        self.metrics.audit_writing.set(i64::from(self.audit.is_writing()));
         self.metrics.checkpoint_age_seconds.set(self.checkpoints.age_seconds());
+        self.metrics.checkpoint_lapse_seconds.set(self.checkpoints.lapse_seconds());
+        self.gauges.read(&self.metrics.measured);
         self.metrics.text()
     }
 }

@@ -60,8 +60,12 @@ async fn ready(State(view): State<View>) -> Response {
 }
 
 async fn metrics(State(view): State<View>) -> Response {
+    // A disk that hangs must not keep the other questions waiting.
+    let Ok(text) = tokio::task::spawn_blocking(move || view.metrics()).await else {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be read");
+    };
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], view.metrics()).into_response()
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 /// An error as RFC 9457 asks.

@@ -97,7 +97,8 @@ fn take(party: &PartyId, epoch: i64, sequence: u64, message: &Value) -> Option<R
 }
 
 /// The headers of a block, or `None` if the library would have choked on it.
-fn headers(block: &[u8]) -> Option<Vec<(String, String)>> {
+#[must_use]
+pub fn headers(block: &[u8]) -> Option<Vec<(String, String)>> {
     if block.is_empty() {
         return Some(Vec::new());
     }
