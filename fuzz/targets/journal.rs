@@ -51,11 +51,9 @@ pub fn run(bytes: &[u8]) {
 fn holds(segment: &[u8]) {
     let (written, ends) = &*WRITTEN;
     let Ok((found, torn)) = read(segment) else { return }; // refused, and the place was named
-    let mut whole = 0;
-    for record in &found {
+    for (whole, record) in found.iter().enumerate() {
         let Ok(record) = record else { return }; // named where it is read
         assert_eq!(Some(record), written.get(whole), "a record that was not written is read");
-        whole += 1;
     }
     // Less than was written and no word about it: only if it ends exactly between two frames, which the note beside it finds out.
     let clean = SEGMENT.starts_with(segment) && ends.contains(&segment.len());
