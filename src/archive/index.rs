@@ -2,12 +2,11 @@
 //!
 //! It reads no file. One lock guards it, so a record is always in the tail or in a zone, never in both or neither.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Archived;
-use super::effect::{Act, Effect};
 use super::fates::Fates;
 use super::feeds::Feeds;
 use super::journal::Place;
@@ -43,8 +42,8 @@ pub(super) struct Index {
     pub(super) tree: Tree,
     /// What was done to which message.
     pub(super) fates: Fates,
-    /// What falls due when, by archive sequence.
-    pub(super) dues: BTreeMap<u64, Due>,
+    /// Archive sequence of what has a date, in order, and its first date, Unix milliseconds. Also of what was erased since.
+    pub(super) dues: Vec<(u64, i64)>,
 }
 
 impl Index {
@@ -56,17 +55,18 @@ impl Index {
                 index.note(party, Position { epoch: *epoch, sequence: *sequence });
             }
             index.head = zone.last;
-            index.dues.extend(zone.dues.iter().map(|due| (due.seq, *due)));
+            index.dues.extend(zone.dues.iter().filter_map(|due| Some((due.seq, due.first_ms()?))));
             for (by, effect) in &zone.effects {
-                index.apply(*by, effect);
+                index.fates.take(*by, effect);
             }
             index.add(zone);
         }
         index
     }
 
-    /// One more sealed block.
-    pub(super) fn add(&mut self, zone: Zone) {
+    /// One more sealed block. What falls due of its records is known already.
+    pub(super) fn add(&mut self, mut zone: Zone) {
+        zone.dues = Vec::new();
         let at = self.zones.len();
         for (party, share) in &zone.shares {
             match self.through.get_mut(party) {
@@ -86,23 +86,15 @@ impl Index {
         if !record.is_own() {
             self.note(&record.party, record.position);
         }
-        self.dues.extend(Due::of(record).map(|due| (due.seq, due)));
+        self.dues.extend(Due::of(record).and_then(|due| Some((due.seq, due.first_ms()?))));
         for effect in &record.effects {
-            self.apply(record.seq, effect);
+            self.fates.take(record.seq, effect);
         }
         self.head = record.seq;
         for delivery in kept.deliveries() {
             self.heads.set(&delivery.party, (delivery.feed_seq, delivery.feed_digest));
         }
         self.tail.push_back(kept);
-    }
-
-    /// What a record does to an earlier one. Nothing falls due of what is ordered to be erased.
-    fn apply(&mut self, by: u64, effect: &Effect) {
-        if matches!(effect.act, Act::Erase { .. }) {
-            self.dues.remove(&effect.target);
-        }
-        self.fates.take(by, effect);
     }
 
     /// Keeps the furthest position of a party. A stream that was made anew counts from 1 again; the order of the archive

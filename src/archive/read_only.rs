@@ -157,6 +157,20 @@ impl ReadOnly {
             .collect())
     }
 
+    /// Whether the journal still holds what it held when it was last closed.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it ends before that, or goes on otherwise.
+    pub fn agrees_with_head(&self) -> Result<(), Error> {
+        journal::compare_with_head(&self.directory.join("journal"), &self.found)
+    }
+
+    /// Bytes of a torn frame at the end, which was never receipted.
+    #[must_use]
+    pub fn torn_bytes(&self) -> u64 {
+        self.found.cut
+    }
+
     /// The last archive sequence; 0 if there is none.
     #[must_use]
     pub fn last(&self) -> u64 {

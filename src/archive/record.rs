@@ -231,6 +231,11 @@ impl Record {
         self.outcome == Outcome::Accepted
     }
 
+    /// The recipients in whose feeds it stands.
+    pub fn delivered_to(&self) -> impl Iterator<Item = &Entry> {
+        self.recipients.iter().filter(|_| self.is_delivered())
+    }
+
     /// `source` and `id` under which a second sending is recognised. Rejected messages have none: a mended one may come
     /// under the same id.
     #[must_use]

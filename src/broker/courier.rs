@@ -304,6 +304,9 @@ impl Courier {
             self.stall(None); // nothing is owed, and the mailbox answers
         }
         self.waiting.set(standing.waiting.cast_signed());
+        if let Some(ahead_ms) = standing.ahead_ms {
+            self.metrics.clock_skew_seconds.set(ahead_ms as f64 / 1_000.0);
+        }
         self.note_read(self.progress.feed_seq_at(standing.acknowledged));
         match upto {
             Ok(upto) => round.swept = upto,

@@ -37,7 +37,7 @@ fn one(rules: &Rules, raw: Raw, now: time::Timestamp) -> Judged {
         arrived: raw.arrived,
         digest: Digest::of(&raw.payload),
     };
-    let payload = raw.payload.clone();
+    let payload = raw.evidence();
     let (party, position) = (raw.party.clone(), raw.position);
     // One message that breaks a rule's code must not take the house down, and again at every start.
     let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judge(rules, raw, now)));

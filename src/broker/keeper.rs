@@ -60,7 +60,7 @@ pub struct Origin {
 pub struct Judged {
     /// Where it came from.
     pub origin: Origin,
-    /// The received bytes, kept only if accepted or quarantined.
+    /// The received bytes, kept only if quarantined; with the frame around them if that was broken.
     pub payload: bytes::Bytes,
     /// The stateless verdict.
     pub verdict: Result<Permitted, Box<Refusal>>,
@@ -291,7 +291,8 @@ impl Keeper {
         let permitted = match verdict {
             Ok(permitted) => permitted,
             Err(refusal) => {
-                self.buckets.take(*self.rate.read(), &origin.party, origin.arrived);
+                // It costs a token if there is one; a refusal for its own reason goes before one for the rate.
+                self.buckets.take(*self.rate.read(), &origin.party, origin.arrived).unwrap_or_default();
                 // Spillage and refused personal data are not stored; only what a supervisor is to look at.
                 let keep = refusal.refused.outcome() == Outcome::Quarantined;
                 return self.refuse(
@@ -315,10 +316,8 @@ impl Keeper {
             }
             return Ok(Step::Keep(Box::new(reused(origin, &permitted))));
         }
-        if !self.buckets.take(*self.rate.read(), &origin.party, origin.arrived) {
-            let words = "more messages than this authority may send: try again later";
-            let refused_as = Refused::new(Code::Rate, "", words);
-            return Ok(Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new()))));
+        if let Err(wait) = self.buckets.take(*self.rate.read(), &origin.party, origin.arrived) {
+            return Ok(Step::Keep(Box::new(drafts::too_many(origin, &permitted, wait))));
         }
         let waiting = Waiting { first: self.archive.next(), drafts, fresh: Some(fresh) };
         let found = recall(reader, waiting, &permitted, time::now().as_millisecond())?;

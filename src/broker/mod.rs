@@ -16,6 +16,7 @@ mod courier;
 mod couriers;
 mod drafts;
 mod explain;
+mod gauges;
 mod handling;
 mod intake;
 pub mod judging;
@@ -34,6 +35,7 @@ pub mod rulebook;
 pub mod services;
 mod space;
 mod supervision;
+pub mod survey;
 mod sweeper;
 mod threads;
 mod view;
@@ -49,7 +51,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::connections::check as check_nats;
+pub use self::connections::{Trouble, check as check_nats};
 pub use self::view::View;
 
 use self::audit::Audit;
@@ -57,6 +59,7 @@ use self::checkpoints::Checkpoints;
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
+use self::gauges::Gauges;
 use self::handling::Asker;
 use self::intake::Gate;
 use self::keeper::{Done, Keeper, Work};
@@ -131,6 +134,7 @@ pub struct Broker {
     acker: Acker,
     parties: BTreeSet<PartyId>,
     ready: Arc<AtomicBool>,
+    gauges: Arc<Gauges>,
     raw: mpsc::Sender<Vec<Raw>>,
     stop_intake: CancellationToken,
     stop_all: CancellationToken,
@@ -209,6 +213,7 @@ impl Broker {
         let (judged_in, judged_out) = mpsc::channel::<Work>(BATCHES);
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
         let asker = Asker::new(&judged_in);
+        let gauges = Gauges::new(config.archive.directory.clone(), &raw, &judged_in, &done_in);
         let publisher = connections.publisher.clone();
         let acker = Acker::default();
         let issuer = config.issuer();
@@ -263,6 +268,7 @@ impl Broker {
             acker,
             parties: BTreeSet::new(),
             ready: Arc::default(),
+            gauges,
             raw,
             stop_intake,
             stop_all,
@@ -305,7 +311,7 @@ impl Broker {
     /// What can be seen.
     #[must_use]
     pub fn view(&self) -> View {
-        View::new(&self.shared, Arc::clone(&self.ready), &self.connections)
+        View::new(&self.shared, Arc::clone(&self.ready), Arc::clone(&self.gauges), &self.connections)
     }
 
     /// Resolves when a stage ended by itself: the caller must stop the process.

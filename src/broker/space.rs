@@ -70,7 +70,6 @@ impl Reserve {
             }
         };
         self.blind.store(false, Ordering::Relaxed);
-        metrics.archive_free_bytes.set(found.free);
         let was = self.is_short();
         let line = if was { reserve.saturating_add(reserve / 4) } else { reserve };
         let short = reserve > 0 && found.free < line;

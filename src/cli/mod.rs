@@ -5,6 +5,7 @@
 mod archive;
 mod audit;
 mod data;
+mod doctor;
 mod exit;
 mod limits;
 mod publish;
@@ -56,6 +57,8 @@ enum Command {
     Serve(serve::Args),
     /// Check configuration, registry, schemas, archive and NATS; all faults at once.
     Check(serve::CheckArgs),
+    /// What is wrong with an exchange and what to do about it; changes nothing, and works when the broker is dead.
+    Doctor(doctor::Args),
     /// Publish JSON or NDJSON messages and print one receipt a line.
     Publish(publish::Args),
     /// Read a mailbox, one NDJSON line a message.
@@ -114,6 +117,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Up(args) => block_on(up::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
         Command::Check(args) => block_on(serve::check(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Replay(args) => block_on(replay::run(*args)),

@@ -111,6 +111,7 @@ pub fn configuration(file: &Path, enable_case_plane: bool, root: &Root) -> Resul
 
 /// Runs the daemon.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
+    super::limits::forbid_core_files();
     let config = configuration(&args.config, args.enable_case_plane, &args.root)?;
     let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
     let (listener, address) = console::bind(config.http.listen)
@@ -235,10 +236,7 @@ impl Signals {
 pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
     let mut faults = Vec::new();
     let mut config = Config::read(&args.config).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
-    // Beside the file of a running `liaison up` stands where its NATS is.
-    let endpoints = std::fs::read_to_string(args.config.with_file_name("endpoints.json")).unwrap_or_default();
-    let endpoints: serde_json::Value = serde_json::from_str(&endpoints).unwrap_or_default();
-    if let Some(url) = endpoints["nats"].as_str() {
+    if let Some(url) = endpoints(&args.config)["nats"].as_str() {
         url.clone_into(&mut config.nats.url);
     }
     if let Err(found) = rulebook::load(&config) {
@@ -272,11 +270,22 @@ fn is_short(config: &Config) -> Option<String> {
     (found.free < config.archive.reserve).then_some(words)
 }
 
+/// What stands beside the configuration file of a running `liaison up`: where its NATS and its window are. Null if nothing does.
+pub fn endpoints(config: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(config.with_file_name("endpoints.json")).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
 /// The journal can be read, and the root key is that of the archive's keys.
 fn archive_is_sound(config: &Config) -> Result<(), archive::Error> {
     let archive = archive::Archive::read_only(&config.archive.directory)?;
     archive.stats()?;
-    if config.archive.directory.join("keys").is_dir() {
+    keys_are_sound(config, archive)
+}
+
+/// The root key opens the archive's keys. An archive without keys is not given a root key by looking at it.
+pub fn keys_are_sound(config: &Config, archive: archive::ReadOnly) -> Result<(), archive::Error> {
+    if config.archive.directory.join("keys/messages.liak").is_file() {
         archive.unlocked(&config.archive.root_key()?)?;
     }
     Ok(())

@@ -84,6 +84,7 @@ case = false
 /// Runs it.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     super::limits::raise_descriptors();
+    super::limits::forbid_core_files();
     let lock = lock(&args.data)?;
     let config_file = prepare(&args.data)?;
     let mut config = configure(&args, &config_file)?;

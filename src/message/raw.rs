@@ -28,13 +28,30 @@ pub struct Raw {
 }
 
 /// How the NATS frame around a message looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Frame {
     /// As the protocol wants it.
     #[default]
     Whole,
     /// A subject or header block that no client library can read: it was sent to break something.
-    Broken,
+    Broken {
+        /// All that came, for whoever looks into it: subject, CR LF, header block, payload.
+        bytes: Bytes,
+    },
+}
+
+impl Raw {
+    /// What is kept if the message is put aside: the payload, or all that came where the frame itself was broken.
+    #[must_use]
+    pub fn evidence(&self) -> Bytes {
+        match &self.frame {
+            Frame::Whole if self.subject.contains('\0') => {
+                [self.subject.as_bytes(), b"\r\n", &self.payload].concat().into()
+            }
+            Frame::Whole => self.payload.clone(),
+            Frame::Broken { bytes } => bytes.clone(),
+        }
+    }
 }
 
 /// A place in an intake stream. `epoch` is the stream's creation time in Unix milliseconds: a stream that was wiped and

@@ -244,12 +244,16 @@ fn look(rules: &Rules, raw: &Raw, event: Node<'_>, now: Timestamp) -> Result<See
 /// A subject or header block that no client library can read was sent to break something. It is put aside with its
 /// bytes; nothing in it is interpreted.
 fn whole(raw: &Raw) -> Result<(), Refused> {
-    match raw.frame {
-        Frame::Whole => Ok(()),
-        Frame::Broken if Publish::parse(&raw.subject).is_none() => {
+    match &raw.frame {
+        // The library reads it, so it is found on either way; no program writes it by mistake.
+        Frame::Whole if raw.subject.contains('\0') => {
             Err(Refused::new(Code::Subject, "", "came on a subject that cannot be one").put_aside())
         }
-        Frame::Broken => {
+        Frame::Whole => Ok(()),
+        Frame::Broken { .. } if Publish::parse(&raw.subject).is_none() => {
+            Err(Refused::new(Code::Subject, "", "came on a subject that cannot be one").put_aside())
+        }
+        Frame::Broken { .. } => {
             Err(Refused::new(Code::Envelope, "", "came with headers that cannot be read").put_aside())
         }
     }

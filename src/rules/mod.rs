@@ -15,6 +15,7 @@ pub mod filter;
 mod geo;
 mod instance;
 pub mod judge;
+mod lint;
 mod marks;
 mod numbers;
 mod papers;

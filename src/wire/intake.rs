@@ -146,16 +146,30 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         &self.party
     }
 
+    /// True while it reads as it should, false while it looks at messages one by one.
+    #[must_use]
+    pub fn reads_on(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Makes the reader where there is none; whatever lasts after that is waiting for messages.
+    ///
+    /// # Errors
+    /// See [`Puller::next`].
+    pub async fn prepare(&mut self) -> Result<(), Error> {
+        if self.open.is_none() && self.troubles < TROUBLES {
+            self.open = Some(self.begin().await?);
+        }
+        Ok(())
+    }
+
     /// The next batch, in stream order, at most [`BATCH`].
     ///
     /// # Errors
     /// The reading was interrupted; the next call begins again behind what was acknowledged.
     pub async fn next(&mut self) -> Result<Vec<Raw>, Error> {
-        let open = match self.open.take() {
-            Some(open) => open,
-            None if self.troubles >= TROUBLES => return self.one_by_one().await,
-            None => self.begin().await?,
-        };
+        self.prepare().await?;
+        let Some(open) = self.open.take() else { return self.one_by_one().await };
         // Whatever ends the reading early counts, until a message has come.
         self.troubles += 1;
         let batch = self.read(open).await?;

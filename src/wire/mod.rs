@@ -18,7 +18,8 @@ pub mod server;
 pub mod services;
 pub mod streams;
 pub mod subscriptions;
-mod suspects;
+pub mod survey;
+pub mod suspects;
 
 use std::path::PathBuf;
 

@@ -20,8 +20,12 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The shortest window that the server takes. De-duplication is the archive's, for its whole life; a long window would
 /// let one post suppress another's message id.
 const NO_WINDOW: Duration = Duration::from_millis(100);
-/// Window for what the broker itself publishes: a re-send after a restart falls into it.
-const WINDOW: Duration = Duration::from_secs(120);
+/// Window for what the broker itself publishes. A courier looks how far its mailbox is before it sends anything again, so
+/// only what a broken line still carries into the stream at that moment must fall into it; every id within it is in the
+/// server's memory.
+const WINDOW: Duration = Duration::from_secs(10);
+/// What it was before: such a stream is changed at the start.
+const FORMER_WINDOW: Duration = Duration::from_secs(120);
 /// The largest message that an intake stream takes, headers included.
 const INTAKE_MESSAGE_MAX: i32 = 512 * 1024;
 /// Streams made or compared at the same time.
@@ -165,10 +169,14 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
     let stream = match context.get_stream(&name).await {
         Ok(stream) => {
             let found = &stream.cached_info().config;
-            faults.extend(differences(&wanted, found));
-            if make && faults.is_empty() && found.max_bytes != wanted.max_bytes {
-                // The one limit that the operator sets in our own configuration follows it.
-                let updated = Config { max_bytes: wanted.max_bytes, ..found.clone() };
+            let mut updated = found.clone();
+            if wanted.duplicate_window == WINDOW && found.duplicate_window == FORMER_WINDOW {
+                updated.duplicate_window = WINDOW;
+            }
+            faults.extend(differences(&wanted, &updated));
+            // The one limit that the operator sets in our own configuration follows it.
+            updated.max_bytes = wanted.max_bytes;
+            if make && faults.is_empty() && updated != *found {
                 context.update_stream(updated).await.map_err(|error| Error::api(&call, error))?;
             }
             stream
@@ -281,16 +289,45 @@ async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<S
     Ok(compared(&name, wanted, found))
 }
 
-/// The bucket of subscriptions.
+/// Versions of a party's subscriptions that are kept.
+const HISTORY: i64 = 5;
+
+/// The bucket of subscriptions. A setting that lets entries go is a difference: a party without its subscriptions has the
+/// default one, which takes everything that it is entitled to.
 async fn bucket(context: &Context, make: bool) -> Result<Vec<String>, Error> {
     let name = format!("KV_{BUCKET}");
-    match context.get_key_value(BUCKET).await {
-        Ok(_) => Ok(Vec::new()),
+    match context.get_stream(&name).await {
+        Ok(stream) => Ok(kept(&name, &stream.cached_info().config)),
         Err(_) if !make => Ok(vec![format!("{name}: is missing")]),
         Err(_) => {
-            let config = kv::Config { bucket: BUCKET.to_owned(), history: 5, ..kv::Config::default() };
+            let config = kv::Config { bucket: BUCKET.to_owned(), history: HISTORY, ..kv::Config::default() };
             let made = context.create_key_value(config).await;
             made.map(|_| Vec::new()).map_err(|error| Error::api(format!("STREAM.CREATE.{name}"), error))
         }
     }
+}
+
+/// What of the bucket's stream is not as it must be for entries to stay.
+fn kept(name: &str, found: &Config) -> Vec<String> {
+    let wanted = Config {
+        max_messages_per_subject: HISTORY,
+        discard: DiscardPolicy::New,
+        ..base(name.to_owned(), format!("$KV.{BUCKET}.>"))
+    };
+    let settings = |config: &Config| {
+        vec![
+            ("subjects", format!("{:?}", config.subjects)),
+            ("storage", format!("{:?}", config.storage)),
+            ("discard", format!("{:?}", config.discard)),
+            ("max_age", format!("{:?}", config.max_age)),
+            ("max_msgs", config.max_messages.to_string()),
+            ("max_bytes", config.max_bytes.to_string()),
+            ("max_msgs_per_subject", config.max_messages_per_subject.to_string()),
+            ("sealed", config.sealed.to_string()),
+            ("republish", config.republish.is_some().to_string()),
+            ("subject_transform", config.subject_transform.is_some().to_string()),
+            ("mirror", config.mirror.is_some().to_string()),
+        ]
+    };
+    compared(name, settings(&wanted), settings(found))
 }

@@ -26,7 +26,7 @@ pub struct Books {
     pub attempts: BTreeMap<String, Attempt>,
     /// The receipt that ended the waiting, by message id.
     pub receipts: BTreeMap<String, Value>,
-    /// Live receipts by `Nats-Msg-Id`: one a publication and outcome.
+    /// Live receipts by the id of their event: one a publication and outcome.
     pub heard: BTreeMap<String, Vec<u8>>,
     /// Live receipts that came again with other bytes.
     pub changed: Vec<String>,

@@ -47,9 +47,9 @@ impl Load {
             let books = Arc::clone(&books);
             listeners.spawn(async move {
                 while let Some(message) = live.next().await {
-                    let headers = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
-                    let id = headers.expect("a receipt has an id").to_string();
-                    books.lock().hear(&id, &message.payload);
+                    let event: Value = serde_json::from_slice(&message.payload).expect("a receipt is JSON");
+                    let id = event["id"].as_str().expect("a receipt has an id");
+                    books.lock().hear(id, &message.payload);
                 }
                 drop(client);
             });

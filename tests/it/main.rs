@@ -5,35 +5,45 @@
     reason = "tests stand outside: they have a clock and an environment of their own"
 )]
 
+mod all_pairs;
 mod audit;
 mod auditor;
+mod bad_inputs;
+mod canary;
 mod certify;
 mod chaos;
 mod cli;
 mod console;
 mod control;
 mod crash;
+mod doctor;
 mod drain;
 mod duplicates;
+mod entitlement;
 mod examples;
 mod exports;
 mod faults;
 mod foreign;
 mod full;
+mod fuzz;
 #[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
+mod hostile;
 mod isolation;
 mod judged;
 mod laws;
 mod load;
 mod mail;
 mod mailboxes;
+mod materials;
 mod memory;
+mod ops;
 mod oracle;
 mod poison;
 mod processes;
 mod proof;
 mod proxy;
+mod rawlink;
 mod receipts;
 mod recovery;
 mod references;
@@ -58,5 +68,4 @@ mod syntax;
 mod tidy;
 mod tombstones;
 mod tour;
-mod unreadable;
 mod way;

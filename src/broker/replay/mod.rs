@@ -8,7 +8,7 @@ mod cursor;
 mod fate;
 mod limits;
 mod page;
-mod request;
+pub mod request;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::exit::line;
@@ -74,7 +76,11 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
 /// The event, or what stands in its place.
 fn content(opened: &Opened) -> Option<(&'static str, Value)> {
     Some(match opened {
-        Opened::Bytes(bytes) => ("event", serde_json::from_slice(bytes).unwrap_or_default()),
+        Opened::Bytes(bytes) => match serde_json::from_slice(bytes) {
+            Ok(event) => ("event", event),
+            // What was put aside because its frame was broken: no event, and perhaps no text.
+            Err(_) => ("raw", STANDARD.encode(bytes).into()),
+        },
         Opened::Sealed => ("sealed", true.into()),
         Opened::Gone(why) => ("tombstone", why.clone().into()),
         Opened::Note => return None,

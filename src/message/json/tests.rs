@@ -146,16 +146,15 @@ mod plain {
     impl Place {
         fn pointer(&self) -> String {
             use fmt::Write as _;
-            self.path.iter().fold(String::new(), |mut text, step| {
+            let mut text = String::new();
+            for step in &self.path {
                 match step {
-                    Step::Member(name) => {
-                        text.push('/');
-                        text.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                    }
+                    Step::Member(name) if is_tellable(name) => text.push_str(&format!("/{name}")),
+                    Step::Member(_) => break,
                     Step::Item(at) => write!(text, "/{at}").expect("writing to a String must not fail"),
                 }
-                text
-            })
+            }
+            text
         }
 
         fn fail<E: serde::de::Error>(&mut self, fault: &'static str) -> E {
