@@ -81,15 +81,17 @@ impl Gate {
     }
 }
 
+/// By how many seconds `now` is so far behind the server's clock, which stamped these, that it must be wrong.
+pub(super) fn behind(batch: &[Raw], now: time::Timestamp) -> Option<i64> {
+    let newest = batch.iter().map(|raw| raw.arrived).max()?;
+    let seconds = newest.duration_since(now).as_secs();
+    (seconds > AHEAD_SECONDS).then_some(seconds)
+}
+
 /// Waits while the server's clock, which stamped these, is so far ahead of ours that ours must be wrong. False if stopped.
 async fn wait_for_clock(batch: &[Raw], metrics: &Metrics, stop: &CancellationToken) -> bool {
-    let behind = || {
-        let newest = batch.iter().map(|raw| raw.arrived).max()?;
-        let seconds = newest.duration_since(time::now()).as_secs();
-        (seconds > AHEAD_SECONDS).then_some(seconds)
-    };
     let mut told = false;
-    while let Some(seconds) = behind() {
+    while let Some(seconds) = behind(batch, time::now()) {
         metrics.clock_behind_seconds.set(seconds);
         if !std::mem::replace(&mut told, true) {
             tracing::error!(

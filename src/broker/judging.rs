@@ -20,12 +20,27 @@ use crate::rules::judge::{Refusal, Target, judge};
 pub fn run(rules: &RwLock<Arc<Rules>>, mut inbox: mpsc::Receiver<Vec<Raw>>, outbox: &mpsc::Sender<Work>) {
     while let Some(batch) = inbox.blocking_recv() {
         let rules = Arc::clone(&rules.read());
-        let now = time::now();
+        let Some(now) = now_for(&batch, &inbox) else { return };
         let judged = batch.into_iter().map(|raw| one(&rules, raw, now)).collect();
         fault::point(Spot::Judged);
         if outbox.blocking_send(Work::Judged(judged)).is_err() {
             return;
         }
+    }
+}
+
+/// The time to judge a batch at. Intake waits for a clock that is behind; one that was set back since must not refuse anybody
+/// either. `None` if the house ends meanwhile: what was taken and not judged comes again.
+fn now_for(batch: &[Raw], inbox: &mpsc::Receiver<Vec<Raw>>) -> Option<time::Timestamp> {
+    loop {
+        let now = time::now();
+        if super::intake::behind(batch, now).is_none() {
+            return Some(now);
+        }
+        if inbox.is_closed() {
+            return None;
+        }
+        std::thread::sleep(super::space::LOOK);
     }
 }
 

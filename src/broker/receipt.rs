@@ -144,10 +144,15 @@ impl Receipt {
         }
     }
 
-    /// The same for the same publication and outcome, whenever it is told.
+    /// The same for the same publication and outcome, whenever it is told. The bytes belong to it: a server that lost the end of a
+    /// stream gives its sequences a second time.
     fn event_id(&self, issuer: &Issuer) -> String {
         let Position { epoch, sequence } = self.position;
-        super::notices::id(issuer, &format!("r-{}-{epoch}-{sequence}-{}", self.party, self.outcome.as_str()))
+        let (digest, outcome) = (self.digest.hex(), self.outcome.as_str());
+        super::notices::id(
+            issuer,
+            &format!("r-{}-{epoch}-{sequence}-{}-{outcome}", self.party, &digest[..16]),
+        )
     }
 }
 
