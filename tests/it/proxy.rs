@@ -113,10 +113,12 @@ async fn road(client: TcpStream, server: String, mut weather: watch::Receiver<We
     let back = Carrier { from: from_server, to: to_client, weather: weather.clone(), there: false };
     // Both halves stay alive until the road ends, so that nothing is closed before.
     let (mut there, mut back) = (there, back);
+    // The weather is looked at first: what is sent after it changed is not carried any more.
     let ended = tokio::select! {
+        biased;
+        changed = ends(&mut weather) => changed,
         () = there.carry(Dice::seeded(seed)) => None,
         () = back.carry(Dice::seeded(!seed)) => None,
-        changed = ends(&mut weather) => changed,
     };
     match ended {
         Some(Weather::Lost) => std::future::pending::<()>().await,
