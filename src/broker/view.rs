@@ -72,8 +72,8 @@ impl View {
         }
     }
 
-    /// The checks of `/readyz`. A full mailbox, or an intake that cannot be read, does
-    /// not make the broker unready: it stalls nobody else. It is degraded then.
+    /// The checks of `/readyz`. A full mailbox, or an intake that cannot be read, does not make the broker unready: it stalls
+    /// nobody else. It is degraded then.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         let away: Vec<&str> = self

@@ -10,6 +10,7 @@ use super::{Exit, Failure};
 use crate::archive;
 use crate::broker::config::{self, Config};
 use crate::broker::{Broker, Error, rulebook};
+use crate::client::exchange::Endpoints;
 use crate::console;
 
 /// Arguments of `serve`.
@@ -236,8 +237,8 @@ impl Signals {
 pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
     let mut faults = Vec::new();
     let mut config = Config::read(&args.config).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
-    if let Some(url) = endpoints(&args.config)["nats"].as_str() {
-        url.clone_into(&mut config.nats.url);
+    if let Some(running) = Endpoints::beside(&args.config) {
+        config.nats.url = running.nats;
     }
     if let Err(found) = rulebook::load(&config) {
         faults.extend(found);
@@ -268,12 +269,6 @@ fn is_short(config: &Config) -> Option<String> {
         "archive: {free} MiB free in {place}, [archive] reserve is {reserve} MiB: no message would be taken"
     );
     (found.free < config.archive.reserve).then_some(words)
-}
-
-/// What stands beside the configuration file of a running `liaison up`: where its NATS and its window are. Null if nothing does.
-pub fn endpoints(config: &Path) -> serde_json::Value {
-    let text = std::fs::read_to_string(config.with_file_name("endpoints.json")).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
 }
 
 /// The journal can be read, and the root key is that of the archive's keys.

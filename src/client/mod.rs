@@ -1,8 +1,10 @@
 //! What a member-state system in Rust uses: publish and get the receipt, read the mailbox, replay, witness.
 //!
 //! It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
-//! stored one as the truth, an ordinary pull consumer, requests. It never sees archive or rules.
+//! stored one as the truth, an ordinary pull consumer, requests. It never sees archive or rules. [`exchange`] is for tools on the
+//! machine of a `liaison up`.
 
+pub mod exchange;
 pub mod replay;
 mod witness;
 

@@ -33,7 +33,7 @@ pub enum Frame {
     /// As the protocol wants it.
     #[default]
     Whole,
-    /// A subject or header block that no client library can read: it was sent to break something.
+    /// A subject or header block that no client library can read, or a subject with NUL: it was sent to break something.
     Broken {
         /// All that came, for whoever looks into it: subject, CR LF, header block, payload.
         bytes: Bytes,
@@ -45,9 +45,6 @@ impl Raw {
     #[must_use]
     pub fn evidence(&self) -> Bytes {
         match &self.frame {
-            Frame::Whole if self.subject.contains('\0') => {
-                [self.subject.as_bytes(), b"\r\n", &self.payload].concat().into()
-            }
             Frame::Whole => self.payload.clone(),
             Frame::Broken { bytes } => bytes.clone(),
         }

@@ -245,10 +245,6 @@ fn look(rules: &Rules, raw: &Raw, event: Node<'_>, now: Timestamp) -> Result<See
 /// bytes; nothing in it is interpreted.
 fn whole(raw: &Raw) -> Result<(), Refused> {
     match &raw.frame {
-        // The library reads it, so it is found on either way; no program writes it by mistake.
-        Frame::Whole if raw.subject.contains('\0') => {
-            Err(Refused::new(Code::Subject, "", "came on a subject that cannot be one").put_aside())
-        }
         Frame::Whole => Ok(()),
         Frame::Broken { .. } if Publish::parse(&raw.subject).is_none() => {
             Err(Refused::new(Code::Subject, "", "came on a subject that cannot be one").put_aside())

@@ -327,8 +327,19 @@ fn raw(party: &PartyId, message: &jetstream::Message, open: &mut Open) -> Option
         binary_mode: headers.is_some_and(binary_mode),
         arrived: Timestamp::from_millisecond(arrived).ok()?,
         position: Position { epoch: open.epoch, sequence: info.stream_sequence },
-        frame: Frame::Whole,
+        frame: frame(message),
     })
+}
+
+/// A subject with NUL comes through the library, but no program writes it by mistake: it is as broken as those that do not.
+/// Its header block is not told by the library.
+fn frame(message: &jetstream::Message) -> Frame {
+    match message.subject.contains('\0') {
+        true => {
+            Frame::Broken { bytes: [message.subject.as_bytes(), b"\r\n", &message.payload].concat().into() }
+        }
+        false => Frame::Whole,
+    }
 }
 
 /// NATS header names are case-sensitive, CloudEvents calls them case-insensitive: any case is read.

@@ -312,22 +312,11 @@ fn kept(name: &str, found: &Config) -> Vec<String> {
     let wanted = Config {
         max_messages_per_subject: HISTORY,
         discard: DiscardPolicy::New,
+        // As the library makes it; a full bucket refuses, and nothing goes by it.
+        allow_rollup: true,
+        allow_direct: true,
+        duplicate_window: found.duplicate_window,
         ..base(name.to_owned(), format!("$KV.{BUCKET}.>"))
     };
-    let settings = |config: &Config| {
-        vec![
-            ("subjects", format!("{:?}", config.subjects)),
-            ("storage", format!("{:?}", config.storage)),
-            ("discard", format!("{:?}", config.discard)),
-            ("max_age", format!("{:?}", config.max_age)),
-            ("max_msgs", config.max_messages.to_string()),
-            ("max_bytes", config.max_bytes.to_string()),
-            ("max_msgs_per_subject", config.max_messages_per_subject.to_string()),
-            ("sealed", config.sealed.to_string()),
-            ("republish", config.republish.is_some().to_string()),
-            ("subject_transform", config.subject_transform.is_some().to_string()),
-            ("mirror", config.mirror.is_some().to_string()),
-        ]
-    };
-    compared(name, settings(&wanted), settings(found))
+    differences(&wanted, found)
 }

@@ -9,11 +9,9 @@ use crate::archive::checkpoint::Checkpoint;
 use crate::archive::notebook::Notebook;
 use crate::archive::size::{Size, size};
 use crate::archive::{Archive, Error, ReadOnly, keyfile};
-use crate::broker::config::Config;
+use crate::broker::config::{ArchiveSection, Config};
 use crate::cli::serve::keys_are_sound;
 
-/// Below this nothing is left for a commit, a segment and sled's own writing.
-const NO_ROOM: u64 = 512 << 20;
 /// Below this, and below a twentieth of the disk, it is time to make room.
 const LITTLE_ROOM: u64 = 10 << 30;
 
@@ -41,7 +39,7 @@ pub fn archive(config: &Config, alive: bool) -> Vec<Finding> {
     }
     found.extend(beside(directory));
     match size(directory) {
-        Ok(size) => found.extend(room(directory, size)),
+        Ok(size) => found.extend(room(&config.archive, size)),
         Err(error) => found.push(damaged(&error)),
     }
     found
@@ -131,9 +129,9 @@ fn beside(archive: &Path) -> Vec<Finding> {
     found
 }
 
-fn room(archive: &Path, size: Size) -> Option<Finding> {
+fn room(archive: &ArchiveSection, size: Size) -> Option<Finding> {
     let severity = match size.free {
-        free if free < NO_ROOM => Severity::Critical,
+        free if free < archive.reserve => Severity::Critical,
         free if free < LITTLE_ROOM && free < size.total / 20 => Severity::Warning,
         _ => return None,
     };
@@ -141,14 +139,15 @@ fn room(archive: &Path, size: Size) -> Option<Finding> {
         severity,
         Runbook::DiskLow,
         format!(
-            "{}: {} MiB of {} MiB are free; the journal has {} MiB, sled {} MiB",
-            archive.display(),
+            "{}: {} MiB of {} MiB are free, {} MiB are the reserve; the journal has {} MiB, sled {} MiB",
+            archive.directory.display(),
             size.free >> 20,
             size.total >> 20,
+            archive.reserve >> 20,
             size.journal >> 20,
             size.sled >> 20
         ),
-        "on a full disk nothing is receipted, and the broker ends at the first write that fails",
+        "below the reserve no message is taken; they wait in the intake streams for seven days",
         "make room or grow the file system; never remove segments of the journal",
     ))
 }
@@ -161,9 +160,11 @@ mod tests {
     fn little_room_is_a_warning_and_none_is_critical() {
         let told = |free, total| {
             let size = Size { free, total, ..Size::default() };
-            room(Path::new("archive"), size).map(|finding| finding.severity)
+            room(&ArchiveSection::default(), size).map(|finding| finding.severity)
         };
-        assert_eq!(told(NO_ROOM - 1, 1 << 40), Some(Severity::Critical));
+        let reserve = ArchiveSection::default().reserve;
+        assert_eq!(told(reserve - 1, 1 << 40), Some(Severity::Critical));
+        assert_eq!(told(reserve, 1 << 40), Some(Severity::Warning));
         assert_eq!(told(LITTLE_ROOM - 1, 1 << 40), Some(Severity::Warning));
         assert_eq!(told(LITTLE_ROOM - 1, LITTLE_ROOM), None, "a small disk that is hardly used");
         assert_eq!(told(LITTLE_ROOM, 1 << 40), None);

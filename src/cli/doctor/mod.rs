@@ -17,10 +17,11 @@ use serde_json::json;
 use self::finding::{Finding, Runbook, Severity};
 use self::window::Window;
 use super::exit::{line, print, words};
-use super::serve::{Root, endpoints};
+use super::serve::Root;
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{rulebook, survey};
+use crate::client::exchange::Endpoints;
 use crate::message::names::PartyId;
 
 /// Arguments of `doctor`.
@@ -51,7 +52,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         Err(fault) => {
             found.push(house::configuration(fault));
             // Without a configuration nothing else is known but what a running broker tells of itself.
-            found.extend(Window::look(&endpoints(&file), None, args.config.is_none()).await.findings());
+            found
+                .extend(Window::look(Endpoints::beside(&file), None, args.config.is_none()).await.findings());
         }
     }
     found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -62,7 +64,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 
 /// `of_up`: the directory is that of a `liaison up`, whose NATS lives and dies with it.
 async fn examine(mut config: Config, file: &std::path::Path, of_up: bool) -> Vec<Finding> {
-    let beside = endpoints(file);
+    let beside = Endpoints::beside(file);
     let mut found = Vec::new();
     let parties: Vec<PartyId> = match rulebook::load(&config) {
         Ok(rules) => rules.registry.parties().map(|party| party.id.clone()).collect(),
@@ -71,9 +73,9 @@ async fn examine(mut config: Config, file: &std::path::Path, of_up: bool) -> Vec
             Vec::new()
         }
     };
-    let window = Window::look(&beside, Some(&config), of_up).await;
-    if let Some(url) = beside["nats"].as_str().filter(|_| window.is_alive()) {
-        url.clone_into(&mut config.nats.url);
+    let window = Window::look(beside.clone(), Some(&config), of_up).await;
+    if let Some(running) = beside.filter(|_| window.is_alive()) {
+        config.nats.url = running.nats;
     }
     found.extend(house::files(&config, file));
     found.extend(house::descriptors(window.pid(), parties.len()));

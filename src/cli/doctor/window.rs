@@ -1,22 +1,14 @@
 //! The running broker, asked through its window for operators: is it there, is it ready, what do its counters say.
-//!
-//! One small request over a loopback connection; for that no HTTP library is worth its weight.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::finding;
 use super::finding::{Finding, Runbook, Severity};
 use crate::broker::config::Config;
+use crate::client::exchange::{Endpoints, get};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Most bytes of an answer.
-const LARGEST: u64 = 16 << 20;
 /// Seconds since a checkpoint held everything, beyond which something is wrong.
 const CHECKPOINT_LATE: f64 = 600.0;
 
@@ -35,12 +27,11 @@ pub struct Window {
 
 impl Window {
     /// Asks where `endpoints.json` or the configuration says.
-    pub async fn look(endpoints: &Value, config: Option<&Config>, of_up: bool) -> Self {
-        let pid = endpoints["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-        let pid = pid.filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists());
+    pub async fn look(told: Option<Endpoints>, config: Option<&Config>, of_up: bool) -> Self {
+        let told = told.unwrap_or_default();
+        let pid = told.pid.filter(|_| told.is_alive());
         let configured = config.map(|config| config.http.listen).filter(|listen| listen.port() != 0);
-        let told = endpoints["http"].as_str().map(|url| url.trim_start_matches("http://").to_owned());
-        let address = told.or_else(|| configured.map(|listen| listen.to_string()));
+        let address = told.http.or_else(|| configured.map(|listen| listen.to_string()));
         let mut window = Self { of_up, pid, address, ready: None, metrics: HashMap::new(), fault: None };
         if let Some(address) = window.address.clone() {
             match ask(&address).await {
@@ -194,21 +185,6 @@ fn unready(check: &Value) -> Finding {
 async fn ask(address: &str) -> std::io::Result<(Value, HashMap<String, f64>)> {
     let ready = serde_json::from_str(&get(address, "/readyz").await?).map_err(std::io::Error::other)?;
     Ok((ready, values(&get(address, "/metrics").await?)))
-}
-
-/// The body of an answer.
-async fn get(address: &str, path: &str) -> std::io::Result<String> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let asked = async {
-        let mut socket = TcpStream::connect(address).await?;
-        socket.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        socket.take(LARGEST).read_to_string(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    let answer = tokio::time::timeout(PATIENCE, asked).await??;
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-    body.ok_or_else(|| std::io::Error::other("no answer in HTTP"))
 }
 
 /// The samples without labels.

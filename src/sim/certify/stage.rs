@@ -11,6 +11,7 @@ use super::messages::{Message, Sender};
 use super::proxy::Proxy;
 use super::tap::Tap;
 use super::{CertifyError, Options};
+use crate::client::exchange::{ENDPOINTS, Endpoints};
 use crate::client::{Asker, Publisher, Subscriber};
 use crate::message::names::{PartyId, PostId};
 use crate::wire::keys;
@@ -188,16 +189,15 @@ impl Other {
 }
 
 fn address(data: &Path) -> Result<String, CertifyError> {
-    let file = data.join("endpoints.json");
+    let file = data.join(ENDPOINTS);
     let fault = |words: String| CertifyError::Data(file.clone(), words);
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| fault(format!("{error}; is `liaison up` running there?")))?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
-    let url = value["nats"].as_str().ok_or_else(|| fault("no address of NATS in it".to_owned()))?;
+    let running = Endpoints::read(&file)
+        .ok_or_else(|| fault("cannot be read; is `liaison up` running there?".to_owned()));
+    let url = running?.nats;
     if !url.starts_with("nats://") {
         return Err(fault(format!("{url} is not plain NATS: the proxy could not look into it")));
     }
-    Ok(url.to_owned())
+    Ok(url)
 }
 
 fn key(data: &Path, party: &PartyId, post: Option<&PostId>) -> std::path::PathBuf {

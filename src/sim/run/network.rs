@@ -8,9 +8,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::RunError;
-use super::probe::Endpoints;
 use super::readers::Box as Mailbox;
 use super::station::{Road, open};
+use crate::client::exchange::Endpoints;
 use crate::message::names::PartyId;
 use crate::message::time::{self, stopwatch};
 use crate::sim::cast::{self, Authority, Cast};

@@ -1,0 +1,79 @@
+//! An exchange of `liaison up` as tools on the same machine see it: where it says it is, and its window for operators.
+//!
+//! A plain socket and HTTP/1.0: small texts of one known server; no client library is in the house for more. What is asked
+//! there, and what the answers mean, is the tools' business.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// The file in the data directory that says where everything is.
+pub const ENDPOINTS: &str = "endpoints.json";
+
+/// How long an answer of the window may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest answer that is read, bytes.
+const LONGEST: u64 = 16 << 20;
+
+/// Where the broker is.
+#[derive(Debug, Clone, Default)]
+pub struct Endpoints {
+    /// Address of NATS.
+    pub nats: String,
+    /// Host and port of the window for operators.
+    pub http: Option<String>,
+    /// Its process.
+    pub pid: Option<u32>,
+}
+
+impl Endpoints {
+    /// What a running `liaison up` wrote into this file.
+    #[must_use]
+    pub fn read(file: &Path) -> Option<Self> {
+        let told: Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
+        Some(Self {
+            nats: told["nats"].as_str()?.to_owned(),
+            http: told["http"].as_str().map(|url| url.trim_start_matches("http://").to_owned()),
+            pid: told["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
+        })
+    }
+
+    /// The same from beside a configuration file.
+    #[must_use]
+    pub fn beside(configuration: &Path) -> Option<Self> {
+        Self::read(&configuration.with_file_name(ENDPOINTS))
+    }
+
+    /// True if the process is there.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists())
+    }
+
+    /// One of its metrics.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let text = get(self.http.as_ref()?, "/metrics").await.ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    }
+}
+
+/// The body of what a window at this host and port answers, whatever the status.
+///
+/// # Errors
+/// Nobody is there, or there was no answer in time.
+pub async fn get(http: &str, path: &str) -> std::io::Result<String> {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {http}\r\n\r\n");
+    let asked = async {
+        let mut socket = TcpStream::connect(http).await?;
+        socket.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        socket.take(LONGEST).read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(PATIENCE, asked).await??;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    body.ok_or_else(|| std::io::Error::other("no answer in HTTP"))
+}
