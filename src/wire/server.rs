@@ -106,6 +106,8 @@ pub fn guard(parent: u32, program: &Path, args: &[std::ffi::OsString]) -> std::i
     if ours.and_then(|pid| u32::try_from(pid).ok()) != Some(parent) {
         return std::io::Error::other("the parent is gone");
     }
+    // Our allocator has switched huge pages off for this process, and the program would inherit that. It runs without us too.
+    rustix::thread::disable_transparent_huge_pages(false).ok();
     Command::new(program).args(args).exec()
 }
 
