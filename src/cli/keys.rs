@@ -166,12 +166,14 @@ async fn carry_out(whose: &Whose, change: &Change) -> Result<Exit, Failure> {
         }
     }
     for (user, key) in &done {
-        let seed = user.file(&directory);
-        let is_here = key.is_let_in() && keys::read_seed(&seed).is_ok();
-        exit::line(&shown(key, is_here.then_some(seed.as_path())))?;
+        exit::line(&shown(key, &user.file(&directory)))?;
     }
     let was_told = told.map_err(|error| {
-        let waits = if is_making { "; new seeds wait in files that end in .new until the next `liaison keys` for that user" } else { "" };
+        let waits = if is_making {
+            "; new seeds wait in files that end in .new until the next `liaison keys` for that user"
+        } else {
+            ""
+        };
         let words = "the list of keys is changed, but the running `liaison up` goes on with the old one";
         Failure::new(Exit::Failure, format!("{words}: {error}. Mend that, then send it SIGHUP{waits}"))
     })?;
@@ -314,8 +316,10 @@ impl Where {
             let default = self.data.join("network.toml");
             return read_registry(Some(self.registry.as_deref().unwrap_or(&default)));
         }
-        let loaded = Config::read(&file).map_err(|fault| vec![fault]).and_then(|config| rulebook::load(&config));
-        let loaded = loaded.map_err(|faults| Failure::new(Exit::Configuration, faults.join("\nliaison: ")))?;
+        let loaded =
+            Config::read(&file).map_err(|fault| vec![fault]).and_then(|config| rulebook::load(&config));
+        let loaded =
+            loaded.map_err(|faults| Failure::new(Exit::Configuration, faults.join("\nliaison: ")))?;
         Ok(loaded.registry)
     }
 }
@@ -329,9 +333,7 @@ fn list(args: &List) -> Result<Exit, Failure> {
     keys.sort_by_key(|key| key.user());
     if args.json {
         for key in keys {
-            let seed = key.user().file(&directory);
-            let is_here = key.is_let_in() && seed.exists();
-            if !exit::line(&shown(key, is_here.then_some(seed.as_path())))? {
+            if !exit::line(&shown(key, &key.user().file(&directory)))? {
                 break;
             }
         }
@@ -358,7 +360,9 @@ fn row([party, user, kind, public, since, until, revoked]: [&str; 7]) -> String 
     format!("{party:<15} {user:<15} {kind:<5} {public:<56} {since:<20} {until:<20} {revoked}\n")
 }
 
-fn shown(key: &Key, seed: Option<&Path>) -> Value {
+/// `file` is where its seed would be.
+fn shown(key: &Key, file: &Path) -> Value {
+    let seed = keys::holds(file, &key.public_key).then(|| file.display().to_string());
     json!({
         "party": key.party,
         "post": key.post,
@@ -368,6 +372,6 @@ fn shown(key: &Key, seed: Option<&Path>) -> Value {
         "until": key.until,
         "revoked": key.revoked,
         "let_in": key.is_let_in(),
-        "seed": seed.map(|file| file.display().to_string()),
+        "seed": seed,
     })
 }

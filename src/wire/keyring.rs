@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::accounts::Member;
 use super::connect::Role;
-use super::keys::{of_broker, public_half, write_private};
+use super::keys::{holds, of_broker, write_private};
 use crate::message::names::{PartyId, PostId};
 
 /// Its name in the directory of keys.
@@ -187,7 +187,8 @@ impl Keyring {
             meta => meta.map_err(|error| fault(error.to_string()))?,
         };
         if meta.permissions().mode() & 0o022 != 0 {
-            let words = "others may write it, and so let anybody in: look at what is in it, and set its mode to 0600";
+            let words =
+                "others may write it, and so let anybody in: look at what is in it, and set its mode to 0600";
             return Err(fault(words.to_owned()));
         }
         let text = std::fs::read_to_string(&file).map_err(|error| fault(error.to_string()))?;
@@ -316,7 +317,7 @@ impl Keyring {
 /// [`Error::NotDone`]: it is one.
 pub fn is_not_the_brokers(directory: &Path, public: &PublicKey) -> Result<(), Error> {
     for role in Role::ALL {
-        if public_half(&of_broker(directory, role)).ok().flatten().as_ref() == Some(public) {
+        if holds(&of_broker(directory, role), public) {
             return Err(Error::NotDone("this key is one of the broker's own".to_owned()));
         }
     }
@@ -352,7 +353,8 @@ mod tests {
 
     #[test]
     fn two_keys_overlap_and_the_older_one_ends() {
-        let (mut ring, user, [first, second, third]) = (Keyring::default(), user(Some("tr-03")), [(); 3].map(|()| public()));
+        let (mut ring, user, [first, second, third]) =
+            (Keyring::default(), user(Some("tr-03")), [(); 3].map(|()| public()));
         assert!(ring.may_have_another(&user).is_err() && ring.lacks_key(&user).is_ok());
         ring.add(&user, first.clone(), at(0)).expect("the first");
         assert!(ring.lacks_key(&user).is_err() && ring.end(&user, &Ending::Replaced, at(1)).is_err());

@@ -91,6 +91,12 @@ pub(super) fn public_half(file: &Path) -> Result<Option<PublicKey>, Error> {
     }
 }
 
+/// True if the seed of this key is in the file.
+#[must_use]
+pub fn holds(file: &Path, public: &PublicKey) -> bool {
+    public_half(file).ok().flatten().as_ref() == Some(public)
+}
+
 /// Makes the keys that are missing and says which public keys are let in: of the broker's users what is in their files, of
 /// parties what the list of keys says. A user of a party that the list does not know yet is put on it, with the key in its
 /// file or with a new one; one whose keys were all revoked gets none.
@@ -253,7 +259,10 @@ mod tests {
         let again = ensure(directory.path(), &[member()]).expect("reads keys");
         assert_eq!(first.parties, again.parties);
         assert!(!file.exists(), "no other is made in its place");
-        mint(&file).and_then(|_| Ok(std::fs::rename(waiting(&file), &file))).expect("makes").expect("renames");
+        mint(&file)
+            .and_then(|_| Ok(std::fs::rename(waiting(&file), &file)))
+            .expect("makes")
+            .expect("renames");
         let words = ensure(directory.path(), &[member()]).expect_err("must be refused").to_string();
         assert!(words.contains("is no key of de-bpol system that keys.toml knows"), "{words}");
     }

@@ -12,7 +12,7 @@ use super::readers::Box as Mailbox;
 use super::station::{Road, open};
 use crate::client::exchange::Endpoints;
 use crate::message::names::PartyId;
-use crate::message::time::{self, stopwatch};
+use crate::message::time;
 use crate::sim::cast::{self, Authority, Cast};
 use crate::sim::plan::Plan;
 use crate::wire::asking::AskError;
