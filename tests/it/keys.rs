@@ -65,7 +65,7 @@ impl Bystander {
             let (mut books, mut turned_away) = (Books::default(), 0);
             while !until.is_cancelled() {
                 turned_away += send(&publisher, "de-bpol", "tr-03", &mut books).await;
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             println!("{} publications, {turned_away} requests sent again", books.attempts.len());
             books
@@ -139,6 +139,11 @@ async fn a_post_gets_another_key_and_nobody_else_notices() {
     let (code, lines, words) = keys(&exchange, &["rotate", "it-moi", "--post", "tn-01"]);
     assert_eq!((code, lines.len()), (Some(0), 1), "{words}");
     assert!(words.contains("liaison keys revoke it-moi --post tn-01 --old"), "{words}");
+    let doctor = exchange.run(&["doctor", "--json"]);
+    assert!(
+        String::from_utf8_lossy(&doctor.stdout).contains("two keys of it-moi tn-01 are let in"),
+        "{doctor:?}"
+    );
     let (new, new_seed) = stubborn(&exchange, "it-moi", "tn-01").await;
     assert_ne!(old_seed, new_seed, "the file has the new key");
     send(&new, "it-moi", "tn-01", &mut books).await;
