@@ -250,6 +250,31 @@ mod tests {
         assert_eq!(public_half(&waiting(&file)).expect("readable"), Some(public));
     }
 
+    /// Between the list and the file a run may end: the next one goes on from there, and a refused seed goes away.
+    #[test]
+    fn files_follow_the_list_also_after_a_crash() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let place = directory.path();
+        ensure(place, &[member()]).expect("makes keys");
+        let user = User::of(&member()).next().expect("its system");
+        let file = user.file(place);
+        let old = public_half(&file).expect("readable").expect("there");
+        let fresh = mint(&file).expect("makes a key");
+        let mut ring = Keyring::read(place).expect("a list");
+        settle(place, &ring, &user).expect("nothing to do");
+        assert!(holds(&file, &old), "a key that is not on the list takes no place");
+        ring.add(&user, fresh.clone(), time::now()).expect("on the list");
+        settle(place, &ring, &user).expect("settles");
+        assert!(holds(&file, &fresh) && !waiting(&file).exists());
+        settle(place, &ring, &user).expect("nothing to do");
+        ring.end(&user, &keyring::Ending::Replaced, time::now()).expect("ends the old one");
+        settle(place, &ring, &user).expect("nothing to do");
+        assert!(holds(&file, &fresh));
+        ring.end(&user, &keyring::Ending::All, time::now()).expect("ends the new one");
+        settle(place, &ring, &user).expect("settles");
+        assert!(!file.exists());
+    }
+
     #[test]
     fn a_seed_that_was_handed_over_and_taken_away_stays_known() {
         let directory = tempfile::tempdir().expect("temp dir");
