@@ -100,7 +100,7 @@ fn tell(user: &str, event: &Value, receipt: &Value) {
 async fn read(url: &str, keys: &Path) -> Result<(), String> {
     let party = PartyId::parse(READER).map_err(|error| error.to_string())?;
     let seed = keys::read_seed(&keys.join(READER).join("system.nk")).map_err(|error| error.to_string())?;
-    let subscriber = Subscriber::connect(url, &seed, &party).await.map_err(|error| error.to_string())?;
+    let mut subscriber = Subscriber::connect(url, &seed, &party).await.map_err(|error| error.to_string())?;
     loop {
         match subscriber.next(16, Duration::from_secs(4)).await {
             Ok(letters) => {

@@ -364,7 +364,7 @@ mod tests {
         assert!(ring.may_have_another(&user).is_err(), "a third");
         let ended = ring.end(&user, &Ending::Replaced, at(3)).expect("ends the first");
         assert_eq!((ended.len(), &ended[0].public_key, ended[0].until), (1, &first, Some(at(3))));
-        assert_eq!(let_in(&ring, &user), [second.clone()]);
+        assert_eq!(let_in(&ring, &user), std::slice::from_ref(&second));
         ring.add(&user, third.clone(), at(4)).expect("another");
         ring.end(&user, &Ending::One(third.clone()), at(5)).expect("the newer one was stolen");
         assert_eq!(let_in(&ring, &user), [second]);

@@ -284,10 +284,8 @@ mod tests {
         let again = ensure(directory.path(), &[member()]).expect("reads keys");
         assert_eq!(first.parties, again.parties);
         assert!(!file.exists(), "no other is made in its place");
-        mint(&file)
-            .and_then(|_| Ok(std::fs::rename(waiting(&file), &file)))
-            .expect("makes")
-            .expect("renames");
+        mint(&file).expect("makes a key");
+        std::fs::rename(waiting(&file), &file).expect("renames");
         let words = ensure(directory.path(), &[member()]).expect_err("must be refused").to_string();
         assert!(words.contains("is no key of de-bpol system that keys.toml knows"), "{words}");
     }
