@@ -6,6 +6,7 @@ use crate::message::names::PartyId;
 use crate::wire;
 use crate::wire::connect::{self, Client, Road, Role};
 use crate::wire::egress::Publisher;
+use crate::wire::keys::Seed;
 use crate::wire::{keys, streams};
 
 /// The connections of a running broker.
@@ -36,7 +37,7 @@ fn road(config: &Config, role: Role) -> Result<Road, Error> {
     Ok(Road { url: config.nats.url.clone(), seed: seed(config, role)? })
 }
 
-fn seed(config: &Config, role: Role) -> Result<String, wire::Error> {
+fn seed(config: &Config, role: Role) -> Result<Seed, wire::Error> {
     let file = config.nats.keys.join("broker").join(format!("{}.nk", role.as_str()));
     keys::read_seed(&file)
 }

@@ -7,6 +7,7 @@ mod audit;
 mod data;
 mod doctor;
 mod exit;
+mod keys;
 mod limits;
 mod publish;
 mod replay;
@@ -76,6 +77,9 @@ enum Command {
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.
     NatsConfig(up::NatsConfigArgs),
+    /// Keys of parties and posts: make, replace, refuse, list.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Read the audit log, offline or as a supervisor.
     Audit(audit::Args),
     /// Look into a data directory offline.
@@ -126,6 +130,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => up::nats_config(&args),
+        Command::Keys(command) => block_on(keys::run(command)),
         Command::Archive(command) => archive::run(command),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Completion { shell } => completion(shell),

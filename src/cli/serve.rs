@@ -97,6 +97,7 @@ pub fn wire_exit(error: &crate::wire::Error) -> Exit {
     use crate::wire::Error as Wire;
     match error {
         Wire::Denied(_) | Wire::Key { .. } => Exit::NotPermitted,
+        Wire::NotDone(_) => Exit::DataInvalid,
         Wire::Drift(_) | Wire::TooOld(_) => Exit::Configuration,
         Wire::Unreachable(_) | Wire::Server(_) | Wire::Api { .. } => Exit::Unreachable,
     }

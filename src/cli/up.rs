@@ -183,7 +183,7 @@ fn prepare(data: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-fn read_registry(file: Option<&Path>) -> Result<Registry, Failure> {
+pub(super) fn read_registry(file: Option<&Path>) -> Result<Registry, Failure> {
     let Some(file) = file else { return Ok(Registry::demo()) };
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Exit::Configuration, format!("{}: {error}", file.display())))?;

@@ -6,15 +6,23 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::message::time::stopwatch;
 
 /// The file in the data directory that says where everything is.
 pub const ENDPOINTS: &str = "endpoints.json";
 
 /// How long an answer of the window may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks at whether a reload is done.
+const LOOK: Duration = Duration::from_millis(100);
+/// Metrics that tell when a reload was last taken, and whether the last one was.
+const RELOADED: &str = "liaison_config_last_reload_success_timestamp_seconds";
+const TAKEN: &str = "liaison_config_last_reload_successful";
 /// The longest answer that is read, bytes.
 const LONGEST: u64 = 16 << 20;
 
@@ -57,6 +65,34 @@ impl Endpoints {
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let text = get(self.http.as_ref()?, "/metrics").await.ok()?;
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    }
+
+    /// Lets it read its files anew and waits until that is done.
+    ///
+    /// # Errors
+    /// It is not there, did not take what it read, or was not done in time.
+    pub async fn reload(&self, patience: Duration) -> std::io::Result<()> {
+        let other = |words: String| std::io::Error::other(words);
+        // Asked first: an old file may name a process that is somebody else's by now.
+        let answers = (self.metric(RELOADED).await, self.metric(TAKEN).await);
+        let (Some(before), Some(was_taken)) = answers else {
+            return Err(other("its window for operators does not answer".to_owned()));
+        };
+        let pid = self.pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| other("nobody can be told: its process is not known".to_owned()))?;
+        rustix::process::kill_process(pid, Signal::HUP)?;
+        let begun = stopwatch();
+        while begun.elapsed() < patience {
+            tokio::time::sleep(LOOK).await;
+            if self.metric(RELOADED).await.is_some_and(|at| at > before) {
+                return Ok(());
+            }
+            // One that failed before looks the same as one that fails now: then only patience tells.
+            if (was_taken != 0.0 && self.metric(TAKEN).await == Some(0.0)) || !self.is_alive() {
+                return Err(other("it did not take its files; its log says why".to_owned()));
+            }
+        }
+        Err(other(format!("it did not take its files within {patience:?}; its log says why")))
     }
 }
 

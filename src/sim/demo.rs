@@ -62,14 +62,21 @@ async fn publish(url: &str, keys: &Path) -> Result<(), String> {
         let (Some(party), post) = (source.party(), source.post()) else { continue };
         let user = format!("{party}/{}", post.map_or("system", PostId::as_str));
         if !posts.contains_key(&user) {
-            posts.insert(user.clone(), open(url, keys, party, post).await?);
+            match open(url, keys, party, post).await {
+                Ok(publisher) => drop(posts.insert(user.clone(), publisher)),
+                Err(error) => tracing::warn!(%user, %error, "a post cannot connect"),
+            }
         }
         let Some(publisher) = posts.get_mut(&user) else { continue };
         let id = event["id"].as_str().map(str::to_owned);
         let body = Bytes::from(event.to_string());
         match publisher.publish(subject, id.as_deref(), body, PATIENCE).await {
             Ok(receipt) => tell(&user, &event, &receipt["data"]),
-            Err(error) => tracing::warn!(%user, %error, "no receipt"),
+            Err(error) => {
+                tracing::warn!(%user, %error, "no receipt");
+                // Its key may have been replaced: the next message is sent with what is in its file by then.
+                posts.remove(&user);
+            }
         }
     }
     Ok(())

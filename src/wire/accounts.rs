@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::connect::Role;
+use super::keyring::User;
 use super::keys::Keys;
 use super::{intake_stream, mailbox_stream};
 use crate::message::names::{PartyId, PostId};
@@ -47,7 +48,7 @@ const CONNECTIONS_SPARE: usize = 64;
 
 /// The whole configuration.
 ///
-/// A member without keys in `keys` gets no user and so cannot log in; that does not happen with [`super::keys::ensure`].
+/// A member without keys in `keys` gets no user and so cannot log in: its keys were revoked.
 #[must_use]
 pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> String {
     let mut text = String::new();
@@ -238,19 +239,23 @@ fn account(text: &mut String, member: &Member, keys: &Keys) {
     );
     put(text, "    users: [");
     let shared = shared(party);
-    if let Some(key) = keys.of_party(party.as_str(), "system") {
+    let of = |post: Option<&PostId>| User { party: party.clone(), post: post.cloned() };
+    // More than one while a new key takes the place of an old one: the same rights for both.
+    for key in keys.of_party(&of(None)) {
         let publish: Vec<String> = shared
             .iter()
             .filter(|(kind, _)| *kind != Shared::Stream)
             .map(|(_, subject)| subject.clone())
             .collect();
-        user(text, key, &publish, &[format!("_INBOX_{party}-system.>"), format!("ilo.rcpt.{party}.>")]);
+        let inbox = format!("_INBOX_{party}-system.>");
+        user(text, key.as_str(), &publish, &[inbox, format!("ilo.rcpt.{party}.>")]);
     }
     for post in &member.posts {
-        let Some(key) = keys.of_party(party.as_str(), post.as_str()) else { continue };
         let receipts = format!("ilo.rcpt.{party}.{post}.>");
         let publish = [format!("ilo.in.{party}.{post}.>"), format!("$JS.API.DIRECT.GET.RCPT.{receipts}")];
-        user(text, key, &publish, &[format!("_INBOX_{party}-{post}.>"), receipts]);
+        for key in keys.of_party(&of(Some(post))) {
+            user(text, key.as_str(), &publish, &[format!("_INBOX_{party}-{post}.>"), receipts.clone()]);
+        }
     }
     put(text, "    ]");
     put(text, "    imports: [");

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
+use super::keys::Seed;
 use crate::message::names::{PartyId, PostId};
 
 /// How long a connection attempt may take.
@@ -77,7 +78,7 @@ pub struct Road {
     /// Address of NATS.
     pub url: String,
     /// Seed of the user.
-    pub seed: String,
+    pub seed: Seed,
 }
 
 impl std::fmt::Debug for Road {

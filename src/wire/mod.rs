@@ -10,6 +10,7 @@ pub mod connect;
 pub mod egress;
 pub mod inspect;
 pub mod intake;
+pub mod keyring;
 pub mod keys;
 pub mod mailbox;
 pub mod outbox;
@@ -46,6 +47,9 @@ pub enum Error {
         /// What is wrong.
         words: String,
     },
+    /// What was asked for keys of parties cannot be done.
+    #[error("{0}")]
+    NotDone(String),
     /// The nats-server program.
     #[error("nats-server: {0}")]
     Server(String),

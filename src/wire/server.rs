@@ -17,6 +17,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use super::Error;
+use super::keys::write_private;
 use crate::message::time;
 
 /// How long the first start may take; JetStream reads its store before it listens.
@@ -185,7 +186,7 @@ impl Server {
 fn write_checked(program: &Path, directory: &Path, text: &str) -> Result<(), Error> {
     let fault = |error: std::io::Error| Error::Server(error.to_string());
     let fresh = directory.join("nats-server.conf.new");
-    std::fs::write(&fresh, text).map_err(fault)?;
+    write_private(&fresh, &[text.as_bytes()]).map_err(fault)?;
     let checked =
         Command::new(program).arg("-t").arg("-c").arg(&fresh).stdin(Stdio::null()).output().map_err(fault)?;
     if !checked.status.success() {

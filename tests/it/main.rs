@@ -31,6 +31,7 @@ mod harness;
 mod hostile;
 mod isolation;
 mod judged;
+mod keys;
 mod laws;
 mod load;
 mod mail;

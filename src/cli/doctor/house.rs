@@ -8,6 +8,7 @@ use super::finding::{Finding, Runbook, Severity};
 use crate::archive::keyfile;
 use crate::broker::config::Config;
 use crate::wire::connect::Role;
+use crate::wire::keyring::{self, Keyring};
 use crate::wire::keys;
 
 /// Descriptors that a broker needs beside those of its parties.
@@ -47,6 +48,7 @@ pub fn files(config: &Config, file: &Path) -> Vec<Finding> {
     for (path, bits) in [(keys.join("broker"), 0o027), (keys.clone(), 0o022)] {
         found.extend(open_to_others(&path, bits).map(key));
     }
+    found.extend(list_of_keys(keys));
     let decisive: [PathBuf; 2] = [file.to_owned(), config.registry.file.clone()];
     for path in decisive.iter().chain(&config.schemas.directory) {
         found.extend(open_to_others(path, 0o002).map(|words| {
@@ -60,6 +62,32 @@ pub fn files(config: &Config, file: &Path) -> Vec<Finding> {
         }));
     }
     found
+}
+
+/// The list of the parties' keys is what it should be, and no rotation was left half done.
+fn list_of_keys(directory: &Path) -> Vec<Finding> {
+    // The broker's user need not be able to read it.
+    if std::fs::File::open(directory.join(keyring::FILE)).is_err() {
+        return Vec::new();
+    }
+    let ring = match Keyring::read(directory) {
+        Ok(ring) => ring,
+        Err(error) => return vec![key(error.to_string())],
+    };
+    let replaced = ring.keys().iter().filter(|key| {
+        let user = key.user();
+        key.is_let_in() && ring.let_in(&user).next_back() != Some(*key)
+    });
+    let told = replaced.map(|key| {
+        finding(
+            Severity::Notice,
+            Runbook::Keys,
+            format!("two keys of {} are let in; the older one since {}", key.user(), key.since),
+            "a rotation is not at its end: whoever has the older key comes in too",
+            "`liaison keys revoke --old` once the party uses its new key",
+        )
+    });
+    told.collect()
 }
 
 fn key(words: String) -> Finding {

@@ -68,7 +68,7 @@ fn explained(error: &Error) -> (Runbook, &'static str, &'static str) {
             "nothing is taken and nothing is delivered; what parties send is refused to them or waits",
             "look whether nats-server runs and listens there; then `[nats] url`",
         ),
-        Error::Denied(_) | Error::Key { .. } => (
+        Error::Denied(_) | Error::Key { .. } | Error::NotDone(_) => (
             Runbook::Keys,
             "the broker is not let in, or not let do its work",
             "write the NATS configuration from the same keys and reload nats-server twice",
