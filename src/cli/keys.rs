@@ -4,18 +4,21 @@
 //! running `liaison up`, or by the operator of a server of its own, who is told what to do. The broker's own keys are not handled
 //! here, and no secret is printed.
 
+mod signing;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::signing::{After, MakeSigning};
 use super::serve::wire_exit;
 use super::up::read_registry;
 use super::{Exit, Failure, exit};
 use crate::broker::config::Config;
 use crate::broker::rulebook;
 use crate::client::exchange::{ENDPOINTS, Endpoints};
-use crate::message::names::{PartyId, PostId};
+use crate::message::names::{KeyId, PartyId, PostId};
 use crate::message::time::{self, Timestamp};
 use crate::rules::registry::Registry;
 use crate::wire::Error;
@@ -77,6 +80,8 @@ pub struct Make {
     // Text, for a refusal by the library would repeat it, and it may be the secret half by mistake.
     #[arg(long, value_name = "U…", conflicts_with = "all")]
     public_key: Option<String>,
+    #[command(flatten)]
+    signing: MakeSigning,
 }
 
 /// Arguments of `rotate`.
@@ -100,6 +105,12 @@ pub struct Revoke {
     /// Only this key.
     #[arg(long, value_name = "U…", conflicts_with_all = ["old", "all"])]
     public_key: Option<String>,
+    /// Keys with which messages are signed, not those of connections.
+    #[arg(long, conflicts_with_all = ["all", "public_key"])]
+    signing: bool,
+    /// Only the signing key with this id.
+    #[arg(long, value_name = "ID", requires = "signing", conflicts_with = "old")]
+    id: Option<KeyId>,
 }
 
 /// Arguments of `list`.
@@ -125,6 +136,21 @@ enum Change {
 pub async fn run(command: Command) -> Result<Exit, Failure> {
     let (whose, change) = match command {
         Command::List(args) => return list(&args),
+        Command::New(Make { whose, public_key, signing }) if signing.signing => {
+            let change = signing.making(public_key, After::None);
+            return signing::carry_out(&whose, &change).await;
+        }
+        Command::Rotate(Rotate { make: Make { whose, public_key, signing }, revoke_old })
+            if signing.signing =>
+        {
+            let after = if revoke_old { After::Revoked } else { After::Overlap };
+            return signing::carry_out(&whose, &signing.making(public_key, after)).await;
+        }
+        Command::Revoke(Revoke { whose, old, signing: true, id, .. }) => {
+            let others = if old { signing::Ending::Replaced } else { signing::Ending::All };
+            let ending = id.map_or(others, signing::Ending::One);
+            return signing::carry_out(&whose, &signing::Change::Revoke(ending)).await;
+        }
         Command::New(args) => (args.whose, Change::New(public(args.public_key.as_deref())?)),
         Command::Rotate(Rotate { make, revoke_old }) => {
             let public = public(make.public_key.as_deref())?;
@@ -309,6 +335,21 @@ impl Where {
         told.filter(Endpoints::is_alive)
     }
 
+    /// The file of the registry.
+    fn registry_file(&self) -> Result<PathBuf, Failure> {
+        let config = self.data.join("liaison.toml");
+        match &self.registry {
+            Some(file) => Ok(file.clone()),
+            None if config.exists() => {
+                let config = Config::read(&config);
+                config
+                    .map(|config| config.registry.file)
+                    .map_err(|fault| Failure::new(Exit::Configuration, fault))
+            }
+            None => Ok(self.data.join("network.toml")),
+        }
+    }
+
     /// The registry. What a running `liaison up` would refuse to read is refused here, before anything is changed.
     fn registry(&self) -> Result<Registry, Failure> {
         let file = self.data.join("liaison.toml");
@@ -327,24 +368,32 @@ impl Where {
 fn list(args: &List) -> Result<Exit, Failure> {
     let directory = args.place.keys();
     let ring = Keyring::read(&directory).map_err(|error| failure(&error))?;
+    let registry = args.place.registry()?;
     let is_asked = |key: &&Key| args.party.as_ref().is_none_or(|party| key.party == *party);
     let mut keys: Vec<&Key> = ring.keys().iter().filter(is_asked).collect();
     // Stable: the keys of a user stay in their order.
     keys.sort_by_key(|key| key.user());
+    let signing = signing::all(&registry, args.party.as_ref());
     if args.json {
-        for key in keys {
-            if !exit::line(&shown(key, &key.user().file(&directory)))? {
+        let nats = keys.into_iter().map(|key| shown(key, &key.user().file(&directory)));
+        for value in nats.chain(signing.map(|(party, key)| signing::shown(party, key, &directory))) {
+            if !exit::line(&value)? {
                 break;
             }
         }
         return Ok(Exit::Ok);
     }
-    let mut text = row(["party", "user", "kind", "public key", "since", "until", "revoked"]);
+    let mut text = row(["party", "user", "kind", "id", "public key", "since", "until", "revoked"]);
     for key in keys {
         let user = key.user();
         let [since, until, revoked] = [Some(key.since), key.until, key.revoked].map(moment);
         let public = key.public_key.as_str();
-        text.push_str(&row([key.party.as_str(), user.name(), KIND, public, &since, &until, &revoked]));
+        text.push_str(&row([key.party.as_str(), user.name(), KIND, "-", public, &since, &until, &revoked]));
+    }
+    for (party, key) in signing {
+        let user = key.post.as_ref().map_or("system", PostId::as_str);
+        let [id, public, since, until, revoked] = signing::cells(key);
+        text.push_str(&row([party.as_str(), user, signing::KIND, &id, &public, &since, &until, &revoked]));
     }
     exit::print(text.as_bytes())
 }
@@ -356,8 +405,8 @@ fn moment(at: Option<Timestamp>) -> String {
     at.map_or_else(|| "-".to_owned(), |at| at.to_string())
 }
 
-fn row([party, user, kind, public, since, until, revoked]: [&str; 7]) -> String {
-    format!("{party:<15} {user:<15} {kind:<5} {public:<56} {since:<20} {until:<20} {revoked}\n")
+fn row([party, user, kind, id, public, since, until, revoked]: [&str; 8]) -> String {
+    format!("{party:<15} {user:<15} {kind:<7} {id:<20} {public:<56} {since:<20} {until:<20} {revoked}\n")
 }
 
 /// `file` is where its seed would be.

@@ -218,3 +218,76 @@ async fn publish_signs_with_the_key_beside_its_own_and_never_with_one_that_other
     let output = exchange.run(&send);
     assert_eq!(output.status.code(), Some(65), "unsigned, it is refused");
 }
+
+/// As an operator does it: a key is made, another one beside it, the first one revoked; the broker knows each at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_keys_are_made_changed_and_revoked_while_it_runs() {
+    let exchange = Exchange::small("").await;
+    let whose = ["it-moi", "--post", "tn-01", "--signing"];
+    let keys = |verb: &str, more: &[&str]| {
+        let output = exchange.run(&[&["keys", verb], &whose[..], more].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), lines(&output), told)
+    };
+    let message = exchange.data.join("message.json");
+    let send = || {
+        std::fs::write(&message, report().to_string()).expect("writes");
+        let to = ["publish", "--as", "it-moi", "--post", "tn-01", message.to_str().expect("UTF-8")];
+        let output = exchange.run(&to);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    };
+    let (code, made, told) = keys("new", &[]);
+    assert_eq!((code, made.len()), (Some(0), 1), "{told}");
+    assert_eq!(made[0]["kind"], "signing");
+    let file = exchange.key("it-moi", "tn-01").with_extension("jwk");
+    assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
+    let (first, secret) = (made[0]["id"].clone(), std::fs::read_to_string(&file).expect("reads"));
+    let jwk: Value = serde_json::from_str(&secret).expect("a JWK");
+    assert!(!told.contains(jwk["d"].as_str().expect("d")), "no secret is printed");
+    send();
+    let (code, _, told) = keys("new", &[]);
+    assert_eq!(code, Some(65), "it has one: {told}");
+    let (code, made, told) = keys("rotate", &[]);
+    assert_eq!((code, made.len()), (Some(0), 1), "{told}");
+    let second = made[0]["id"].clone();
+    assert_ne!(first, second, "an id is never used again");
+    send();
+    // Whoever still has the first key may use it until it is revoked.
+    let aside = exchange.data.join("first.jwk");
+    std::fs::write(&aside, &secret).expect("writes");
+    std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    let with_first = || {
+        std::fs::write(&message, report().to_string()).expect("writes");
+        let (message, key) = (message.to_str().expect("UTF-8"), aside.to_str().expect("UTF-8"));
+        exchange
+            .run(&["publish", "--as", "it-moi", "--post", "tn-01", "--sign-key", key, message])
+            .status
+            .code()
+    };
+    assert_eq!(with_first(), Some(0));
+    let (code, ended, told) = keys("revoke", &["--old"]);
+    assert_eq!((code, ended.len()), (Some(0), 1), "{told}");
+    assert_eq!(ended[0]["id"], first);
+    assert_eq!(with_first(), Some(65), "from now on it is refused");
+    send();
+    let listed = lines(&exchange.run(&["keys", "list", "it-moi", "--json"]));
+    let of = |id: &Value| listed.iter().find(|key| key["id"] == *id).expect("listed").clone();
+    assert_eq!((&of(&first)["let_in"], &of(&second)["let_in"]), (&json!(false), &json!(true)));
+    assert_eq!(of(&second)["file"], file.display().to_string());
+    // Everything that was signed still is, whatever became of the keys.
+    let read = ["subscribe", "--as", "fr-dnpaf", "--count", "4", "--verify", "--timeout", "20s"];
+    let output = exchange.run(&read);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let by: Vec<Value> = lines(&output).iter().map(|line| line["signed"]["key"].clone()).collect();
+    assert_eq!(by, [first.clone(), second.clone(), first, second.clone()]);
+    let (code, _, told) = keys("revoke", &[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(!file.exists(), "the secret half of a revoked key goes away");
+    let foreign = encoded(key(7).verifying_key().as_bytes());
+    let (code, made, told) = keys("new", &["--public-key", &foreign, "--id", "from-home"]);
+    assert_eq!((code, &made[0]["public_key"]), (Some(0), &json!(foreign)), "{told}");
+    assert!(!file.exists(), "its secret half is elsewhere");
+    let (code, _, told) = keys("rotate", &["--public-key", "nonsense\"\n"]);
+    assert_eq!(code, Some(78), "nothing is written that could not be read: {told}");
+    assert!(exchange.reload().await);
+}
