@@ -45,9 +45,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let messages = read_messages(&args.files)?;
     let seed = keys::read_seed(&args.place.key_file(&args.party, args.post.as_ref()))
         .map_err(|error| not_permitted(&error))?;
-    let url = args.place.url()?;
+    let to = args.place.address(&args.party)?;
     let mut publisher =
-        Publisher::connect(&url, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
+        Publisher::connect(&to, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
     let progress = progress(messages.len());
     let mut refused = false;
     for (name, bytes) in messages {
@@ -119,9 +119,8 @@ pub fn unreachable(error: Error) -> Failure {
 
 fn exit_of(error: &Error) -> Exit {
     match error {
-        Error::Wire(crate::wire::Error::Denied(_)) | Error::Ask(AskError::Refused { status: 403, .. }) => {
-            Exit::NotPermitted
-        }
+        Error::Wire(crate::wire::Error::Denied(_) | crate::wire::Error::Key { .. })
+        | Error::Ask(AskError::Refused { status: 403, .. }) => Exit::NotPermitted,
         Error::Ask(AskError::Refused { status: 400 | 404, .. }) => Exit::DataInvalid,
         Error::Answer(_) => Exit::Failure,
         _ => Exit::Unreachable,

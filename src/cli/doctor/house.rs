@@ -3,10 +3,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
+
 use super::finding;
 use super::finding::{Finding, Runbook, Severity};
+use super::road::{CERTIFICATE_DAYS, ending};
 use crate::archive::keyfile;
 use crate::broker::config::Config;
+use crate::message::time::Timestamp;
 use crate::wire::connect::Role;
 use crate::wire::keys;
 
@@ -60,6 +64,13 @@ pub fn files(config: &Config, file: &Path) -> Vec<Finding> {
         }));
     }
     found
+}
+
+/// The broker's own certificate is near its end; what else may be wrong with it is told with NATS.
+pub fn certificate(config: &Config, now: Timestamp) -> Option<Finding> {
+    let tls = config.nats.address().tls?;
+    let until = tls.runs_out(now + SignedDuration::from_hours(24 * CERTIFICATE_DAYS))?;
+    ending(&format!("the certificate {}", tls.certificate.display()), until, now)
 }
 
 fn key(words: String) -> Finding {
