@@ -182,3 +182,52 @@ pub fn hosts(listen: &str, named: &[String]) -> Result<Vec<String>, String> {
     }
     Ok(hosts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::names::PartyId;
+
+    #[test]
+    fn certificates_are_for_their_use_and_end_in_a_year() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let party = Member { party: PartyId::parse("de-bpol").expect("well formed"), posts: Vec::new() };
+        let hosts = ["nats.example.org".to_owned(), "127.0.0.1".to_owned()];
+        let server = ensure(place.path(), &hosts, &[party]).expect("makes");
+        let client = Tls::beside(place.path(), "de-bpol");
+        client.check(End::Client).expect("a client's");
+        server.check(End::Client).expect("servers of a cluster are clients of each other");
+        let words = client.check(End::Server(&hosts)).expect_err("no server's").to_string();
+        assert!(words.contains("tls.crt: is "), "{words}");
+        let words =
+            server.check(End::Server(&["elsewhere".to_owned()])).expect_err("not its name").to_string();
+        assert!(words.contains("is not for elsewhere"), "{words}");
+        let days = |days: i64| time::now() + jiff::SignedDuration::from_hours(24 * days);
+        assert_eq!(client.runs_out(days(DAYS - 1)), None);
+        let until = client.runs_out(days(DAYS + 1)).expect("ends before");
+        assert!(until > days(DAYS - 1) && until <= days(DAYS), "{until}");
+    }
+
+    #[test]
+    fn a_server_of_another_authority_is_none() {
+        let [one, other] = [(), ()].map(|()| tempfile::tempdir().expect("temp dir"));
+        let hosts = ["127.0.0.1".to_owned()];
+        let own = ensure(one.path(), &hosts, &[]).expect("makes");
+        let stranger = ensure(other.path(), &hosts, &[]).expect("makes");
+        let mixed = Tls { ca: own.ca, ..stranger };
+        let words = mixed.check(End::Server(&hosts)).expect_err("another's").to_string();
+        assert!(words.contains("was not made by the authority of"), "{words}");
+        // Clients may be certified by another authority than servers are.
+        mixed.check(End::Client).expect("a client's");
+    }
+
+    #[test]
+    fn a_server_for_other_machines_needs_a_name() {
+        let own = ["127.0.0.1", "::1", "localhost"];
+        assert_eq!(hosts("127.0.0.1:4222", &[]).expect("names"), own);
+        assert_eq!(hosts("10.0.0.2:4222", &[]).expect("names")[0], "10.0.0.2");
+        assert!(hosts("0.0.0.0:4222", &[]).is_err() && hosts("[::]:4222", &[]).is_err());
+        let named = hosts("0.0.0.0:4222", &["nats.example.org".to_owned()]).expect("names");
+        assert_eq!((named[0].as_str(), named.len()), ("nats.example.org", 4));
+    }
+}

@@ -4,6 +4,7 @@
 //! connection, so a renewed certificate needs no restart. Certificates are made elsewhere (`certificates.rs`).
 
 use std::error::Error as _;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -293,6 +294,12 @@ pub(super) fn explain(address: &Address, error: &ConnectError) -> Option<Error> 
             Some(Error::Denied(format!("{url} does not take the certificate {file}: {alert:?}")))
         }
         (Some(other), _) => Some(Error::Unreachable(format!("{url}: TLS: {other}"))),
+        // The refusal is lost if the line is closed while we still write.
+        (None, Some(tls)) if matches!(inner.kind(), ConnectionReset | BrokenPipe | UnexpectedEof) => {
+            let file = tls.certificate.display();
+            let words = format!("{url}: {inner}; perhaps it does not take the certificate {file}");
+            Some(Error::Unreachable(words))
+        }
         (None, _) => None,
     }
 }
