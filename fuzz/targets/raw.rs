@@ -39,6 +39,8 @@ pub const WORDS: &[&str] = &[
     "\u{202e}",
     "\u{200b}",
     "H3",
+    "..",
+    "eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ..",
 ];
 
 /// A line with the subject, a line with the content type, and the payload.
@@ -51,6 +53,7 @@ pub fn run(bytes: &[u8]) {
     let raw = Raw {
         party: party.unwrap_or_else(|| PartyId::parse("it-moi").expect("well formed")),
         binary_mode: content_type.starts_with("ce-"),
+        signature: content_type.contains("..").then(|| content_type.clone()),
         content_type: Some(content_type).filter(|text| !text.is_empty()),
         subject,
         payload,

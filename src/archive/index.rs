@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Archived;
 use super::fates::Fates;
 use super::feeds::Feeds;
+use super::frames::{FrameAt, Frames};
 use super::journal::Place;
 use super::known::Known;
 use super::reader::Step;
@@ -33,7 +34,7 @@ pub(super) struct Index {
     /// How far each intake stream was decided.
     pub(super) positions: HashMap<PartyId, Position>,
     /// Frames in order.
-    pub(super) places: Vec<Place>,
+    pub(super) frames: Frames,
     /// Segment files.
     pub(super) segments: Arc<[PathBuf]>,
     /// Last archive sequence.
@@ -49,7 +50,8 @@ pub(super) struct Index {
 impl Index {
     /// The index of what sled holds and the frames of the journal.
     pub(super) fn new(zones: Vec<Zone>, known: Known, places: Vec<Place>, segments: &[PathBuf]) -> Self {
-        let mut index = Self { known, places, segments: segments.into(), ..Self::default() };
+        let frames = places.into_iter().collect();
+        let mut index = Self { known, frames, segments: segments.into(), ..Self::default() };
         for zone in zones {
             for (party, (epoch, _, sequence)) in &zone.positions {
                 index.note(party, Position { epoch: *epoch, sequence: *sequence });
@@ -119,14 +121,6 @@ impl Index {
         self.tail.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
-    /// A frame was written anew where it stood.
-    pub(super) fn replace(&mut self, fresh: Place) {
-        let at = self.places.partition_point(|place| place.header.last() < fresh.header.first);
-        if let Some(place) = self.places.get_mut(at) {
-            *place = fresh;
-        }
-    }
-
     /// The zone that holds a sequence.
     pub(super) fn zone_of(&self, seq: u64) -> Option<Arc<Zone>> {
         let at = self.zones.partition_point(|zone| zone.last < seq);
@@ -150,10 +144,8 @@ impl Index {
     }
 
     /// The frames that hold these sequences.
-    pub(super) fn frames(&self, first: u64, last: u64) -> (Vec<Place>, Arc<[PathBuf]>) {
-        let from = self.places.partition_point(|place| place.header.last() < first);
-        let holds = |place: &&Place| place.header.first <= last;
-        (self.places[from..].iter().take_while(holds).copied().collect(), Arc::clone(&self.segments))
+    pub(super) fn frames(&self, first: u64, last: u64) -> (Vec<FrameAt>, Arc<[PathBuf]>) {
+        (self.frames.holding(first, last), Arc::clone(&self.segments))
     }
 
     /// Where the next `limit` deliveries of a party behind a feed sequence are: zones to read, then unsealed ones.

@@ -305,6 +305,25 @@ fn payload(segments: &[PathBuf], place: &Place) -> Result<Vec<u8>, Error> {
     Ok(payload)
 }
 
+/// The frame whose header stands here, if that is the one that is meant.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Damaged`], which names `first`, if there is another or none.
+pub(super) fn at(
+    segments: &[PathBuf],
+    segment: usize,
+    offset: u64,
+    first: u64,
+    is_meant: impl Fn(&Header) -> bool,
+) -> Result<Place, Error> {
+    let path = segments.get(segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
+    let mut header = [0; HEADER];
+    let file = File::open(path).and_then(|file| file.read_exact_at(&mut header, offset));
+    file.map_err(|error| Error::at(path, error))?;
+    let header = Header::read(&header).filter(is_meant).ok_or_else(|| damaged(path, offset, first))?;
+    Ok(Place { segment, offset, header })
+}
+
 fn damaged(path: &Path, offset: u64, first: u64) -> Error {
     Error::Damaged { file: path.to_owned(), offset, first }
 }

@@ -19,6 +19,7 @@ mod fates;
 mod feeds;
 mod filling;
 mod frame;
+mod frames;
 mod index;
 mod journal;
 pub mod keyfile;
@@ -40,6 +41,7 @@ mod root;
 mod seal;
 pub mod size;
 pub mod space;
+
 mod standing;
 mod store;
 mod stretch;
@@ -56,7 +58,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use self::body::Body;
+pub use self::body::{Body, Content};
 pub use self::effect::{Act, Effect};
 pub use self::fates::{Confirmation, Erasure, Fate, Withdrawn};
 pub use self::feeds::Feeds;
@@ -241,8 +243,8 @@ impl Archive {
         let now = time::now().as_millisecond();
         let first = self.journal.next();
         let fresh = (first..).zip(&drafts).map(|(seq, draft)| {
-            let Draft { digest, payload, seal, .. } = draft;
-            Fresh { seq, digest: *digest, payload, seal: *seal }
+            let Draft { digest, payload, signature, seal, .. } = draft;
+            Fresh { seq, digest: *digest, payload, signature: signature.as_deref(), seal: *seal }
         });
         let bodies = self.vault.bodies(&fresh.collect::<Vec<_>>())?;
         let records: Vec<Arc<Record>> = (first..)

@@ -105,8 +105,8 @@ impl Reader {
     /// # Errors
     /// The journal cannot be read.
     pub fn leaves(&self, first: u64, last: u64) -> Result<Vec<Digest>, Error> {
-        let (places, _) = self.index.read().frames(first, last);
-        let Some(start) = places.first().map(|place| place.header.first) else { return Ok(Vec::new()) };
+        let (frames, _) = self.index.read().frames(first, last);
+        let Some(start) = frames.first().map(|frame| frame.first) else { return Ok(Vec::new()) };
         let mut leaves = Vec::new();
         for pack in self.packs(first, last)? {
             leaves.extend(pack.leaves()?);

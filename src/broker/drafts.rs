@@ -32,6 +32,7 @@ pub(super) fn accepted(
         arrived_ms: origin.arrived.as_millisecond(),
         digest: origin.digest,
         payload: permitted.raw().payload.to_vec(),
+        signature: permitted.signature().map(str::to_owned),
         seal: summary.plane == Plane::Case || summary.category != Category::None,
         summary: Some(summary),
         code: None,
@@ -66,6 +67,7 @@ pub(super) fn refused(origin: Origin, reason: Refused, target: Target, payload: 
         arrived_ms: origin.arrived.as_millisecond(),
         digest: origin.digest,
         payload,
+        signature: None,
         // What is put aside may be unlawful personal data: it must be erasable when its days are over.
         seal: true,
         summary: None,

@@ -54,6 +54,12 @@ impl Where {
     pub fn key_file(&self, party: &PartyId, post: Option<&PostId>) -> PathBuf {
         self.key.clone().unwrap_or_else(|| key_file(&self.data, party, post))
     }
+
+    /// The signing key of a party's user in the data directory, if one was made.
+    #[must_use]
+    pub fn signing_key_file(&self, party: &PartyId, post: Option<&PostId>) -> PathBuf {
+        key_file(&self.data, party, post).with_extension("jwk")
+    }
 }
 
 fn key_file(data: &Path, party: &PartyId, post: Option<&PostId>) -> PathBuf {

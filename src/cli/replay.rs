@@ -225,7 +225,8 @@ fn item(message: &Message) -> Item {
         Content::Event(bytes) => export::Content::Event(bytes.clone()),
         Content::Tombstone(members) => export::Content::Tombstone(members.clone()),
     };
-    Item { seq: message.seq, archived_at: message.archived_at, digest: message.digest, content }
+    let signature = message.signature.clone();
+    Item { seq: message.seq, archived_at: message.archived_at, digest: message.digest, signature, content }
 }
 
 /// A bar on stderr: only on a terminal, and not between lines that go to the same one.

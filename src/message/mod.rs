@@ -10,6 +10,7 @@ pub mod json;
 pub mod names;
 pub mod outcome;
 pub mod raw;
+pub mod signature;
 pub mod subject;
 pub mod time;
 pub mod tree;

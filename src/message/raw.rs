@@ -15,8 +15,10 @@ pub struct Raw {
     pub subject: String,
     /// The bytes, untouched.
     pub payload: Bytes,
-    /// The value of the `Content-Type` header, if any. The only header that is looked at, and never for identity.
+    /// The value of the `Content-Type` header, if any. No header is looked at for identity.
     pub content_type: Option<String>,
+    /// The value of the `Ilo-Signature` header, if any; several with commas between, which no signature has in it.
+    pub signature: Option<String>,
     /// True if a header whose name begins with `ce-` (any case) came along: CloudEvents binary mode, which is refused.
     pub binary_mode: bool,
     /// When the intake stream took it.

@@ -29,6 +29,7 @@ pub mod schemas;
 mod screen;
 mod semantics;
 pub mod settle;
+pub mod signing;
 pub mod subscriptions;
 mod times;
 pub mod verdict;

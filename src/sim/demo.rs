@@ -99,7 +99,7 @@ fn tell(user: &str, event: &Value, receipt: &Value) {
 async fn read(url: &str, keys: &Path) -> Result<(), String> {
     let party = PartyId::parse(READER).map_err(|error| error.to_string())?;
     let seed = keys::read_seed(&keys.join(READER).join("system.nk")).map_err(|error| error.to_string())?;
-    let subscriber = Subscriber::connect(&Address::with_keys(url, keys, READER), &seed, &party)
+    let mut subscriber = Subscriber::connect(&Address::with_keys(url, keys, READER), &seed, &party)
         .await
         .map_err(|error| error.to_string())?;
     loop {

@@ -27,6 +27,7 @@ use super::suspects;
 use super::{Error, intake_stream};
 use crate::message::names::PartyId;
 use crate::message::raw::{Frame, Position, Raw};
+use crate::message::signature;
 use crate::message::time::Timestamp;
 
 /// Most messages handed on at once.
@@ -323,7 +324,8 @@ fn raw(party: &PartyId, message: &jetstream::Message, open: &mut Open) -> Option
         party: party.clone(),
         subject: message.subject.to_string(),
         payload: message.payload.clone(),
-        content_type: headers.and_then(content_type),
+        content_type: headers.and_then(|headers| values(headers, "Content-Type").next().map(str::to_owned)),
+        signature: headers.and_then(signature_in),
         binary_mode: headers.is_some_and(binary_mode),
         arrived: Timestamp::from_millisecond(arrived).ok()?,
         position: Position { epoch: open.epoch, sequence: info.stream_sequence },
@@ -342,11 +344,17 @@ fn frame(message: &jetstream::Message) -> Frame {
     }
 }
 
-/// NATS header names are case-sensitive, CloudEvents calls them case-insensitive: any case is read.
-fn content_type(headers: &HeaderMap) -> Option<String> {
-    let named = |name: &str| name.eq_ignore_ascii_case("content-type");
-    let (_, values) = headers.iter().find(|(name, _)| named(name.as_ref()))?;
-    values.first().map(|value| value.as_str().to_owned())
+/// The values of a header. NATS names are case-sensitive, CloudEvents calls them case-insensitive: any case is read.
+fn values<'a>(headers: &'a HeaderMap, wanted: &'a str) -> impl Iterator<Item = &'a str> {
+    let named =
+        headers.iter().filter(move |(name, _)| AsRef::<str>::as_ref(*name).eq_ignore_ascii_case(wanted));
+    named.flat_map(|(_, values)| values).map(async_nats::HeaderValue::as_str)
+}
+
+/// Several signatures are joined: none of them may be the one that counts.
+pub(super) fn signature_in(headers: &HeaderMap) -> Option<String> {
+    let all: Vec<&str> = values(headers, signature::HEADER).collect();
+    (!all.is_empty()).then(|| all.join(","))
 }
 
 fn binary_mode(headers: &HeaderMap) -> bool {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Error;
 use crate::message::names::PartyId;
 use crate::message::raw::{Frame, Position, Raw};
+use crate::message::signature;
 use crate::message::time::Timestamp;
 
 /// Suspects read before the ordinary reading is tried again.
@@ -82,12 +83,17 @@ fn take(party: &PartyId, epoch: i64, sequence: u64, message: &Value) -> Option<R
     let headers = headers(&block);
     let fine = headers.is_some() && !subject.contains(char::REPLACEMENT_CHARACTER) && !subject.contains('\0');
     let headers = headers.unwrap_or_default();
-    let named = |wanted: &str| headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    let named = |wanted: &str| {
+        let all = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        all.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+    };
+    let signatures = named(signature::HEADER);
     let all = || [name.as_slice(), b"\r\n", &block, &payload].concat();
     Some(Raw {
         party: party.clone(),
         subject,
-        content_type: named("content-type").map(|(_, value)| value.clone()),
+        content_type: named("Content-Type").first().map(|value| (*value).to_owned()),
+        signature: (!signatures.is_empty()).then(|| signatures.join(",")),
         binary_mode: headers.iter().any(|(name, _)| name.to_ascii_lowercase().starts_with("ce-")),
         arrived: message["time"].as_str()?.parse::<Timestamp>().ok()?,
         position: Position { epoch, sequence },

@@ -61,6 +61,7 @@ async fn our_own_client_is_accepted() {
     let document = certificate.to_json();
     assert_eq!(document["verdict"], "pass");
     assert_eq!(document["scenarios"][3]["scenario"], "outage");
+    assert_eq!(document["scenarios"][5]["scenario"], "slow-consumer");
     assert!(certificate.markdown().contains("| outage | pass |"), "{}", certificate.markdown());
 }
 
@@ -101,6 +102,11 @@ async fn bad_habits_are_found() {
     assert!(failed(&certificate, "outage").contains(&strange), "{}", certificate.text());
     assert_eq!(failed(&certificate, "burst"), ["acknowledges everything"], "{}", certificate.text());
     assert_eq!(certificate.verdict, Verdict::Fail);
+
+    let eager = with(("", "eager"), &[Scenario::SlowConsumer], 20);
+    let certificate = run(eager).await.expect("certifies");
+    let early = "acknowledges no more than it could hand on";
+    assert!(failed(&certificate, "slow-consumer").contains(&early), "{}", certificate.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

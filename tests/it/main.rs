@@ -59,6 +59,7 @@ mod samples;
 mod scene;
 mod server;
 mod services;
+mod signatures;
 mod simulate;
 mod stages;
 mod start;

@@ -10,8 +10,8 @@ use super::super::exit::line;
 use super::super::selecting::InArchive;
 use super::super::{Exit, Failure};
 use super::Place;
-use crate::archive::Record;
 use crate::archive::audit::Object;
+use crate::archive::{Content, Record};
 use crate::export::source::{Counts, Next, Opened};
 use crate::message::digest::Digest;
 use crate::message::time::{Timestamp, rfc3339};
@@ -68,6 +68,9 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
         if let Some((name, content)) = opened.as_ref().and_then(content) {
             value[name] = content;
         }
+        if let Some(Opened::Content(Content { signature: Some(signature), .. })) = &opened {
+            value["signature"] = signature.as_str().into();
+        }
         line(&value).map(|read| if read { Next::Taken } else { Next::Stop })
     })?;
     Ok(Exit::Ok)
@@ -76,10 +79,10 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
 /// The event, or what stands in its place.
 fn content(opened: &Opened) -> Option<(&'static str, Value)> {
     Some(match opened {
-        Opened::Bytes(bytes) => match serde_json::from_slice(bytes) {
+        Opened::Content(content) => match serde_json::from_slice(&content.payload) {
             Ok(event) => ("event", event),
             // What was put aside because its frame was broken: no event, and perhaps no text.
-            Err(_) => ("raw", STANDARD.encode(bytes).into()),
+            Err(_) => ("raw", STANDARD.encode(&content.payload).into()),
         },
         Opened::Sealed => ("sealed", true.into()),
         Opened::Gone(why) => ("tombstone", why.clone().into()),

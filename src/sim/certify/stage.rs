@@ -115,6 +115,11 @@ impl Stage {
         outcome.map(str::to_owned)
     }
 
+    /// How many messages of the mailbox were not read yet, and how many were read and not acknowledged.
+    pub async fn left(&self) -> Result<(u64, u64), CertifyError> {
+        Ok(self.mailbox.left().await?)
+    }
+
     /// Waits until nothing is left in the mailbox; how much was, if it did not come to that.
     pub async fn emptied(&self, limit: Duration) -> Result<(u64, u64), CertifyError> {
         let end = tokio::time::Instant::now() + limit;
@@ -128,10 +133,11 @@ impl Stage {
     }
 
     /// Reads what is left in the mailbox, so that a scenario begins with an empty one.
-    pub async fn drain(&self) -> Result<(), CertifyError> {
+    pub async fn drain(&mut self) -> Result<(), CertifyError> {
         loop {
             let letters = self.mailbox.next(256, Duration::from_millis(500)).await?;
             if letters.is_empty() {
+                self.mailbox.rest();
                 return Ok(());
             }
             for letter in &letters {
