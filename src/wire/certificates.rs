@@ -31,11 +31,11 @@ const HOUR: i64 = 3_600;
 /// The authority's name; certificates are tied to its key, not to this.
 const AUTHORITY: &str = "liaison certificate authority";
 
-/// Makes what is missing below the directory of the keys, looks at all of it, and gives the server's files.
+/// Makes what is missing below the directory of the keys, looks at it, and gives the server's files.
 ///
 /// # Errors
-/// [`Error::Key`] that names the file: a key that others may read, a certificate that cannot be used, or one that is
-/// missing where the authority's key is not at hand.
+/// [`Error::Key`] that names the file: a key that others may read, a certificate of the server that cannot be used, or one
+/// that is missing where the authority's key is not at hand.
 pub fn ensure(keys: &Path, hosts: &[String], members: &[Member]) -> Result<Tls, Error> {
     let place = keys.join("tls");
     let server = Tls {
@@ -49,9 +49,10 @@ pub fn ensure(keys: &Path, hosts: &[String], members: &[Member]) -> Result<Tls, 
     for owner in ["broker"].into_iter().chain(members.iter().map(|member| member.party.as_str())) {
         let files = Tls::beside(keys, owner);
         certified(authority.as_ref(), &files, End::Client, owner)?;
-        // A key that was handed over is not here any more, and need not be.
+        // A key that was handed over is not here any more, and need not be. What else is wrong with a certificate is told to
+        // whoever connects with it: that of one party has run out is no trouble of the others.
         if files.key.exists() {
-            files.check(End::Client)?;
+            is_private(&files.key)?;
         }
     }
     Ok(server)

@@ -112,6 +112,14 @@ async fn the_whole_way_goes_over_tls() {
         let line = String::from_utf8_lossy(&read.stdout).into_owned();
         assert!(line.contains(id.as_str().expect("an id")), "{command:?}: {line}");
     }
+    // Nor is anything of ours needed for it.
+    if let Some(mut python) = super::foreign::python() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        python.arg(root.join("examples/publish.py")).args(["it-moi", "tn-01"]);
+        python.arg(root.join("examples/flow-observation.json")).env("DATA", &exchange.data);
+        let published = python.output().expect("runs");
+        assert!(String::from_utf8_lossy(&published.stdout).contains("accepted"), "{published:?}");
+    }
     let config = text(&exchange.data.join("liaison.toml"));
     let checked = exchange.run(&["check", "--config", &config]);
     assert_eq!(said(&checked).0, Some(0), "{checked:?}");
