@@ -184,7 +184,8 @@ async fn open_with(
             }
         });
     let url = &to.url;
-    options.connect(url.as_str()).await.map_err(|error| match error.kind() {
+    // The library's future is large, and whoever starts a broker holds several.
+    Box::pin(options.connect(url.as_str())).await.map_err(|error| match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             Error::Denied(format!("{url} does not let this key in"))
         }
