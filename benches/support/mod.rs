@@ -23,6 +23,7 @@ use liaison::message::time;
 use liaison::rules::registry::{Group, Registry};
 use liaison::wire::accounts::{self, Member};
 use liaison::wire::connect::{self, Client, Role};
+use liaison::wire::tls::Address;
 use liaison::wire::{keys, server, streams};
 use serde_json::{Value, json};
 
@@ -126,7 +127,7 @@ impl Exchange {
 
     async fn admin(&self) -> Client {
         let seed = keys::read_seed(&self.key("broker", "admin")).expect("a key");
-        connect::connect(&self.url, &seed, Role::Admin).await.expect("connects")
+        connect::connect(&Address::plain(&self.url), &seed, Role::Admin).await.expect("connects")
     }
 
     fn key(&self, owner: &str, user: &str) -> PathBuf {
@@ -140,7 +141,8 @@ impl Exchange {
         let options = streams::Options { intake_bytes: 4 << 30, mailbox_bytes: 4 << 30 };
         streams::ensure(&admin, &parties, options).await.expect("streams must be made");
         let seed = keys::read_seed(&self.key("broker", "control")).expect("a key");
-        let control = connect::connect(&self.url, &seed, Role::Control).await.expect("connects");
+        let control =
+            connect::connect(&Address::plain(&self.url), &seed, Role::Control).await.expect("connects");
         let bucket = liaison::wire::subscriptions::Bucket::open(control).await.expect("a bucket");
         for party in parties {
             let country = if self.readers.contains(&party) { "any" } else { "none" };
@@ -182,7 +184,9 @@ impl Exchange {
     async fn publisher(&self, id: &str, post: &str) -> Client {
         let seed = keys::read_seed(&self.key(id, post)).expect("a key");
         let post = PostId::parse(post).expect("a literal id must be well formed");
-        connect::connect_party(&self.url, &seed, &party(id), Some(&post)).await.expect("connects")
+        connect::connect_party(&Address::plain(&self.url), &seed, &party(id), Some(&post))
+            .await
+            .expect("connects")
     }
 
     /// A broker in this process.

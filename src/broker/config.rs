@@ -10,6 +10,7 @@ use super::receipt::Issuer;
 use super::replay::Limits;
 use crate::archive::{self, RootKey};
 use crate::message::names::PartyId;
+use crate::wire::tls::{self, Address, Tls};
 
 /// What stays free unless the operator says otherwise: four segments of the journal.
 const RESERVE: u64 = 256 << 20;
@@ -62,6 +63,13 @@ pub struct NatsSection {
     pub url: String,
     /// Directory with `broker/{admin,intake,egress,control}.nk`.
     pub keys: PathBuf,
+    /// For TLS, with an address `tls://` or if one of these is given: authorities of the server's certificate; default: in
+    /// the directory of the keys, `tls/ca.crt`.
+    pub tls_ca: Option<PathBuf>,
+    /// The broker's certificate; default: there, `broker/tls.crt`.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key; default: there, `broker/tls.key`.
+    pub tls_key: Option<PathBuf>,
     /// Most bytes in one intake stream; what does not fit is refused to its sender.
     pub intake_bytes: i64,
     /// Most bytes in one mailbox; what does not fit waits in the archive.
@@ -168,9 +176,25 @@ impl Default for NatsSection {
         Self {
             url: "nats://127.0.0.1:4222".to_owned(),
             keys: "keys".into(),
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
             intake_bytes: 1 << 30,
             mailbox_bytes: 1 << 30,
         }
+    }
+}
+
+impl NatsSection {
+    /// Where NATS is, and the files for TLS if there is any.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        let given = tls::Given {
+            ca: self.tls_ca.clone(),
+            certificate: self.tls_cert.clone(),
+            key: self.tls_key.clone(),
+        };
+        given.address(self.url.clone(), || Tls::beside(&self.keys, "broker"))
     }
 }
 
@@ -235,6 +259,10 @@ impl Config {
             toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
         let base = file.parent().unwrap_or_else(|| Path::new("."));
         for path in [&mut config.nats.keys, &mut config.archive.directory, &mut config.registry.file] {
+            *path = base.join(&*path);
+        }
+        let nats = &mut config.nats;
+        for path in [&mut nats.tls_ca, &mut nats.tls_cert, &mut nats.tls_key].into_iter().flatten() {
             *path = base.join(&*path);
         }
         let root_key = &mut config.archive.root_key;

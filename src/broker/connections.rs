@@ -7,6 +7,7 @@ use crate::wire;
 use crate::wire::connect::{self, Client, Road, Role};
 use crate::wire::egress::Publisher;
 use crate::wire::keys::Seed;
+use crate::wire::tls::End;
 use crate::wire::{keys, streams};
 
 /// The connections of a running broker.
@@ -34,7 +35,7 @@ impl Connections {
 }
 
 fn road(config: &Config, role: Role) -> Result<Road, Error> {
-    Ok(Road { url: config.nats.url.clone(), seed: seed(config, role)? })
+    Ok(Road { to: config.nats.address(), seed: seed(config, role)? })
 }
 
 fn seed(config: &Config, role: Role) -> Result<Seed, wire::Error> {
@@ -44,7 +45,7 @@ fn seed(config: &Config, role: Role) -> Result<Seed, wire::Error> {
 
 /// A connection as a user of the broker.
 pub(super) async fn open(config: &Config, role: Role) -> Result<Client, wire::Error> {
-    connect::connect(&config.nats.url, &seed(config, role)?, role).await
+    connect::connect(&config.nats.address(), &seed(config, role)?, role).await
 }
 
 fn options(config: &Config) -> streams::Options {
@@ -83,6 +84,10 @@ impl Trouble {
 /// Tries address, keys, rights, version and streams. Makes nothing. Also gives the administrator's connection, if there is one.
 pub(super) async fn examine(config: &Config, parties: &[PartyId]) -> (Vec<Trouble>, Option<Client>) {
     let mut troubles = Vec::new();
+    // The same files for every user: what is wrong with them is told once.
+    if let Some(error) = config.nats.address().tls.and_then(|tls| tls.check(End::Client).err()) {
+        return (vec![Trouble { error, role: None }], None);
+    }
     for role in [Role::Intake, Role::Egress, Role::Control] {
         if let Err(error) = open(config, role).await {
             troubles.push(Trouble { error, role: Some(role) });

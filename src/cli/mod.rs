@@ -17,6 +17,7 @@ mod serve;
 mod simulate;
 mod subscribe;
 mod target;
+mod tls;
 mod up;
 mod validate;
 mod witness;

@@ -50,9 +50,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let seed = keys::read_seed(&args.place.key_file(&args.party, args.post.as_ref()))
         .map_err(|error| not_permitted(&error))?;
     let signer = signer(&args)?;
-    let url = args.place.url()?;
+    let to = args.place.address(&args.party)?;
     let publisher =
-        Publisher::connect(&url, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
+        Publisher::connect(&to, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
     let mut publisher = publisher.signing(signer);
     let progress = progress(messages.len());
     let mut refused = false;
@@ -143,9 +143,8 @@ pub fn unreachable(error: Error) -> Failure {
 
 fn exit_of(error: &Error) -> Exit {
     match error {
-        Error::Wire(crate::wire::Error::Denied(_)) | Error::Ask(AskError::Refused { status: 403, .. }) => {
-            Exit::NotPermitted
-        }
+        Error::Wire(crate::wire::Error::Denied(_) | crate::wire::Error::Key { .. })
+        | Error::Ask(AskError::Refused { status: 403, .. }) => Exit::NotPermitted,
         Error::Ask(AskError::Refused { status: 400 | 404, .. }) => Exit::DataInvalid,
         Error::Answer(_) => Exit::Failure,
         _ => Exit::Unreachable,

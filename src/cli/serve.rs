@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::tls::ClientTls;
 use super::{Exit, Failure};
 use crate::archive;
 use crate::broker::config::{self, Config};
@@ -24,6 +25,8 @@ pub struct Args {
     enable_case_plane: bool,
     #[command(flatten)]
     root: Root,
+    #[command(flatten)]
+    tls: ClientTls,
 }
 
 /// Where the root key of the archive is.
@@ -74,6 +77,8 @@ pub struct CheckArgs {
     no_environment: bool,
     #[command(flatten)]
     root: Root,
+    #[command(flatten)]
+    tls: ClientTls,
 }
 
 /// How an error of the broker ends a command.
@@ -114,7 +119,8 @@ pub fn configuration(file: &Path, enable_case_plane: bool, root: &Root) -> Resul
 /// Runs the daemon.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     super::limits::forbid_core_files();
-    let config = configuration(&args.config, args.enable_case_plane, &args.root)?;
+    let mut config = configuration(&args.config, args.enable_case_plane, &args.root)?;
+    args.tls.over(&mut config);
     let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
     let (listener, address) = console::bind(config.http.listen)
         .await
@@ -124,7 +130,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let file = args.config;
     watch(broker, listener, signals, async |broker: &mut Broker| {
         let config = configuration(&file, args.enable_case_plane, &args.root);
-        let config = config.map_err(|fault| vec![fault.to_string()])?;
+        let mut config = config.map_err(|fault| vec![fault.to_string()])?;
+        args.tls.over(&mut config);
         broker.reload(config).await
     })
     .await
@@ -245,6 +252,7 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
         faults.extend(found);
     }
     args.root.over(&mut config)?;
+    args.tls.over(&mut config);
     if config.archive.directory.join("journal").is_dir()
         && let Err(error) = archive_is_sound(&config)
     {

@@ -100,8 +100,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let seed = keys::read_seed(&args.place.key_file(&args.party, None))
         .map_err(|error| Failure::new(Exit::NotPermitted, error.to_string()))?;
     let mut verifier = Verifier::open(&args)?;
-    let url = args.place.url()?;
-    let mut subscriber = Subscriber::connect(&url, &seed, &args.party).await.map_err(unreachable)?;
+    let to = args.place.address(&args.party)?;
+    let mut subscriber = Subscriber::connect(&to, &seed, &args.party).await.map_err(unreachable)?;
     let end = args.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     let mut left = args.count.unwrap_or(usize::MAX);
     while left > 0 {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::serve::{Root, Signals, configuration, failure, watch, wire_exit};
+use super::tls::{ServerTls, ensured};
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{Broker, rulebook};
@@ -21,6 +22,7 @@ use crate::sim::demo;
 use crate::wire::accounts::{self, Member};
 use crate::wire::keys;
 use crate::wire::server::{self, Server};
+use crate::wire::tls;
 
 /// How long a liaison that is just ending is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -46,6 +48,9 @@ pub struct Args {
     /// Let a few simulated posts publish valid and invalid example messages, about one a second.
     #[arg(long, env = "LIAISON_DEMO")]
     demo: bool,
+    /// TLS 1.3 with client certificates between everybody and NATS; what is missing for it is made beside the keys.
+    #[arg(long, env = "LIAISON_TLS")]
+    tls: bool,
     #[command(flatten)]
     root: Root,
 }
@@ -65,7 +70,12 @@ pub struct NatsConfigArgs {
     /// Address to listen on.
     #[arg(long, env = "LIAISON_NATS_LISTEN", default_value = "127.0.0.1:4222")]
     listen: String,
+    #[command(flatten)]
+    tls: ServerTls,
 }
+
+/// By these names clients call a server on their own machine.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
 
 const CONFIG: &str = r#"# liaison.toml: written by `liaison up`; yours to change. SIGHUP reloads it.
 [broker]
@@ -90,7 +100,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut config = configure(&args, &config_file)?;
     let registry = read_registry(Some(&config.registry.file))?;
     let server = start_server(&args, &registry, &lock).await?;
-    config.nats.url = server.url().to_owned();
+    config.nats.url = url(&args, &server);
     let ended = serve(&args, &config_file, config, &server).await;
     if let Err(error) = std::fs::remove_file(args.data.join("endpoints.json")) {
         tracing::debug!(%error, "endpoints.json");
@@ -122,11 +132,15 @@ async fn reload(args: &Args, file: &Path, server: &Server, broker: &mut Broker) 
     let faults = |faults: Vec<String>| Failure::new(Exit::Configuration, faults.join("; "));
     let unreachable = |error: crate::wire::Error| Failure::new(Exit::Unreachable, error.to_string());
     let mut config = configure(args, file)?;
-    config.nats.url = server.url().to_owned();
+    config.nats.url = url(args, server);
     let rules = rulebook::load(&config).map_err(faults)?;
     let text = server_text(args, &rules.registry)?;
     server.reload(&text).await.map_err(unreachable)?;
     broker.reload(config).await.map_err(faults)
+}
+
+fn url(args: &Args, server: &Server) -> String {
+    if args.tls { tls::secured(server.url()) } else { server.url().to_owned() }
 }
 
 fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
@@ -215,6 +229,10 @@ fn server_text(args: &Args, registry: &Registry) -> Result<String, Failure> {
     let options = accounts::Options {
         listen: format!("127.0.0.1:{}", if args.nats_port == 0 { -1 } else { i32::from(args.nats_port) }),
         store,
+        tls: args
+            .tls
+            .then(|| ensured(&args.data.join("keys"), &LOOPBACK.map(str::to_owned), &members))
+            .transpose()?,
         ..accounts::Options::default()
     };
     Ok(accounts::configuration(&members, &keys, &options))
@@ -253,6 +271,7 @@ pub fn nats_config(args: &NatsConfigArgs) -> Result<Exit, Failure> {
     let options = accounts::Options {
         listen: args.listen.clone(),
         store: args.store.clone(),
+        tls: args.tls.files(&args.keys, &args.listen, &members)?,
         ..accounts::Options::default()
     };
     super::exit::print(accounts::configuration(&members, &keys, &options).as_bytes())

@@ -18,6 +18,7 @@ pub use self::signer::{Signer, SignerError};
 pub use self::witness::{Shown, WitnessLine};
 pub use crate::wire::asking::AskError;
 pub use crate::wire::pipeline::{Answers, Heard, Pipeline};
+pub use crate::wire::tls::Address;
 
 use crate::message::names::{PartyId, PostId};
 use crate::message::signature;
@@ -57,8 +58,13 @@ impl Publisher {
     ///
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
-    pub async fn connect(url: &str, seed: &str, party: PartyId, post: Option<PostId>) -> Result<Self, Error> {
-        let nats = connect::connect_party(url, seed, &party, post.as_ref()).await?;
+    pub async fn connect(
+        to: &Address,
+        seed: &str,
+        party: PartyId,
+        post: Option<PostId>,
+    ) -> Result<Self, Error> {
+        let nats = connect::connect_party(to, seed, &party, post.as_ref()).await?;
         Ok(Self { outbox: Outbox::open(nats, party, post).await?, signer: None })
     }
 
@@ -89,12 +95,12 @@ impl Publisher {
 /// # Errors
 /// NATS cannot be reached, or the key is not let in.
 pub async fn pipeline(
-    url: &str,
+    to: &Address,
     seed: &str,
     party: &PartyId,
     post: Option<&PostId>,
 ) -> Result<(Pipeline, Answers), Error> {
-    let nats = connect::connect_party(url, seed, party, post).await?;
+    let nats = connect::connect_party(to, seed, party, post).await?;
     Ok(Pipeline::open(nats, party, post).await?)
 }
 
@@ -128,8 +134,8 @@ impl Subscriber {
     ///
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
-    pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
-        let nats = connect::connect_party(url, seed, party, None).await?;
+    pub async fn connect(to: &Address, seed: &str, party: &PartyId) -> Result<Self, Error> {
+        let nats = connect::connect_party(to, seed, party, None).await?;
         Ok(Self { mailbox: Mailbox::of(nats, party), pull: None })
     }
 
@@ -200,8 +206,8 @@ impl Asker {
     ///
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
-    pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
-        let nats = connect::connect_party(url, seed, party, None).await?;
+    pub async fn connect(to: &Address, seed: &str, party: &PartyId) -> Result<Self, Error> {
+        let nats = connect::connect_party(to, seed, party, None).await?;
         Ok(Self { asker: asking::Asker::new(nats, party.clone()) })
     }
 

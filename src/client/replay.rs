@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 pub use self::pace::{Pace, Speed};
 pub use self::place::Place;
 
-use super::{AskError, Asker, Error};
+use super::{Address, AskError, Asker, Error};
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::time::{self, Timestamp, rfc3339};
@@ -112,13 +112,13 @@ impl Replay {
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
     pub async fn connect(
-        url: &str,
+        to: &Address,
         seed: &str,
         party: &PartyId,
         wanted: Wanted,
         place: Place,
     ) -> Result<Self, Error> {
-        let asker = Asker::connect(url, seed, party).await?;
+        let asker = Asker::connect(to, seed, party).await?;
         let ask = move |body: Value| {
             let asker = asker.clone();
             async move { asker.ask("replay", &body).await }

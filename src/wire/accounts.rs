@@ -5,11 +5,12 @@
 //! of its own, because users of one account are not separated by the account. No secret is in the text.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::connect::Role;
 use super::keyring::User;
 use super::keys::Keys;
+use super::tls::Tls;
 use super::{intake_stream, mailbox_stream};
 use crate::message::names::{PartyId, PostId};
 use crate::message::subject;
@@ -32,11 +33,18 @@ pub struct Options {
     pub store: PathBuf,
     /// Bytes that JetStream may reserve for streams; the sum of all streams' limits must fit.
     pub store_bytes: u64,
+    /// Certificate and key of the server, and the authority of its clients'; without them lines are open.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:4222".to_owned(), store: "jetstream".into(), store_bytes: 1 << 40 }
+        Self {
+            listen: "127.0.0.1:4222".to_owned(),
+            store: "jetstream".into(),
+            store_bytes: 1 << 40,
+            tls: None,
+        }
     }
 }
 
@@ -58,6 +66,9 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     );
     put(&mut text, &format!("listen: {}", quoted(&options.listen)));
     put(&mut text, "server_name: \"liaison-nats\"");
+    if let Some(tls) = &options.tls {
+        closed(&mut text, tls);
+    }
     put(&mut text, &format!("max_payload: {MAX_PAYLOAD}"));
     put(&mut text, "max_connections: 65536");
     let store = options.store.display().to_string();
@@ -80,6 +91,19 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     }
     put(&mut text, "}");
     text
+}
+
+/// TLS 1.3 alone, and no client without a certificate. The handshake has time enough for five hundred at once on a busy machine.
+fn closed(text: &mut String, tls: &Tls) {
+    let path = |path: &Path| quoted(&path.display().to_string());
+    put(text, "tls {");
+    put(text, &format!("  cert_file: {}", path(&tls.certificate)));
+    put(text, &format!("  key_file: {}", path(&tls.key)));
+    put(text, &format!("  ca_file: {}", path(&tls.ca)));
+    put(text, "  verify: true");
+    put(text, "  min_version: \"1.3\"");
+    put(text, "  timeout: 5");
+    put(text, "}");
 }
 
 fn put(text: &mut String, line: &str) {

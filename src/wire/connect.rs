@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::keys::Seed;
+use super::tls::{self, Address};
 use crate::message::names::{PartyId, PostId};
 
 /// How long a connection attempt may take.
@@ -67,23 +68,23 @@ impl Role {
 ///
 /// # Errors
 /// [`Error::Unreachable`], [`Error::Denied`].
-pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error> {
+pub async fn connect(to: &Address, seed: &str, role: Role) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Heard::default()).await
+    open(to, seed, &name, &format!("_INBOX_{}", role.as_str()), Heard::default()).await
 }
 
 /// How a connection that is made anew whenever it broke gets made.
 #[derive(Clone)]
 pub struct Road {
-    /// Address of NATS.
-    pub url: String,
+    /// Where NATS is.
+    pub to: Address,
     /// Seed of the user.
     pub seed: Seed,
 }
 
 impl std::fmt::Debug for Road {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Road").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Road").field("to", &self.to).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +105,7 @@ pub async fn connect_once(road: &Road, role: Role) -> Result<(Client, Cancellati
     });
     let broken = heard.broken.clone();
     let inbox = format!("_INBOX_{}", role.as_str());
-    Ok((open_with(options, &road.url, &name, &inbox, heard).await?, broken))
+    Ok((open_with(options, &road.to, &name, &inbox, heard).await?, broken))
 }
 
 fn sign(seed: &str, nonce: &[u8]) -> Option<Auth> {
@@ -120,16 +121,16 @@ fn sign(seed: &str, nonce: &[u8]) -> Option<Auth> {
 /// # Errors
 /// [`Error::Unreachable`], [`Error::Denied`], also if the key is that of another user.
 pub async fn connect_party(
-    url: &str,
+    to: &Address,
     seed: &str,
     party: &PartyId,
     post: Option<&PostId>,
 ) -> Result<Client, Error> {
     let user = post.map_or("system", PostId::as_str);
     let (inbox, heard) = (format!("_INBOX_{party}-{user}"), Heard::default());
-    let client = open(url, seed, &format!("{party} {user}"), &inbox, heard.clone()).await?;
+    let client = open(to, seed, &format!("{party} {user}"), &inbox, heard.clone()).await?;
     // Only the right user may listen there; without this look, another's key shows as answers that never come.
-    let away = |words: String| Error::Unreachable(format!("{url}: {words}"));
+    let away = |words: String| Error::Unreachable(format!("{}: {words}", to.url));
     let probe = client.subscribe(format!("{inbox}.whose")).await.map_err(|error| away(error.to_string()))?;
     client.flush().await.map_err(|error| away(error.to_string()))?;
     let refused = tokio::time::timeout(PROBE, heard.denied.notified()).await.is_ok();
@@ -151,17 +152,18 @@ struct Heard {
     denied: Arc<Notify>,
 }
 
-async fn open(url: &str, seed: &str, name: &str, inbox: &str, heard: Heard) -> Result<Client, Error> {
-    open_with(ConnectOptions::with_nkey(seed.to_owned()), url, name, inbox, heard).await
+async fn open(to: &Address, seed: &str, name: &str, inbox: &str, heard: Heard) -> Result<Client, Error> {
+    open_with(ConnectOptions::with_nkey(seed.to_owned()), to, name, inbox, heard).await
 }
 
 async fn open_with(
     options: ConnectOptions,
-    url: &str,
+    to: &Address,
     name: &str,
     inbox: &str,
     heard: Heard,
 ) -> Result<Client, Error> {
+    let options = to.closed(options)?;
     let options = options
         .name(name)
         .custom_inbox_prefix(inbox)
@@ -182,11 +184,13 @@ async fn open_with(
                 async {}
             }
         });
-    options.connect(url).await.map_err(|error| match error.kind() {
+    let url = &to.url;
+    // The library's future is large, and whoever starts a broker holds several.
+    Box::pin(options.connect(url.as_str())).await.map_err(|error| match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             Error::Denied(format!("{url} does not let this key in"))
         }
-        _ => Error::Unreachable(format!("{url}: {error}")),
+        _ => tls::explain(to, &error).unwrap_or_else(|| Error::Unreachable(format!("{url}: {error}"))),
     })
 }
 

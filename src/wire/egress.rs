@@ -101,7 +101,7 @@ impl Line {
     async fn open(road: &Road) -> Result<Self, Error> {
         let (client, broken) = connect::connect_once(road, Role::Egress).await?;
         let inbox = client.new_inbox();
-        let away = |error: String| Error::Unreachable(format!("{}: {error}", road.url));
+        let away = |error: String| Error::Unreachable(format!("{}: {error}", road.to.url));
         let heard = client.subscribe(format!("{inbox}.*")).await.map_err(|error| away(error.to_string()))?;
         client.flush().await.map_err(|error| away(error.to_string()))?;
         let answers = Arc::<Answers>::default();

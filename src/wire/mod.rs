@@ -6,6 +6,7 @@
 pub mod accounts;
 mod answers;
 pub mod asking;
+pub mod certificates;
 pub mod connect;
 pub mod egress;
 pub mod inspect;
@@ -21,6 +22,7 @@ pub mod streams;
 pub mod subscriptions;
 pub mod survey;
 pub mod suspects;
+pub mod tls;
 
 use std::path::PathBuf;
 
@@ -39,7 +41,7 @@ pub enum Error {
     /// Streams or consumers are not configured as they must be: all differences.
     #[error("not configured as it must be:\n{}", .0.join("\n"))]
     Drift(Vec<String>),
-    /// A key file.
+    /// A file with a key or a certificate.
     #[error("{}: {words}", file.display())]
     Key {
         /// The file.

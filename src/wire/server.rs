@@ -288,5 +288,6 @@ fn listening(directory: &Path, pid: u32) -> Option<SocketAddr> {
     let ending = format!("_{pid}.ports");
     let file = port_files(directory).into_iter().find(|path| path.to_string_lossy().ends_with(&ending))?;
     let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
-    ports["nats"][0].as_str()?.strip_prefix("nats://")?.parse().ok()
+    let url = ports["nats"][0].as_str()?;
+    url.trim_start_matches("nats://").trim_start_matches("tls://").parse().ok()
 }

@@ -68,6 +68,7 @@ mod strain;
 mod subscriptions;
 mod syntax;
 mod tidy;
+mod tls;
 mod tombstones;
 mod tour;
 mod way;

@@ -3,10 +3,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
+
 use super::finding;
 use super::finding::{Finding, Runbook, Severity};
+use super::road::{CERTIFICATE_DAYS, ending};
 use crate::archive::keyfile;
 use crate::broker::config::Config;
+use crate::message::time::Timestamp;
 use crate::wire::connect::Role;
 use crate::wire::keyring::{self, Keyring};
 use crate::wire::keys;
@@ -88,6 +92,13 @@ fn list_of_keys(directory: &Path) -> Vec<Finding> {
         )
     });
     told.collect()
+}
+
+/// The broker's own certificate is near its end; what else may be wrong with it is told with NATS.
+pub fn certificate(config: &Config, now: Timestamp) -> Option<Finding> {
+    let tls = config.nats.address().tls?;
+    let until = tls.runs_out(now + SignedDuration::from_hours(24 * CERTIFICATE_DAYS))?;
+    ending(&format!("the certificate {}", tls.certificate.display()), until, now)
 }
 
 fn key(words: String) -> Finding {

@@ -18,11 +18,13 @@ use self::finding::{Finding, Runbook, Severity};
 use self::window::Window;
 use super::exit::{line, print, words};
 use super::serve::Root;
+use super::tls::ClientTls;
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{rulebook, survey};
 use crate::client::exchange::Endpoints;
 use crate::message::names::PartyId;
+use crate::message::time;
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +40,8 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     root: Root,
+    #[command(flatten)]
+    tls: ClientTls,
 }
 
 /// Runs it: exit 0 if nothing is wrong, 1 if something is.
@@ -47,6 +51,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     match Config::read(&file) {
         Ok(mut config) => {
             args.root.over(&mut config)?;
+            args.tls.over(&mut config);
             found.extend(examine(config, &file, args.config.is_none()).await);
         }
         Err(fault) => {
@@ -78,6 +83,7 @@ async fn examine(mut config: Config, file: &std::path::Path, of_up: bool) -> Vec
         config.nats.url = running.nats;
     }
     found.extend(house::files(&config, file));
+    found.extend(house::certificate(&config, time::now()));
     found.extend(house::descriptors(window.pid(), parties.len()));
     found.extend(memory::archive(&config, window.is_alive()));
     found.extend(window.findings());

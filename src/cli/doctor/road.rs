@@ -18,7 +18,7 @@ const SKEW_BAD_MS: u64 = 60_000;
 /// Nobody has read a mailbox for so long.
 const UNREAD: Duration = Duration::from_secs(24 * 3600);
 /// Days before the end of a certificate at which it is told, and at which it is urgent.
-const CERTIFICATE_DAYS: i64 = 30;
+pub const CERTIFICATE_DAYS: i64 = 30;
 const CERTIFICATE_URGENT_DAYS: i64 = 7;
 /// Most letters that a reader may have without acknowledging one; then it gets no more.
 const MOST_UNACKNOWLEDGED: u64 = 1_000;
@@ -98,7 +98,9 @@ fn of_server(server: &Server, now: Timestamp) -> Vec<Finding> {
             "let both machines follow the same time service",
         ));
     }
-    found.extend(server.certificate_until.and_then(|until| certificate(until, now)));
+    found.extend(
+        server.certificate_until.and_then(|until| ending("the certificate of nats-server", until, now)),
+    );
     if let Some(Sync::Every(interval)) = server.sync.filter(|sync| *sync != Sync::Always) {
         found.push(finding(
             Severity::Notice,
@@ -130,15 +132,16 @@ fn of_server(server: &Server, now: Timestamp) -> Vec<Finding> {
     found
 }
 
-fn certificate(until: Timestamp, now: Timestamp) -> Option<Finding> {
+/// The end of a certificate, if it is near.
+pub fn ending(whose: &str, until: Timestamp, now: Timestamp) -> Option<Finding> {
     let days = until.duration_since(now).as_hours() / 24;
     (days < CERTIFICATE_DAYS).then(|| {
         finding(
             if days < CERTIFICATE_URGENT_DAYS { Severity::Critical } else { Severity::Warning },
             Runbook::Certificate,
-            format!("the certificate of nats-server is valid until {}", time::rfc3339(until)),
-            "after that no client connects any more, the broker neither",
-            "put a new certificate in its place and reload nats-server",
+            format!("{whose} is valid until {}", time::rfc3339(until)),
+            "after that nobody connects with it any more",
+            "put a new certificate in its place; reload nats-server if it is the server's",
         )
     })
 }

@@ -12,7 +12,7 @@ use super::proxy::Proxy;
 use super::tap::Tap;
 use super::{CertifyError, Options};
 use crate::client::exchange::{ENDPOINTS, Endpoints};
-use crate::client::{Asker, Publisher, Subscriber};
+use crate::client::{Address, Asker, Publisher, Subscriber};
 use crate::message::names::{PartyId, PostId};
 use crate::wire::keys;
 
@@ -55,6 +55,7 @@ impl Stage {
         let server = url.trim_start_matches("nats://").to_owned();
         let proxy = Proxy::start(server, Arc::clone(&tap));
         let proxy = proxy.await.map_err(|error| CertifyError::Start("the proxy", error))?;
+        let url = Address::plain(url);
         let others = others(&url, &options).await?;
         Ok(Self {
             asker: Asker::connect(&url, &seed, &party).await?,
@@ -212,7 +213,7 @@ fn key(data: &Path, party: &PartyId, post: Option<&PostId>) -> std::path::PathBu
 }
 
 /// The first parties whose messages to the foreign system are accepted.
-async fn others(url: &str, options: &Options) -> Result<Vec<Other>, CertifyError> {
+async fn others(to: &Address, options: &Options) -> Result<Vec<Other>, CertifyError> {
     let folder = options.data.join("keys");
     let fault = |error: std::io::Error| CertifyError::Data(folder.clone(), error.to_string());
     let mut names = Vec::new();
@@ -226,8 +227,8 @@ async fn others(url: &str, options: &Options) -> Result<Vec<Other>, CertifyError
             continue;
         }
         let Ok(seed) = keys::read_seed(&key(&options.data, &party, None)) else { continue };
-        let Ok(publisher) = Publisher::connect(url, &seed, party.clone(), None).await else { continue };
-        let asker = Asker::connect(url, &seed, &party).await?;
+        let Ok(publisher) = Publisher::connect(to, &seed, party.clone(), None).await else { continue };
+        let asker = Asker::connect(to, &seed, &party).await?;
         let mut other = Other { sender: Sender { party, post: None }, publisher, asker };
         let probe = Message::report(&other.sender, &options.party);
         if other.publish(&probe).await?["outcome"] == "accepted" {

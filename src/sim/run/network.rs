@@ -70,7 +70,7 @@ pub async fn mailboxes(network: &Network, cast: &Cast) -> Result<Vec<(Mailbox, u
         let party = authority.party.clone();
         async move {
             let seed = keys::read_seed(&network.road.keys.join(party.as_str()).join("system.nk"))?;
-            let nats = connect::connect_party(&network.road.url, &seed, &party, None).await?;
+            let nats = connect::connect_party(&network.road.of(&party), &seed, &party, None).await?;
             let mailbox = Mailbox::new(party, nats);
             let last = mailbox.empty().await?;
             Ok::<_, RunError>((mailbox, last))
