@@ -110,23 +110,55 @@ impl Journal {
         self.next
     }
 
+    /// Hash of the last frame.
+    #[must_use]
+    pub fn head(&self) -> Digest {
+        self.head
+    }
+
+    /// The next frame as it would stand here; nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Io`] from packing.
+    pub fn encode(
+        &mut self,
+        pack: &Pack,
+        leaves: &[Digest],
+        committed_ms: i64,
+    ) -> Result<(Header, Vec<u8>), Error> {
+        frame::encode(&mut self.zstd, self.head, committed_ms, pack, leaves, self.next)
+    }
+
     /// Appends one frame and waits until it is on stable storage.
     ///
     /// # Errors
-    /// [`Error::Io`] once, [`Error::Poisoned`] ever after: the kernel may have dropped the pages, and trying again would
-    /// be believing.
+    /// As [`Journal::put`].
     pub fn append(&mut self, pack: &Pack, leaves: &[Digest], committed_ms: i64) -> Result<Place, Error> {
         if self.broken {
             return Err(Error::Poisoned);
         }
-        let (header, bytes) =
-            frame::encode(&mut self.zstd, self.head, committed_ms, pack, leaves, self.next)?;
+        let (header, bytes) = self.encode(pack, leaves, committed_ms)?;
+        self.put(header, &bytes)
+    }
+
+    /// Appends a frame that was encoded, here or by another instance, and waits until it is on stable storage.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it does not follow. [`Error::Io`] once, [`Error::Poisoned`] ever after: the kernel may have
+    /// dropped the pages, and trying again would be believing.
+    pub fn put(&mut self, header: Header, bytes: &[u8]) -> Result<Place, Error> {
+        if self.broken {
+            return Err(Error::Poisoned);
+        }
+        if header.prev != self.head || header.first != self.next {
+            return Err(Error::Corrupt("a frame that does not follow the last one"));
+        }
         self.broken = true;
         if self.size >= SEGMENT {
             self.roll()?;
         }
         let path = self.segments.last().cloned().unwrap_or_default();
-        self.file.write_all(&bytes).map_err(|error| Error::at(&path, error))?;
+        self.file.write_all(bytes).map_err(|error| Error::at(&path, error))?;
         self.file.sync_data().map_err(|error| Error::at(&path, error))?;
         self.broken = false;
         let place = Place { segment: self.segments.len() - 1, offset: self.size, header };
@@ -267,6 +299,17 @@ fn begin(directory: &Path, first: u64) -> Result<PathBuf, Error> {
 /// [`Error::Io`] or [`Error::Damaged`].
 pub fn read(segments: &[PathBuf], place: &Place) -> Result<Pack, Error> {
     frame::decode(&place.header, &payload(segments, place)?)
+}
+
+/// A whole frame byte for byte, header and payload.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Damaged`].
+pub fn whole(segments: &[PathBuf], place: &Place) -> Result<Vec<u8>, Error> {
+    let payload = payload(segments, place)?;
+    let mut bytes = place.header.bytes();
+    bytes.extend_from_slice(&payload);
+    Ok(bytes)
 }
 
 /// Reads a frame by its checksum alone, for looking through many.

@@ -7,6 +7,7 @@ mod audit;
 mod data;
 mod exit;
 mod limits;
+mod nats_config;
 mod publish;
 mod replay;
 mod schema;
@@ -68,7 +69,7 @@ enum Command {
     #[command(subcommand)]
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.
-    NatsConfig(up::NatsConfigArgs),
+    NatsConfig(nats_config::Args),
     /// Read the audit log, offline or as a supervisor.
     Audit(audit::Args),
     /// Look into a data directory offline.
@@ -113,7 +114,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Witness(args) => block_on(witness::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
-        Command::NatsConfig(args) => up::nats_config(&args),
+        Command::NatsConfig(args) => nats_config::run(&args),
         Command::Archive(command) => archive::run(command),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Completion { shell } => completion(shell),

@@ -50,23 +50,6 @@ pub struct Args {
     root: Root,
 }
 
-/// Arguments of `nats-config`.
-#[derive(Debug, clap::Args)]
-pub struct NatsConfigArgs {
-    /// Registry file; default: the demo registry.
-    #[arg(long, env = "LIAISON_REGISTRY")]
-    registry: Option<PathBuf>,
-    /// Where keys are kept and missing ones are made.
-    #[arg(long, env = "LIAISON_KEYS", default_value = "./liaison-data/keys")]
-    keys: PathBuf,
-    /// Directory of JetStream's store, for the configuration.
-    #[arg(long, env = "LIAISON_NATS_STORE", default_value = "./liaison-data/nats/store")]
-    store: PathBuf,
-    /// Address to listen on.
-    #[arg(long, env = "LIAISON_NATS_LISTEN", default_value = "127.0.0.1:4222")]
-    listen: String,
-}
-
 const CONFIG: &str = r#"# liaison.toml: written by `liaison up`; yours to change. SIGHUP reloads it.
 [broker]
 name = "liaison-1"
@@ -99,7 +82,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn serve(args: &Args, config_file: &Path, config: Config, server: &Server) -> Result<Exit, Failure> {
-    let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
+    let broker = Broker::start(config.clone(), || ()).await.map_err(|error| failure(&error))?;
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
@@ -132,6 +115,10 @@ fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
     let mut config = configuration(file, args.enable_case_plane, &args.root)?;
     config.nats.keys = args.data.join("keys");
     config.http.listen = args.http;
+    if config.cluster.is_some() || config.nats.replicas > 1 {
+        let words = "`liaison up` is alone on its machine: for a cluster use `liaison nats-config --cluster` and `liaison serve`";
+        return Err(Failure::new(Exit::Configuration, words));
+    }
     Ok(config)
 }
 
@@ -182,7 +169,7 @@ fn prepare(data: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-fn read_registry(file: Option<&Path>) -> Result<Registry, Failure> {
+pub(super) fn read_registry(file: Option<&Path>) -> Result<Registry, Failure> {
     let Some(file) = file else { return Ok(Registry::demo()) };
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Exit::Configuration, format!("{}: {error}", file.display())))?;
@@ -192,7 +179,7 @@ fn read_registry(file: Option<&Path>) -> Result<Registry, Failure> {
     })
 }
 
-fn members(registry: &Registry) -> Vec<Member> {
+pub(super) fn members(registry: &Registry) -> Vec<Member> {
     registry.parties().map(|party| Member { party: party.id.clone(), posts: party.posts.clone() }).collect()
 }
 
@@ -241,18 +228,4 @@ fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<(), Failur
 #[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]
 fn say(words: &str) {
     eprint!("{words}");
-}
-
-/// Runs `nats-config`: keys that are missing are made, the configuration goes to stdout.
-pub fn nats_config(args: &NatsConfigArgs) -> Result<Exit, Failure> {
-    let registry = read_registry(args.registry.as_deref())?;
-    let members = members(&registry);
-    let keys = keys::ensure(&args.keys, &members)
-        .map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
-    let options = accounts::Options {
-        listen: args.listen.clone(),
-        store: args.store.clone(),
-        ..accounts::Options::default()
-    };
-    super::exit::print(accounts::configuration(&members, &keys, &options).as_bytes())
 }

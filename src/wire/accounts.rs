@@ -31,11 +31,24 @@ pub struct Options {
     pub store: PathBuf,
     /// Bytes that JetStream may reserve for streams; the sum of all streams' limits must fit.
     pub store_bytes: u64,
+    /// Which server of a cluster it is; a server alone unless given.
+    pub seat: Option<Seat>,
+}
+
+/// A server's place in a cluster.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Its own name.
+    pub name: String,
+    /// Where it listens for the others.
+    pub listen: String,
+    /// Where the others do.
+    pub routes: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:4222".to_owned(), store: "jetstream".into(), store_bytes: 1 << 40 }
+        Self { listen: "127.0.0.1:4222".to_owned(), store: "jetstream".into(), store_bytes: 1 << 40, seat: None }
     }
 }
 
@@ -56,7 +69,13 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
         "# Written by `liaison nats-config` from the registry; changes here are lost. Public keys only.",
     );
     put(&mut text, &format!("listen: {}", quoted(&options.listen)));
-    put(&mut text, "server_name: \"liaison-nats\"");
+    let name = options.seat.as_ref().map_or("liaison-nats", |seat| seat.name.as_str());
+    put(&mut text, &format!("server_name: {}", quoted(name)));
+    if let Some(seat) = &options.seat {
+        let routes: Vec<String> = seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
+        let (listen, routes) = (quoted(&seat.listen), routes.join(", "));
+        put(&mut text, &format!("cluster {{ name: liaison, listen: {listen}, routes: [ {routes} ] }}"));
+    }
     put(&mut text, &format!("max_payload: {MAX_PAYLOAD}"));
     put(&mut text, "max_connections: 65536");
     let store = options.store.display().to_string();
@@ -163,6 +182,11 @@ fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
         }
         egress.push(format!("$JS.API.CONSUMER.INFO.{mailbox}.main"));
     }
+    let mut replica = texts(&["ilo.journal.>", "$KV.LEASE.>"]);
+    for call in ["STREAM.INFO", "STREAM.MSG.GET", "STREAM.MSG.DELETE"] {
+        replica.push(format!("$JS.API.{call}.JOURNAL_0"));
+    }
+    replica.push("$JS.API.STREAM.MSG.GET.KV_LEASE".to_owned());
     // `_R_.>` is where the server expects answers to requests from other accounts.
     let mut control = texts(&["_R_.>", "_INBOX_operator.>", "_INBOX_admin.>", "$KV.SUBS.>"]);
     for call in
@@ -181,6 +205,7 @@ fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
         (Role::Intake, intake, texts(&["_INBOX_intake.>"])),
         (Role::Egress, egress, texts(&["_INBOX_egress.>"])),
         (Role::Control, control, texts(&["_INBOX_control.>", "ilo.svc.>", "$SRV.>"])),
+        (Role::Replica, replica, texts(&["_INBOX_replica.>"])),
         (
             Role::Operator,
             texts(&[

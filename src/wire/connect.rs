@@ -35,6 +35,8 @@ pub enum Role {
     Egress,
     /// Answers services, keeps subscriptions.
     Control,
+    /// Carries the journal to other instances, holds the lease.
+    Replica,
     /// An operator: asks for health and states, changes nothing.
     Operator,
     /// The server's own system account.
@@ -43,8 +45,15 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Admin, Self::Intake, Self::Egress, Self::Control, Self::Operator, Self::System];
+    pub const ALL: [Self; 7] = [
+        Self::Admin,
+        Self::Intake,
+        Self::Egress,
+        Self::Control,
+        Self::Replica,
+        Self::Operator,
+        Self::System,
+    ];
 
     /// The name of its key file and inbox.
     #[must_use]
@@ -54,6 +63,7 @@ impl Role {
             Self::Intake => "intake",
             Self::Egress => "egress",
             Self::Control => "control",
+            Self::Replica => "replica",
             Self::Operator => "operator",
             Self::System => "sys",
         }
@@ -72,7 +82,7 @@ pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error>
 /// How a connection that is made anew whenever it broke gets made.
 #[derive(Clone)]
 pub struct Road {
-    /// Address of NATS.
+    /// Addresses of NATS, with commas between them.
     pub url: String,
     /// Seed of the user.
     pub seed: String,
@@ -179,7 +189,8 @@ async fn open_with(
                 async {}
             }
         });
-    options.connect(url).await.map_err(|error| match error.kind() {
+    let urls: Vec<&str> = url.split(',').map(str::trim).collect();
+    options.connect(urls).await.map_err(|error| match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             Error::Denied(format!("{url} does not let this key in"))
         }
