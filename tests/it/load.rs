@@ -88,7 +88,7 @@ async fn connect(exchange: &Exchange, party: &str, user: &str) -> Client {
         .custom_inbox_prefix(format!("_INBOX_{party}-{user}"))
         .reconnect_delay_callback(|_| Duration::from_millis(30))
         .request_timeout(Some(AGAIN));
-    options.connect(&exchange.nats).await.expect("connects")
+    options.connect(exchange.nats.split(',').collect::<Vec<_>>()).await.expect("connects")
 }
 
 async fn publish(

@@ -9,6 +9,7 @@ mod audit;
 mod auditor;
 mod certify;
 mod cli;
+mod cluster;
 mod console;
 mod control;
 mod crash;
@@ -19,6 +20,7 @@ mod exports;
 mod foreign;
 #[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
+mod instances;
 mod isolation;
 mod judged;
 mod laws;
