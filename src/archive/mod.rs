@@ -64,7 +64,7 @@ pub use self::open::Recovery;
 pub use self::read_only::{ReadOnly, Stats};
 pub use self::reader::{FeedItem, Reader};
 pub use self::record::{Draft, Entry, Record, RefusedTarget, Summary};
-pub use self::replica::{Seen, SeedCopy, Traces};
+pub use self::replica::{SeedCopy, Seen, Traces};
 pub use self::root::RootKey;
 pub use self::stretch::{Sketch, Stretch};
 pub use self::vault::{Opened, Vault};

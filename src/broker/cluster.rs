@@ -135,7 +135,8 @@ impl Follower {
             match self.look(key, &mut watch, cluster).await {
                 Ok(Some((holder, revision, term))) => {
                     let stop = CancellationToken::new();
-                    let renewal = Renewal { key: key.clone(), holder: holder.clone(), revision, term: term.clone() };
+                    let renewal =
+                        Renewal { key: key.clone(), holder: holder.clone(), revision, term: term.clone() };
                     let task = tokio::spawn(renewal.run(alarm.clone(), stop.clone()));
                     return Ok((holder, Held { term, stop, task }));
                 }
@@ -175,7 +176,8 @@ impl Follower {
 
     /// Shuts every earlier holder out and reads all that was written before; the stream sequence of the word that did it.
     async fn claim(&mut self, holder: &Holder, term: &Term) -> Result<u64, Error> {
-        let words = json!({ "instance": holder.instance, "epoch": holder.epoch, "root": self.archive.shared_word() });
+        let words =
+            json!({ "instance": holder.instance, "epoch": holder.epoch, "root": self.archive.shared_word() });
         let entry = Entry::Term(Bytes::from(words.to_string()));
         let mut claimed = None;
         loop {

@@ -117,12 +117,7 @@ enum Step {
 impl Keeper {
     /// A keeper for an opened archive.
     #[must_use]
-    pub(super) fn new(
-        archive: Archive,
-        replica: Option<Replica>,
-        shared: &Shared,
-        issuer: Issuer,
-    ) -> Self {
+    pub(super) fn new(archive: Archive, replica: Option<Replica>, shared: &Shared, issuer: Issuer) -> Self {
         Self {
             archive,
             replica,

@@ -185,7 +185,8 @@ impl Broker {
         shared.audit.begin(shared.reader.head_seq()).await?;
         let (registered, can_be_asked) = oneshot::channel();
         let alarm = (fail, failed);
-        let mut broker = Self::join(config, shared, (archive, seat), connections, bucket.clone(), registered, alarm)?;
+        let mut broker =
+            Self::join(config, shared, (archive, seat), connections, bucket.clone(), registered, alarm)?;
         for party in parties {
             broker.serve(party);
         }

@@ -165,3 +165,46 @@ impl Replica {
 fn fenced(error: wire::Error) -> archive::Error {
     archive::Error::Fenced(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::digest::Digest;
+    use crate::message::names::PartyId;
+    use crate::message::outcome::Outcome;
+    use crate::message::raw::Position;
+
+    fn draft(bytes: usize) -> Draft {
+        Draft {
+            outcome: Outcome::Accepted,
+            party: PartyId::parse("de-bpol").expect("well formed"),
+            position: Position::default(),
+            subject: String::new(),
+            arrived_ms: 0,
+            digest: Digest::default(),
+            payload: vec![0; bytes],
+            seal: false,
+            summary: None,
+            code: None,
+            detail: Vec::new(),
+            recipients: Vec::new(),
+            withheld: Vec::new(),
+            target: None,
+            late: false,
+            effects: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_commit_is_parted_so_that_each_frame_fits_into_a_message() {
+        let sizes = |bytes: &[usize]| -> Vec<Vec<usize>> {
+            let parts = parts(bytes.iter().map(|bytes| draft(*bytes)).collect());
+            parts.iter().map(|part| part.iter().map(|draft| draft.payload.len()).collect()).collect()
+        };
+        assert_eq!(sizes(&[]), Vec::<Vec<usize>>::new());
+        assert_eq!(sizes(&[1_000; 100]).len(), 1);
+        assert_eq!(sizes(&[256 << 10, 1, 200 << 10]), [vec![256 << 10, 1], vec![200 << 10]]);
+        assert_eq!(sizes(&[256 << 10; 3]).len(), 3);
+        assert_eq!(sizes(&[2_000; 512]).iter().map(Vec::len).sum::<usize>(), 512);
+    }
+}

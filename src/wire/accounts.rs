@@ -48,7 +48,12 @@ pub struct Seat {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:4222".to_owned(), store: "jetstream".into(), store_bytes: 1 << 40, seat: None }
+        Self {
+            listen: "127.0.0.1:4222".to_owned(),
+            store: "jetstream".into(),
+            store_bytes: 1 << 40,
+            seat: None,
+        }
     }
 }
 
@@ -72,7 +77,8 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     let name = options.seat.as_ref().map_or("liaison-nats", |seat| seat.name.as_str());
     put(&mut text, &format!("server_name: {}", quoted(name)));
     if let Some(seat) = &options.seat {
-        let routes: Vec<String> = seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
+        let routes: Vec<String> =
+            seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
         let (listen, routes) = (quoted(&seat.listen), routes.join(", "));
         put(&mut text, &format!("cluster {{ name: liaison, listen: {listen}, routes: [ {routes} ] }}"));
     }

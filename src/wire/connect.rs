@@ -45,15 +45,8 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Admin,
-        Self::Intake,
-        Self::Egress,
-        Self::Control,
-        Self::Replica,
-        Self::Operator,
-        Self::System,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Admin, Self::Intake, Self::Egress, Self::Control, Self::Replica, Self::Operator, Self::System];
 
     /// The name of its key file and inbox.
     #[must_use]

@@ -12,9 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::Error;
 use super::connect::{self, Road, Role};
 use super::lease::Term;
-use super::Error;
 use crate::message::subject;
 
 /// Code of JetStream for "no message found".
@@ -112,7 +112,9 @@ impl Journal {
     /// [`Error::Api`].
     pub async fn seed(&self, slot: u64) -> Result<Option<u64>, Error> {
         let at = subject::journal_part(self.shard, "key", Some(slot));
-        Ok(get(&self.client, &stream(self.shard), "last_by_subj", at.into()).await?.map(|found| found.sequence))
+        Ok(get(&self.client, &stream(self.shard), "last_by_subj", at.into())
+            .await?
+            .map(|found| found.sequence))
     }
 
     /// The last stream sequence ever given.
@@ -200,7 +202,9 @@ impl Journal {
 
 fn bytes(entry: &Entry) -> Bytes {
     match entry {
-        Entry::Frame(bytes) | Entry::Anew(_, bytes) | Entry::Seed(_, bytes) | Entry::Term(bytes) => bytes.clone(),
+        Entry::Frame(bytes) | Entry::Anew(_, bytes) | Entry::Seed(_, bytes) | Entry::Term(bytes) => {
+            bytes.clone()
+        }
     }
 }
 
@@ -212,7 +216,12 @@ pub(super) struct Found {
 }
 
 /// One message of a stream, asked of its leader: replicas may be behind.
-pub(super) async fn get(client: &Client, stream: &str, by: &str, which: Value) -> Result<Option<Found>, Error> {
+pub(super) async fn get(
+    client: &Client,
+    stream: &str,
+    by: &str,
+    which: Value,
+) -> Result<Option<Found>, Error> {
     let call = format!("STREAM.MSG.GET.{stream}");
     found(&call, &ask(client, &call, &json!({ by: which })).await?)
 }

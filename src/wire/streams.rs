@@ -204,8 +204,7 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
             let follows = found.max_bytes == wanted.max_bytes && found.num_replicas == replicas;
             if make && faults.is_empty() && !follows {
                 // What the operator sets in our own configuration follows it.
-                let updated =
-                    Config { max_bytes: wanted.max_bytes, num_replicas: replicas, ..found.clone() };
+                let updated = Config { max_bytes: wanted.max_bytes, num_replicas: replicas, ..found.clone() };
                 context.update_stream(updated).await.map_err(|error| Error::api(&call, error))?;
             }
             stream
@@ -339,8 +338,12 @@ async fn bucket(
         }
         Err(_) if !make => Ok(vec![format!("{name}: is missing")]),
         Err(_) => {
-            let config =
-                kv::Config { bucket: bucket.to_owned(), history, num_replicas: replicas, ..kv::Config::default() };
+            let config = kv::Config {
+                bucket: bucket.to_owned(),
+                history,
+                num_replicas: replicas,
+                ..kv::Config::default()
+            };
             let made = context.create_key_value(config).await;
             made.map(|_| Vec::new()).map_err(|error| Error::api(format!("STREAM.CREATE.{name}"), error))
         }

@@ -18,7 +18,8 @@ const TAKEOVER: Duration = Duration::from_secs(15);
 /// Waits until what stands in one journal stands in another.
 async fn caught_up(standby: &std::path::Path, serving: &std::path::Path) {
     let wanted = journal(serving);
-    until("a standby that has followed", async || (journal(standby).len() >= wanted.len()).then_some(())).await;
+    until("a standby that has followed", async || (journal(standby).len() >= wanted.len()).then_some(()))
+        .await;
     assert!(journal(standby).starts_with(&wanted), "byte for byte");
 }
 
@@ -90,7 +91,8 @@ async fn the_stream_itself_refuses_who_does_not_know_its_end() {
     let exchange = &instances.exchange;
     let seed = std::fs::read_to_string(exchange.key("broker", "replica")).expect("a key");
     let road = Road { url: exchange.nats.clone(), seed: seed.trim().to_owned() };
-    let (old, new) = (Journal::open(&road, 0).await.expect("opens"), Journal::open(&road, 0).await.expect("opens"));
+    let (old, new) =
+        (Journal::open(&road, 0).await.expect("opens"), Journal::open(&road, 0).await.expect("opens"));
     let term = Term::default();
     term.renewed(Instant::now());
     let last = old.last().await.expect("a number");
@@ -178,7 +180,8 @@ async fn what_is_erased_is_gone_from_the_replicated_journal() {
     assert!(message_at(&instances, frame).await.is_none(), "the frame with the content is gone");
     assert!(message_at(&instances, seed).await.is_none(), "the seed is gone");
     let everything = instances.exchange.data.parent().expect("the shared directory").to_owned();
-    until("the canary's end", async || files_with(&everything, CANARY.as_bytes()).is_empty().then_some(())).await;
+    until("the canary's end", async || files_with(&everything, CANARY.as_bytes()).is_empty().then_some(()))
+        .await;
     // Made anew from what is left.
     instances.lose_with_its_disk();
     instances.taken_over().await;

@@ -88,7 +88,8 @@ impl Instances {
             Server { name: (*name).to_owned(), child: Server::spawn(name, &config), config }
         };
         let servers = names.iter().map(start).collect();
-        let urls: Vec<String> = addresses.iter().step_by(2).map(|address| format!("nats://{address}")).collect();
+        let urls: Vec<String> =
+            addresses.iter().step_by(2).map(|address| format!("nats://{address}")).collect();
         until("a server that answers", async || {
             tokio::net::TcpStream::connect(&addresses[0]).await.ok().map(drop)
         })
@@ -107,7 +108,8 @@ impl Instances {
         let nats = format!("[nats]\nurl = {}\nkeys = \"../keys\"\nreplicas = {replicas}\n", json!(list));
         let planes = "[planes]\ncase = true\n";
         let registry = "[registry]\nfile = \"../network.toml\"\n";
-        std::fs::write(shared.join("common.toml"), format!("{FAST}{nats}{planes}{registry}")).expect("writes");
+        std::fs::write(shared.join("common.toml"), format!("{FAST}{nats}{planes}{registry}"))
+            .expect("writes");
         let first = instance(&shared, "a");
         let exchange = Exchange::serving(&first, urls).await;
         std::fs::copy(shared.join("a.root-key"), shared.join("root-key")).expect("a root key");
