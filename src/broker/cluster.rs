@@ -81,15 +81,15 @@ pub(super) async fn open(
     let key = LeaseKey::new(stream.client(), SHARD);
     let mut follower = Follower::begin(archive, stream.clone()).await?;
     standing_by();
-    let held = follower.stand_by(&key, cluster, alarm).await?;
-    let last = follower.claim(&held.0, &held.1.term).await?;
-    let mut replica = Replica::new(stream, key, held.1.term.clone(), last).await?;
+    let (holder, held) = follower.stand_by(&key, cluster, alarm).await?;
+    let last = follower.claim(&holder, &held.term).await?;
+    let mut replica = Replica::new(stream, key, held.term.clone(), last).await?;
     replica.catch_up(&follower.archive, follower.carried).await?;
     if let Err(error) = replica.erase_in_stream(&follower.archive).await {
         tracing::warn!(%error, "erased content stays in the replicated journal for now");
     }
-    tracing::info!(epoch = held.0.epoch, records = follower.archive.next() - 1, "this instance serves");
-    Ok((follower.archive, Some(Seat { replica, held: held.1 })))
+    tracing::info!(epoch = holder.epoch, records = follower.archive.next() - 1, "this instance serves");
+    Ok((follower.archive, Some(Seat { replica, held })))
 }
 
 /// An archive that follows the stream.

@@ -97,7 +97,8 @@ async fn with_admin(
 /// What `liaison check` finds wrong with NATS: address, keys, rights, version, streams. Makes nothing.
 pub async fn check(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
-    for role in [Role::Intake, Role::Egress, Role::Control] {
+    let replica = config.cluster.is_some().then_some(Role::Replica);
+    for role in [Role::Intake, Role::Egress, Role::Control].into_iter().chain(replica) {
         if let Err(error) = open(config, role).await {
             faults.push(format!("{} ({})", error, role.as_str()));
         }

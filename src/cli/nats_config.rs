@@ -30,7 +30,9 @@ pub struct Args {
     /// five; three on this machine unless given.
     #[arg(
         long = "server",
+        env = "LIAISON_SERVERS",
         value_name = "NAME=CLIENTS,ROUTES",
+        value_delimiter = ' ',
         requires = "cluster",
         default_values = [
             "nats-1=127.0.0.1:4222,127.0.0.1:6222",

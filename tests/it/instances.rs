@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::harness::{
-    Exchange, api, few_parties, folder, liaison, log_of, server_apart, signal, spawn, text, until, word,
+    Exchange, few_parties, folder, liaison, log_of, server_apart, signal, spawn, text, until, word,
 };
 
 /// So many messages a second that no publisher is ever refused for its rate.
@@ -154,7 +154,8 @@ impl Instances {
     pub async fn leader(&self, stream: &str) -> usize {
         let named = until("a leader", async || {
             let client = self.exchange.admin().await;
-            let info: Value = api(&client, &format!("STREAM.INFO.{stream}"), &json!({})).await;
+            let answer = client.request(format!("$JS.API.STREAM.INFO.{stream}"), "".into()).await.ok()?;
+            let info: Value = serde_json::from_slice(&answer.payload).ok()?;
             info["cluster"]["leader"].as_str().map(str::to_owned)
         })
         .await;
