@@ -75,7 +75,7 @@ impl Archive {
     /// # Errors
     /// [`Error::Io`], or the journal cannot be read.
     pub fn seeds_at(&self, seq: u64) -> Result<Vec<SeedCopy>, Error> {
-        let Some(seen) = self.frame_at(seq)? else { return Ok(Vec::new()) };
+        let Some(seen) = self.frame_at(seq) else { return Ok(Vec::new()) };
         let mut sealed = Vec::new();
         for seq in seen.first..=seen.last {
             let slot = self.reader.get(seq)?.and_then(|record| record.body.slot());
@@ -110,14 +110,12 @@ impl Archive {
     }
 
     /// The frame that holds this sequence, by its header; `None` if there is none.
-    ///
-    /// # Errors
-    /// None yet.
-    pub fn frame_at(&self, seq: u64) -> Result<Option<Seen>, Error> {
+    #[must_use]
+    pub fn frame_at(&self, seq: u64) -> Option<Seen> {
         let (places, _) = self.reader.index.read().frames(seq, seq);
         let header = places.first().map(|place| place.header);
         let header = header.filter(|header| (header.first..=header.last()).contains(&seq));
-        Ok(header.map(|header| Seen { first: header.first, last: header.last(), hash: header.hash() }))
+        header.map(|header| Seen { first: header.first, last: header.last(), hash: header.hash() })
     }
 
     /// The frame that holds this sequence, byte for byte.
@@ -142,7 +140,7 @@ impl Archive {
             match self.reader.get(target)?.map(|record| record.body.clone()) {
                 Some(Body::Sealed { slot, .. }) => traces.slots.push(slot),
                 Some(Body::Plain(_) | Body::Redacted(_)) => {
-                    traces.frames.extend(self.frame_at(target)?.map(|seen| seen.first));
+                    traces.frames.extend(self.frame_at(target).map(|seen| seen.first));
                 }
                 Some(Body::None) | None => {}
             }

@@ -95,7 +95,7 @@ impl Replica {
     /// Puts into the stream what it lacks and this archive has: the stream is new, or its servers lost what was last in it.
     pub(super) async fn catch_up(&mut self, archive: &Archive, carried: u64) -> Result<(), Error> {
         let mut next = carried + 1;
-        while let Some(seen) = archive.frame_at(next)? {
+        while let Some(seen) = archive.frame_at(next) {
             let seeds = archive.seeds_at(next)?;
             let seeds = seeds.iter().map(|seed| Entry::Seed(seed.slot, Bytes::copy_from_slice(&seed.bytes)));
             let frame = Entry::Frame(archive.frame_bytes(next)?.into());
