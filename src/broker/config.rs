@@ -286,3 +286,35 @@ impl Config {
         Ok(config)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let file = folder.path().join("liaison.toml");
+        std::fs::write(&file, text).expect("writes");
+        Config::read(&file)
+    }
+
+    #[test]
+    fn a_cluster_is_off_unless_it_is_named_and_a_bad_one_is_refused() {
+        let alone = read("[nats]\nurl = \"nats://a:1\"\n").expect("reads");
+        assert_eq!((alone.nats.url.as_str(), alone.nats.replicas), ("nats://a:1", 1));
+        assert!(alone.cluster.is_none());
+        let text =
+            "[nats]\nurl = [\"nats://a:1\", \"nats://b:1\"]\nreplicas = 3\n[cluster]\ninstance = \"eu-1\"\n";
+        let one = read(text).expect("reads");
+        assert_eq!(one.nats.url, "nats://a:1,nats://b:1");
+        assert_eq!(one.cluster.map(|cluster| cluster.instance).as_deref(), Some("eu-1"));
+        for bad in [
+            "[nats]\nreplicas = 2\n",
+            "[cluster]\ninstance = \"\"\n",
+            "[cluster]\n",
+            "[cluster]\nshard = 1\n",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -327,4 +327,23 @@ mod tests {
             assert!(!text.split('"').any(|part| part.len() == 58 && part.starts_with(seed)), "a seed");
         }
     }
+
+    /// Accounts, users and rights are those of a server alone, on each server of a cluster.
+    #[test]
+    fn servers_of_a_cluster_differ_in_their_places_alone() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let keys = super::super::keys::ensure(directory.path(), &[]).expect("makes keys");
+        let seat = Seat {
+            name: "n2".to_owned(),
+            listen: "10.0.0.2:6222".to_owned(),
+            routes: vec!["10.0.0.1:6222".to_owned(), "10.0.0.3:6222".to_owned()],
+        };
+        let alone = configuration(&[], &keys, &Options::default());
+        let one_of_three = configuration(&[], &keys, &Options { seat: Some(seat), ..Options::default() });
+        let known: Vec<&str> = alone.lines().collect();
+        let new: Vec<&str> = one_of_three.lines().filter(|line| !known.contains(line)).collect();
+        let routes = "routes: [ \"nats://10.0.0.1:6222\", \"nats://10.0.0.3:6222\" ]";
+        let cluster = format!("cluster {{ name: liaison, listen: \"10.0.0.2:6222\", {routes} }}");
+        assert_eq!(new, ["server_name: \"n2\"", cluster.as_str()]);
+    }
 }
