@@ -137,7 +137,12 @@ impl Exchange {
     async fn prepare(&self, registry: &Registry) {
         let admin = self.admin().await;
         let parties: Vec<PartyId> = registry.parties().map(|party| party.id.clone()).collect();
-        let options = streams::Options { intake_bytes: 4 << 30, mailbox_bytes: 4 << 30, replicas: 1, replicated: false };
+        let options = streams::Options {
+            intake_bytes: 4 << 30,
+            mailbox_bytes: 4 << 30,
+            replicas: 1,
+            replicated: false,
+        };
         streams::ensure(&admin, &parties, options).await.expect("streams must be made");
         let seed = keys::read_seed(&self.key("broker", "control")).expect("a key");
         let control = connect::connect(&self.url, &seed, Role::Control).await.expect("connects");
