@@ -11,6 +11,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use liaison::client::Address;
 use liaison::client::replay::{Place, Replay, Wanted};
 use support::{Exchange, median};
 
@@ -94,7 +95,8 @@ async fn replay(exchange: &Exchange) -> f64 {
         follow: false,
         patience: Duration::from_secs(10),
     };
-    let connected = Replay::connect(exchange.url(), &seed, &party, wanted, Place::default()).await;
+    let connected =
+        Replay::connect(&Address::plain(exchange.url()), &seed, &party, wanted, Place::default()).await;
     let mut pages = connected.expect("connects");
     let mut count = 0_u64;
     while let Some(page) = pages.next().await {

@@ -101,6 +101,7 @@ fn raw(example: &str) -> Raw {
         subject: example["natsSubject"].as_str().expect("a subject").to_owned(),
         payload: example["message"].to_string().into(),
         content_type: None,
+        signature: None,
         binary_mode: false,
         arrived: now(),
         position: Position::default(),

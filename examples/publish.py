@@ -4,7 +4,7 @@
     examples/publish.py PARTY POST MESSAGE.json     for example: it-moi tn-01 examples/flow-observation.json
     DATA=./liaison-data says where `liaison up` keeps address and keys. POST is `system` for the authority's own systems.
 """
-import asyncio, json, os, sys, uuid
+import asyncio, json, os, ssl, sys, uuid
 from datetime import datetime, timezone
 
 import nats
@@ -16,6 +16,10 @@ PLANES = {"deployment": "coord", "network": "coord", "rfi": "coord", "board": "b
 async def main(party, post, file):
     data = os.environ.get("DATA", "./liaison-data")
     url = json.load(open(f"{data}/endpoints.json"))["nats"]
+    tls = None
+    if url.startswith("tls://"):
+        tls = ssl.create_default_context(cafile=f"{data}/keys/tls/ca.crt")
+        tls.load_cert_chain(f"{data}/keys/{party}/tls.crt", f"{data}/keys/{party}/tls.key")
     event = json.load(open(file))
     # `id` makes a repetition recognisable: keep it, and the exact bytes, until the receipt is there.
     event.setdefault("id", str(uuid.uuid4()))
@@ -24,7 +28,7 @@ async def main(party, post, file):
 
     # Every user has a key and an inbox prefix of its own; the server refuses replies elsewhere.
     nc = await nats.connect(
-        url, nkeys_seed=f"{data}/keys/{party}/{post}.nk", inbox_prefix=f"_INBOX_{party}-{post}"
+        url, nkeys_seed=f"{data}/keys/{party}/{post}.nk", inbox_prefix=f"_INBOX_{party}-{post}", tls=tls
     )
     receipt_subject = f"ilo.rcpt.{party}.{post}.{event['id']}"
     live = await nc.subscribe(receipt_subject)

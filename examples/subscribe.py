@@ -4,7 +4,7 @@
     examples/subscribe.py PARTY [COUNT]     for example: de-bpol 3
     DATA=./liaison-data says where `liaison up` keeps address and keys.
 """
-import asyncio, hashlib, json, os, sys
+import asyncio, hashlib, json, os, ssl, sys
 
 import nats
 
@@ -12,8 +12,12 @@ import nats
 async def main(party, count="1"):
     data = os.environ.get("DATA", "./liaison-data")
     url = json.load(open(f"{data}/endpoints.json"))["nats"]
+    tls = None
+    if url.startswith("tls://"):
+        tls = ssl.create_default_context(cafile=f"{data}/keys/tls/ca.crt")
+        tls.load_cert_chain(f"{data}/keys/{party}/tls.crt", f"{data}/keys/{party}/tls.key")
     nc = await nats.connect(
-        url, nkeys_seed=f"{data}/keys/{party}/system.nk", inbox_prefix=f"_INBOX_{party}-system"
+        url, nkeys_seed=f"{data}/keys/{party}/system.nk", inbox_prefix=f"_INBOX_{party}-system", tls=tls
     )
     # The mailbox and its durable consumer `main` are there already; a party may only bind to them.
     mailbox = f"MBOX_{party.upper().replace('-', '_')}"

@@ -23,6 +23,7 @@ use liaison::message::time;
 use liaison::rules::registry::{Group, Registry};
 use liaison::wire::accounts::{self, Member};
 use liaison::wire::connect::{self, Client, Role};
+use liaison::wire::tls::Address;
 use liaison::wire::{keys, server, streams};
 use serde_json::{Value, json};
 
@@ -126,7 +127,7 @@ impl Exchange {
 
     async fn admin(&self) -> Client {
         let seed = keys::read_seed(&self.key("broker", "admin")).expect("a key");
-        connect::connect(&self.url, &seed, Role::Admin).await.expect("connects")
+        connect::connect(&Address::plain(&self.url), &seed, Role::Admin).await.expect("connects")
     }
 
     fn key(&self, owner: &str, user: &str) -> PathBuf {
@@ -145,7 +146,8 @@ impl Exchange {
         };
         streams::ensure(&admin, &parties, options).await.expect("streams must be made");
         let seed = keys::read_seed(&self.key("broker", "control")).expect("a key");
-        let control = connect::connect(&self.url, &seed, Role::Control).await.expect("connects");
+        let control =
+            connect::connect(&Address::plain(&self.url), &seed, Role::Control).await.expect("connects");
         let bucket = liaison::wire::subscriptions::Bucket::open(control).await.expect("a bucket");
         for party in parties {
             let country = if self.readers.contains(&party) { "any" } else { "none" };
@@ -187,7 +189,9 @@ impl Exchange {
     async fn publisher(&self, id: &str, post: &str) -> Client {
         let seed = keys::read_seed(&self.key(id, post)).expect("a key");
         let post = PostId::parse(post).expect("a literal id must be well formed");
-        connect::connect_party(&self.url, &seed, &party(id), Some(&post)).await.expect("connects")
+        connect::connect_party(&Address::plain(&self.url), &seed, &party(id), Some(&post))
+            .await
+            .expect("connects")
     }
 
     /// A broker in this process.
@@ -201,7 +205,7 @@ impl Exchange {
         config.replay.bytes_per_second = u32::MAX;
         config.registry.file = self.folder.path().join("network.toml");
         config.rate = Rate { per_second: 1e9, burst: 1e9 };
-        Broker::start(config, || ()).await.expect("the broker must start")
+        Box::pin(Broker::start(config, || ())).await.expect("the broker must start")
     }
 
     /// Waits until every intake is acknowledged and every reader's mailbox holds everything; gives messages a second

@@ -45,6 +45,7 @@ pub fn draft(n: u64, rest: &str) -> Draft {
         arrived_ms: 1_790_000_000_000 + i64::try_from(n).expect("small"),
         digest: Digest::of(payload.as_bytes()),
         payload: payload.into_bytes(),
+        signature: None,
         seal: false,
         summary: Some(Summary {
             source: format!("/authority/{sender}"),

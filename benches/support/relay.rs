@@ -9,6 +9,7 @@ use liaison::wire::connect::Road;
 use liaison::wire::egress::Publisher;
 use liaison::wire::intake::{Acker, Puller};
 use liaison::wire::keys;
+use liaison::wire::tls::Address;
 
 use super::{Exchange, Filled, WINDOW};
 
@@ -19,7 +20,7 @@ const RECEIPT: usize = 560;
 pub async fn relay(exchange: &Exchange, filled: &Filled, fan_out: usize, headers: bool) -> f64 {
     let road = |user: &str| {
         let seed = keys::read_seed(&exchange.key("broker", user)).expect("a key");
-        Road { url: exchange.url.clone(), seed }
+        Road { to: Address::plain(&exchange.url), seed }
     };
     let acker = Acker::default();
     let publisher = Publisher::open(road("egress"), None).await.expect("connects");

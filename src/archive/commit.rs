@@ -56,8 +56,8 @@ impl Archive {
         let now = time::now().as_millisecond();
         let first = self.journal.next();
         let fresh = (first..).zip(&drafts).map(|(seq, draft)| {
-            let Draft { digest, payload, seal, .. } = draft;
-            Fresh { seq, digest: *digest, payload, seal: *seal }
+            let Draft { digest, payload, signature, seal, .. } = draft;
+            Fresh { seq, digest: *digest, payload, signature: signature.as_deref(), seal: *seal }
         });
         let bodies = self.vault.bodies(&fresh.collect::<Vec<_>>())?;
         let records: Vec<Arc<Record>> = (first..)

@@ -42,7 +42,7 @@ impl Archive {
         for seq in targets {
             match self.reader.get(*seq)?.map(|record| record.body.clone()) {
                 Some(Body::Sealed { slot, .. }) => slots.push(slot),
-                Some(Body::Plain(_)) => plain.push(*seq),
+                Some(Body::Plain { .. }) => plain.push(*seq),
                 Some(Body::None | Body::Redacted(_)) | None => {}
             }
         }
@@ -64,16 +64,16 @@ impl Archive {
         {
             let _nobody_reads = reader.rewriting.write();
             for seq in plain {
-                let (places, _) = reader.index.read().frames(*seq, *seq);
-                let first = places.first().ok_or(Error::Corrupt("a record without a frame"))?.header.first;
+                let (frames, _) = reader.index.read().frames(*seq, *seq);
+                let first = frames.first().ok_or(Error::Corrupt("a record without a frame"))?.first;
                 let at = usize::try_from(seq - first).map_err(|_| Error::Corrupt("a frame beyond memory"))?;
                 by_frame.entry(first).or_default().push(at);
             }
             for (first, gone) in &by_frame {
-                let (places, segments) = reader.index.read().frames(*first, *first);
-                let place = places.first().ok_or(Error::Corrupt("a record without a frame"))?;
-                let fresh = redact::redact(&segments, place, gone)?;
-                reader.index.write().replace(fresh);
+                let (frames, segments) = reader.index.read().frames(*first, *first);
+                let frame = frames.first().ok_or(Error::Corrupt("a record without a frame"))?;
+                let fresh = redact::redact(&segments, &frame.place(&segments)?, gone)?;
+                reader.index.write().frames.replace(&fresh);
             }
         }
         for (first, gone) in &by_frame {
@@ -119,7 +119,7 @@ impl super::Reader {
 
 fn without_body(record: &Record) -> Record {
     match &record.body {
-        Body::Plain(_) => Record { body: record.body.redacted(), ..record.clone() },
+        Body::Plain { .. } => Record { body: record.body.redacted(), ..record.clone() },
         _ => record.clone(),
     }
 }

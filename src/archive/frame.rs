@@ -103,6 +103,12 @@ impl Header {
         self.first + u64::from(self.count) - 1
     }
 
+    /// The checksum over header and payload.
+    #[must_use]
+    pub(super) fn crc(&self) -> u32 {
+        self.crc
+    }
+
     /// True if the payload is the one that was written.
     #[must_use]
     pub fn covers(&self, payload: &[u8]) -> bool {

@@ -2,14 +2,14 @@
 //!
 //! It reads no file. One lock guards it, so a record is always in the tail or in a zone, never in both or neither.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Archived;
-use super::effect::{Act, Effect};
 use super::fates::Fates;
 use super::feeds::Feeds;
+use super::frames::{FrameAt, Frames};
 use super::journal::Place;
 use super::known::Known;
 use super::reader::Step;
@@ -34,7 +34,7 @@ pub(super) struct Index {
     /// How far each intake stream was decided.
     pub(super) positions: HashMap<PartyId, Position>,
     /// Frames in order.
-    pub(super) places: Vec<Place>,
+    pub(super) frames: Frames,
     /// Segment files.
     pub(super) segments: Arc<[PathBuf]>,
     /// Last archive sequence.
@@ -43,30 +43,32 @@ pub(super) struct Index {
     pub(super) tree: Tree,
     /// What was done to which message.
     pub(super) fates: Fates,
-    /// What falls due when, by archive sequence.
-    pub(super) dues: BTreeMap<u64, Due>,
+    /// Archive sequence of what has a date, in order, and its first date, Unix milliseconds. Also of what was erased since.
+    pub(super) dues: Vec<(u64, i64)>,
 }
 
 impl Index {
     /// The index of what sled holds and the frames of the journal.
     pub(super) fn new(zones: Vec<Zone>, known: Known, places: Vec<Place>, segments: &[PathBuf]) -> Self {
-        let mut index = Self { known, places, segments: segments.into(), ..Self::default() };
+        let frames = places.into_iter().collect();
+        let mut index = Self { known, frames, segments: segments.into(), ..Self::default() };
         for zone in zones {
             for (party, (epoch, _, sequence)) in &zone.positions {
                 index.note(party, Position { epoch: *epoch, sequence: *sequence });
             }
             index.head = zone.last;
-            index.dues.extend(zone.dues.iter().map(|due| (due.seq, *due)));
+            index.dues.extend(zone.dues.iter().filter_map(|due| Some((due.seq, due.first_ms()?))));
             for (by, effect) in &zone.effects {
-                index.apply(*by, effect);
+                index.fates.take(*by, effect);
             }
             index.add(zone);
         }
         index
     }
 
-    /// One more sealed block.
-    pub(super) fn add(&mut self, zone: Zone) {
+    /// One more sealed block. What falls due of its records is known already.
+    pub(super) fn add(&mut self, mut zone: Zone) {
+        zone.dues = Vec::new();
         let at = self.zones.len();
         for (party, share) in &zone.shares {
             match self.through.get_mut(party) {
@@ -86,23 +88,15 @@ impl Index {
         if !record.is_own() {
             self.note(&record.party, record.position);
         }
-        self.dues.extend(Due::of(record).map(|due| (due.seq, due)));
+        self.dues.extend(Due::of(record).and_then(|due| Some((due.seq, due.first_ms()?))));
         for effect in &record.effects {
-            self.apply(record.seq, effect);
+            self.fates.take(record.seq, effect);
         }
         self.head = record.seq;
         for delivery in kept.deliveries() {
             self.heads.set(&delivery.party, (delivery.feed_seq, delivery.feed_digest));
         }
         self.tail.push_back(kept);
-    }
-
-    /// What a record does to an earlier one. Nothing falls due of what is ordered to be erased.
-    fn apply(&mut self, by: u64, effect: &Effect) {
-        if matches!(effect.act, Act::Erase { .. }) {
-            self.dues.remove(&effect.target);
-        }
-        self.fates.take(by, effect);
     }
 
     /// Keeps the furthest position of a party. A stream that was made anew counts from 1 again; the order of the archive
@@ -125,14 +119,6 @@ impl Index {
     pub(super) fn in_tail_mut(&mut self, seq: u64) -> Option<&mut Archived> {
         let first = self.tail.front()?.record().seq;
         self.tail.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
-    }
-
-    /// A frame was written anew where it stood.
-    pub(super) fn replace(&mut self, fresh: Place) {
-        let at = self.places.partition_point(|place| place.header.last() < fresh.header.first);
-        if let Some(place) = self.places.get_mut(at) {
-            *place = fresh;
-        }
     }
 
     /// The zone that holds a sequence.
@@ -158,10 +144,8 @@ impl Index {
     }
 
     /// The frames that hold these sequences.
-    pub(super) fn frames(&self, first: u64, last: u64) -> (Vec<Place>, Arc<[PathBuf]>) {
-        let from = self.places.partition_point(|place| place.header.last() < first);
-        let holds = |place: &&Place| place.header.first <= last;
-        (self.places[from..].iter().take_while(holds).copied().collect(), Arc::clone(&self.segments))
+    pub(super) fn frames(&self, first: u64, last: u64) -> (Vec<FrameAt>, Arc<[PathBuf]>) {
+        (self.frames.holding(first, last), Arc::clone(&self.segments))
     }
 
     /// Where the next `limit` deliveries of a party behind a feed sequence are: zones to read, then unsealed ones.

@@ -14,6 +14,7 @@ use super::frame::{self, HEADER, Header, Zstd};
 use super::pack::Pack;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
+use crate::message::fault::{self, Spot};
 
 /// A segment is rolled at this size.
 const SEGMENT: u64 = 64 << 20;
@@ -158,14 +159,30 @@ impl Journal {
             self.roll()?;
         }
         let path = self.segments.last().cloned().unwrap_or_default();
-        self.file.write_all(bytes).map_err(|error| Error::at(&path, error))?;
-        self.file.sync_data().map_err(|error| Error::at(&path, error))?;
+        self.write(&path, bytes).map_err(|error| Error::at(&path, error))?;
         self.broken = false;
         let place = Place { segment: self.segments.len() - 1, offset: self.size, header };
         self.size += bytes.len() as u64;
         self.head = header.hash();
         self.next = header.last() + 1;
         Ok(place)
+    }
+
+    fn write(&mut self, path: &Path, frame: &[u8]) -> std::io::Result<()> {
+        fault::point(Spot::Write);
+        fault::io(Spot::Write, path)?;
+        // In one piece, but for tests that want it torn.
+        let (start, rest) =
+            frame.split_at(if cfg!(debug_assertions) { frame.len() / 2 } else { frame.len() });
+        self.file.write_all(start)?;
+        fault::point(Spot::HalfWritten);
+        fault::io(Spot::HalfWritten, path)?;
+        self.file.write_all(rest)?;
+        fault::point(Spot::Written);
+        fault::io(Spot::Sync, path)?;
+        self.file.sync_data()?;
+        fault::point(Spot::Synced);
+        Ok(())
     }
 
     /// Notes the last frame beside the segments, so that the next start knows damage at the end from a torn tail.
@@ -329,6 +346,25 @@ fn payload(segments: &[PathBuf], place: &Place) -> Result<Vec<u8>, Error> {
         return Err(damaged(path, place.offset, place.header.first));
     }
     Ok(payload)
+}
+
+/// The frame whose header stands here, if that is the one that is meant.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Damaged`], which names `first`, if there is another or none.
+pub(super) fn at(
+    segments: &[PathBuf],
+    segment: usize,
+    offset: u64,
+    first: u64,
+    is_meant: impl Fn(&Header) -> bool,
+) -> Result<Place, Error> {
+    let path = segments.get(segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
+    let mut header = [0; HEADER];
+    let file = File::open(path).and_then(|file| file.read_exact_at(&mut header, offset));
+    file.map_err(|error| Error::at(path, error))?;
+    let header = Header::read(&header).filter(is_meant).ok_or_else(|| damaged(path, offset, first))?;
+    Ok(Place { segment, offset, header })
 }
 
 fn damaged(path: &Path, offset: u64, first: u64) -> Error {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::note::{KeyName, MOST_BYTES, Note};
+use crate::message::fault::{self, Spot};
 
 /// A note's last newline and two blank lines end it in the log: inside a checkpoint there is only one.
 const BETWEEN: &str = "\n\n\n";
@@ -99,7 +100,11 @@ impl Notebook {
     /// # Errors
     /// [`Error::Io`]: then it must not be given to anybody.
     pub fn keep(&self, note: &Note) -> Result<(), Error> {
+        let faulty = fault::io(Spot::Checkpoint, &self.latest);
+        faulty.map_err(|error| Error::at(&self.latest, error))?;
+        fault::point(Spot::Checkpoint);
         self.log(note)?;
+        fault::point(Spot::Logged);
         let fresh = self.latest.with_extension("new");
         let write = || {
             let mut new = File::create(&fresh)?;

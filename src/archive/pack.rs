@@ -173,7 +173,7 @@ impl Pack {
         for at in 0..self.len() {
             raw.extend_from_slice(self.head_with_len(at));
             let body = Body::read(&Bytes::copy_from_slice(self.body(at)))?;
-            let takes = gone.contains(&at) && matches!(body, Body::Plain(_));
+            let takes = gone.contains(&at) && matches!(body, Body::Plain { .. });
             put_body(&mut raw, |to| if takes { body.redacted().write(to) } else { body.write(to) })?;
         }
         Self::parse(raw.into())

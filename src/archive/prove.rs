@@ -120,7 +120,7 @@ pub fn prove(archive: &Path, wanted: &Wanted, with_content: bool) -> Result<Proo
     let body = leaf.body.take().unwrap_or_default();
     if with_content {
         match Body::read(&Bytes::from(body.clone()))? {
-            Body::Plain(_) => leaf.body = Some(body),
+            Body::Plain { .. } => leaf.body = Some(body),
             _ => return Err(NoProof::Closed(seq)),
         }
     }
@@ -192,12 +192,12 @@ pub fn describe(proof: &Proof, checkpoint: &Checkpoint) -> Result<Value, Error> 
     }
     let shown = proof.leaf.body.as_ref().map(|body| Body::read(&Bytes::from(body.clone()))).transpose()?;
     let content = match &shown {
-        Some(Body::Plain(bytes)) => {
-            let payload = bytes.get(super::body::SALT..).unwrap_or_default();
-            if Digest::of(payload) != record.digest {
+        Some(body @ Body::Plain { .. }) => {
+            let content = body.content().ok_or(Error::Corrupt("content that cannot be read"))?;
+            if Digest::of(&content.payload) != record.digest {
                 return Err(Error::Corrupt("content with another SHA-256 than the record says"));
             }
-            Some(String::from_utf8_lossy(payload).into_owned())
+            Some(content)
         }
         _ => None,
     };
@@ -216,7 +216,8 @@ pub fn describe(proof: &Proof, checkpoint: &Checkpoint) -> Result<Value, Error> 
         "archived": Timestamp::from_millisecond(record.archived_ms).map(rfc3339).ok(),
         // Of sealed content the archive holds the digest only behind a mask.
         "sha256": known.then(|| record.digest.hex()),
-        "content": content,
+        "content": content.as_ref().map(|content| String::from_utf8_lossy(&content.payload)),
+        "signature": content.as_ref().and_then(|content| content.signature.as_deref()),
         "checkpoint": {
             "origin": checkpoint.origin.as_str(),
             "size": checkpoint.head.size,

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::body::Body;
@@ -89,8 +88,9 @@ impl ReadOnly {
         match (&self.vault, &record.body) {
             (Some(vault), body) => vault.open_body(record.seq, record.digest, body).map(Some),
             (None, Body::Sealed { .. }) => Ok(None),
-            (None, Body::Plain(_)) => {
-                Ok(Some(Opened::Content(Bytes::copy_from_slice(record.plain().unwrap_or_default()))))
+            (None, body @ Body::Plain { .. }) => {
+                let unreadable = Error::Corrupt("a signed body that cannot be read");
+                body.content().map(Opened::Content).map(Some).ok_or(unreadable)
             }
             (None, Body::None | Body::Redacted(_)) => Ok(Some(Opened::Gone)),
         }
@@ -155,6 +155,20 @@ impl ReadOnly {
                 make(record, fate, held)
             })
             .collect())
+    }
+
+    /// Whether the journal still holds what it held when it was last closed.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it ends before that, or goes on otherwise.
+    pub fn agrees_with_head(&self) -> Result<(), Error> {
+        journal::compare_with_head(&self.directory.join("journal"), &self.found)
+    }
+
+    /// Bytes of a torn frame at the end, which was never receipted.
+    #[must_use]
+    pub fn torn_bytes(&self) -> u64 {
+        self.found.cut
     }
 
     /// The last archive sequence; 0 if there is none.

@@ -79,7 +79,7 @@ impl Reader {
         leaves: &[Digest],
     ) -> Vec<Option<Digest>> {
         let mut index = self.index.write();
-        index.places.push(place);
+        index.frames.push(&place);
         if index.segments.len() != segments.len() {
             index.segments = segments.into();
         }
@@ -160,8 +160,8 @@ impl Reader {
     /// The frames of the journal that hold these sequences.
     pub(super) fn packs(&self, first: u64, last: u64) -> Result<Vec<Pack>, Error> {
         let _still = self.rewriting.read();
-        let (places, segments) = self.index.read().frames(first, last);
-        places.iter().map(|place| journal::read(&segments, place)).collect()
+        let (frames, segments) = self.index.read().frames(first, last);
+        frames.iter().map(|frame| journal::read(&segments, &frame.place(&segments)?)).collect()
     }
 
     /// The last archive sequence; 0 if there is none.

@@ -85,6 +85,8 @@ pub struct Draft {
     pub digest: Digest,
     /// The received bytes; empty if rejected.
     pub payload: Vec<u8>,
+    /// The signature over them, if they came with one; it was verified.
+    pub signature: Option<String>,
     /// True if they must be erasable from every copy: they are encrypted under a key of their own.
     pub seal: bool,
     /// The envelope; `None` if refused.
@@ -124,7 +126,7 @@ pub struct Record {
     pub arrived_ms: i64,
     /// See [`Draft::digest`].
     pub digest: Digest,
-    /// The received bytes, perhaps sealed, perhaps gone. Not part of the head.
+    /// The received bytes and their signature, perhaps sealed, perhaps gone. Not part of the head.
     #[serde(skip)]
     pub body: Body,
     /// See [`Draft::summary`].
@@ -170,15 +172,6 @@ impl Record {
             target: draft.target,
             late: draft.late,
             effects: draft.effects,
-        }
-    }
-
-    /// The received bytes, if they are kept and not sealed.
-    #[must_use]
-    pub fn plain(&self) -> Option<&[u8]> {
-        match &self.body {
-            Body::Plain(bytes) => bytes.get(super::body::SALT..),
-            _ => None,
         }
     }
 
@@ -229,6 +222,11 @@ impl Record {
     #[must_use]
     pub fn is_delivered(&self) -> bool {
         self.outcome == Outcome::Accepted
+    }
+
+    /// The recipients in whose feeds it stands.
+    pub fn delivered_to(&self) -> impl Iterator<Item = &Entry> {
+        self.recipients.iter().filter(|_| self.is_delivered())
     }
 
     /// `source` and `id` under which a second sending is recognised. Rejected messages have none: a mended one may come

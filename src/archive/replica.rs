@@ -75,7 +75,7 @@ impl Archive {
     /// # Errors
     /// [`Error::Io`], or the journal cannot be read.
     pub fn seeds_at(&self, seq: u64) -> Result<Vec<SeedCopy>, Error> {
-        let Some(seen) = self.frame_at(seq) else { return Ok(Vec::new()) };
+        let Some(seen) = self.frame_at(seq)? else { return Ok(Vec::new()) };
         let mut sealed = Vec::new();
         for seq in seen.first..=seen.last {
             let slot = self.reader.get(seq)?.and_then(|record| record.body.slot());
@@ -110,12 +110,16 @@ impl Archive {
     }
 
     /// The frame that holds this sequence, by its header; `None` if there is none.
-    #[must_use]
-    pub fn frame_at(&self, seq: u64) -> Option<Seen> {
-        let (places, _) = self.reader.index.read().frames(seq, seq);
-        let header = places.first().map(|place| place.header);
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Damaged`].
+    pub fn frame_at(&self, seq: u64) -> Result<Option<Seen>, Error> {
+        let _still = self.reader.rewriting.read();
+        let (frames, segments) = self.reader.index.read().frames(seq, seq);
+        let header =
+            frames.first().map(|frame| frame.place(&segments)).transpose()?.map(|place| place.header);
         let header = header.filter(|header| (header.first..=header.last()).contains(&seq));
-        header.map(|header| Seen { first: header.first, last: header.last(), hash: header.hash() })
+        Ok(header.map(|header| Seen { first: header.first, last: header.last(), hash: header.hash() }))
     }
 
     /// The frame that holds this sequence, byte for byte.
@@ -124,9 +128,9 @@ impl Archive {
     /// [`Error::Io`] or [`Error::Damaged`].
     pub fn frame_bytes(&self, seq: u64) -> Result<Vec<u8>, Error> {
         let _still = self.reader.rewriting.read();
-        let (places, segments) = self.reader.index.read().frames(seq, seq);
-        let place = places.first().ok_or(Error::Corrupt("a record without a frame"))?;
-        journal::whole(&segments, place)
+        let (frames, segments) = self.reader.index.read().frames(seq, seq);
+        let frame = frames.first().ok_or(Error::Corrupt("a record without a frame"))?;
+        journal::whole(&segments, &frame.place(&segments)?)
     }
 
     /// What orders to erase behind an archive sequence leave elsewhere.
@@ -139,8 +143,8 @@ impl Archive {
         for (_, target) in orders {
             match self.reader.get(target)?.map(|record| record.body.clone()) {
                 Some(Body::Sealed { slot, .. }) => traces.slots.push(slot),
-                Some(Body::Plain(_) | Body::Redacted(_)) => {
-                    traces.frames.extend(self.frame_at(target).map(|seen| seen.first));
+                Some(Body::Plain { .. } | Body::Redacted(_)) => {
+                    traces.frames.extend(self.frame_at(target)?.map(|seen| seen.first));
                 }
                 Some(Body::None) | None => {}
             }

@@ -14,6 +14,7 @@ use super::store::{self, Sealed, Store};
 use super::zone::{Zone, pack_ids};
 use super::{Error, Fault};
 use crate::message::digest::Digest;
+use crate::message::fault::{self, Spot};
 
 /// Blocks that may wait.
 const WAITING: usize = 8;
@@ -117,5 +118,6 @@ pub(super) fn seal(full: &Full, store: &Store, feeds: &mut Feeds, zstd: &mut Zst
     let bodies =
         store::pack(full.records.iter().map(|pending| pending.pack.body_with_len(pending.at)), zstd)?;
     store.put(&Sealed { zone: &zone, ids: pack_ids(&full.records), heads, bodies, tip: full.tip })?;
+    fault::point(Spot::Sealed);
     Ok(zone)
 }

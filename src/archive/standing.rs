@@ -9,7 +9,6 @@ use super::reader::Reader;
 use super::record::Record;
 use super::tree::{TILE, Tree};
 use super::vault::Opened;
-use super::zone::Due;
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 
@@ -54,10 +53,14 @@ impl Reader {
         }
     }
 
-    /// Every message that was retracted or is to be erased, with what was done to it.
+    /// The messages that were retracted or are to be erased, with what was done to them: the latest of them, in order.
     #[must_use]
-    pub fn recalled(&self) -> Vec<(u64, Fate)> {
-        self.index.read().fates.recalled().map(|(seq, fate)| (seq, fate.clone())).collect()
+    pub fn recalled(&self, most: usize) -> Vec<(u64, Fate)> {
+        let index = self.index.read();
+        let mut latest: Vec<u64> = index.fates.recalled().map(|(seq, _)| seq).collect();
+        latest.sort_unstable();
+        let latest = latest.split_off(latest.len().saturating_sub(most));
+        latest.into_iter().filter_map(|seq| Some((seq, index.fates.of(seq)?.clone()))).collect()
     }
 
     /// Sequences of the records that correct a message of one of these types, in order.
@@ -71,8 +74,8 @@ impl Reader {
     #[must_use]
     pub fn due_at(&self, now_ms: i64) -> Vec<u64> {
         let index = self.index.read();
-        let passed = |due: &&Due| [due.erase_ms, due.review_ms].into_iter().flatten().any(|at| at <= now_ms);
-        index.dues.values().filter(passed).map(|due| due.seq).collect()
+        let passed = index.dues.iter().filter(|(_, at)| *at <= now_ms).map(|(seq, _)| *seq);
+        passed.filter(|seq| index.fates.of(*seq).is_none_or(|fate| fate.erased.is_none())).collect()
     }
 
     /// Messages that nobody ordered to be erased yet, in blocks with a type whose time has passed for the oldest record.
@@ -90,8 +93,7 @@ impl Reader {
     /// Who holds a message: its recipients, then those to whom it was released.
     #[must_use]
     pub fn holders(&self, record: &Record) -> Vec<PartyId> {
-        let own = if record.is_delivered() { record.recipients.as_slice() } else { &[] };
-        let mut holders: Vec<PartyId> = own.iter().map(|entry| entry.party.clone()).collect();
+        let mut holders: Vec<PartyId> = record.delivered_to().map(|entry| entry.party.clone()).collect();
         if let Some(fate) = self.index.read().fates.of(record.seq) {
             holders.extend(fate.released_to.iter().map(|entry| entry.party.clone()));
         }
@@ -103,8 +105,8 @@ impl Reader {
     /// # Errors
     /// The journal cannot be read.
     pub fn leaves(&self, first: u64, last: u64) -> Result<Vec<Digest>, Error> {
-        let (places, _) = self.index.read().frames(first, last);
-        let Some(start) = places.first().map(|place| place.header.first) else { return Ok(Vec::new()) };
+        let (frames, _) = self.index.read().frames(first, last);
+        let Some(start) = frames.first().map(|frame| frame.first) else { return Ok(Vec::new()) };
         let mut leaves = Vec::new();
         for pack in self.packs(first, last)? {
             leaves.extend(pack.leaves()?);

@@ -5,9 +5,10 @@
 //! left-over snapshots are removed, a store that does not open or does not agree with the journal is moved aside and
 //! built anew, and every block read is checked and taken from the journal if it is bad.
 //!
-//! Keys: `h` + first sequence (big endian) -> heads of the block's records, `b` + same -> their bodies, `z` + same -> zone,
-//! `i` + same -> fingerprints, `m` -> meta. Every value but meta has its CRC-32 before it. Heads and bodies are apart so that a
-//! search reads heads alone. Bodies are encrypted under a key that can be destroyed, for sled forgets nothing.
+//! Keys: `h` + first sequence + number of the piece (both big endian) -> heads of the block's records, `b` + same -> their
+//! bodies, `z` + same -> zone, `i` + same -> fingerprints, `m` -> meta. Every value but meta has its CRC-32 before it. Heads
+//! and bodies are apart so that a search reads heads alone. Bodies are encrypted under a key that can be destroyed, for sled
+//! forgets nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,13 +19,20 @@ use serde::{Deserialize, Serialize};
 use super::body::Body;
 use super::frame;
 use super::record::Record;
-use super::vault::Vault;
+use super::vault::{Mask, Vault};
 use super::zone::Zone;
 use super::{Error, Fault};
 use crate::message::digest::Digest;
+use crate::message::fault::{self, Spot};
 
 /// Version of the layout in sled.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
+
+/// Most bytes in one value of sled; longer ones lie in pieces, and every piece is got by its key. For sled's cache has 256
+/// parts, and none lets anything go before it was touched 64 times: what it holds is bounded by the bytes that a touch brings,
+/// not by its capacity. A node of 16 values beyond a quarter of a segment even becomes a file that is not counted at all. With
+/// values of 70 KiB, or pieces read by a scan, which touches a node once, memory grew by hundreds of MiB.
+const PIECE: usize = 2 << 10;
 
 /// How often, and after which pause, sled's lock is tried again.
 const LOCK_TRIES: u32 = 100;
@@ -79,10 +87,23 @@ impl From<String> for Unfit {
     }
 }
 
-fn key(kind: u8, first: u64) -> [u8; 9] {
-    let mut key = [kind; 9];
-    key[1..].copy_from_slice(&first.to_be_bytes());
+fn key(kind: u8, first: u64, piece: usize) -> [u8; 11] {
+    let mut key = [kind; 11];
+    key[1..9].copy_from_slice(&first.to_be_bytes());
+    // A value of 128 MiB would have more; blocks are bounded at half a MiB.
+    key[9..].copy_from_slice(&u16::try_from(piece).unwrap_or(u16::MAX).to_be_bytes());
     key
+}
+
+/// Puts a value in pieces, with its checksum before it.
+fn put_pieces(batch: &mut sled::Batch, kind: u8, first: u64, value: &[u8]) -> usize {
+    let value = seal(value);
+    let pieces = value.chunks(PIECE);
+    let count = pieces.len();
+    for (at, piece) in pieces.enumerate() {
+        batch.insert(&key(kind, first, at), piece);
+    }
+    count
 }
 
 impl Store {
@@ -94,7 +115,7 @@ impl Store {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let config = sled::Config::new()
             .path(path)
-            .cache_capacity(64 << 20)
+            .cache_capacity(16 << 20)
             .segment_size(2 << 20)
             .flush_every_ms(Some(500));
         // A damaged log makes sled panic rather than fail.
@@ -143,17 +164,20 @@ impl Store {
             return Err(format!("layout version {}", meta.version));
         }
         let mut zones: Vec<Zone> = Vec::new();
-        for item in self.db.scan_prefix(b"z") {
-            let (_, value) = item.map_err(|error| error.to_string())?;
-            let zone = unseal(&value).and_then(|bytes| postcard::from_bytes::<Zone>(bytes).ok());
-            let zone = zone.ok_or("unreadable zone")?;
-            if zone.first != zones.last().map_or(1, |zone| zone.last + 1) {
-                return Err(format!("a block is missing before sequence {}", zone.first));
+        loop {
+            let first = zones.last().map_or(1, |zone| zone.last + 1);
+            if first > meta.sealed {
+                break;
+            }
+            let zone = self.value(b'z', first).ok_or_else(|| format!("no block at sequence {first}"))?;
+            let zone: Zone = postcard::from_bytes(&zone).map_err(|_| "unreadable zone")?;
+            if zone.first != first || zone.last < first {
+                return Err(format!("a wrong block at sequence {first}"));
             }
             zones.push(zone);
         }
         if zones.last().map_or(0, |zone| zone.last) != meta.sealed {
-            return Err("the last blocks are missing".to_owned());
+            return Err("the last block is not the last that was sealed".to_owned());
         }
         Ok(Some((meta, zones)))
     }
@@ -163,9 +187,7 @@ impl Store {
     /// # Errors
     /// They are missing or bad, or sled failed.
     pub fn ids(&self, first: u64) -> Result<Vec<u8>, String> {
-        let value = self.db.get(key(b'i', first)).map_err(|error| error.to_string())?;
-        let bytes = value.as_deref().and_then(unseal);
-        bytes.map(<[u8]>::to_vec).ok_or_else(|| format!("no fingerprints for the block at {first}"))
+        self.value(b'i', first).ok_or_else(|| format!("no fingerprints for the block at {first}"))
     }
 
     /// Puts one block with all that belongs to it, at once or not at all.
@@ -173,15 +195,16 @@ impl Store {
     /// # Errors
     /// What sled said.
     pub fn put(&self, sealed: &Sealed<'_>) -> Result<(), Error> {
+        fault::point(Spot::SledPut);
+        fault::io(Spot::SledPut, Path::new("sled")).map_err(|error| Error::Store(error.to_string()))?;
         let meta = Meta { version: VERSION, sealed: sealed.zone.last, tip: sealed.tip };
         let corrupt = |_| Error::Corrupt("a zone that cannot be written");
         let zone = postcard::to_stdvec(sealed.zone).map_err(corrupt)?;
         let mut batch = sled::Batch::default();
         let bodies = self.vault.seal_block(sealed.zone.first, &sealed.bodies)?;
-        batch.insert(&key(b'h', sealed.zone.first), seal(&sealed.heads));
-        batch.insert(&key(b'b', sealed.zone.first), seal(&bodies));
-        batch.insert(&key(b'z', sealed.zone.first), seal(&zone));
-        batch.insert(&key(b'i', sealed.zone.first), seal(&sealed.ids));
+        for (kind, value) in [(b'h', &sealed.heads), (b'b', &bodies), (b'z', &zone), (b'i', &sealed.ids)] {
+            put_pieces(&mut batch, kind, sealed.zone.first, value);
+        }
         batch.insert(b"m", postcard::to_stdvec(&meta).map_err(corrupt)?);
         self.db.apply_batch(batch).map_err(|error| Error::Store(error.to_string()))
     }
@@ -190,23 +213,15 @@ impl Store {
     /// sealed messages stay masked.
     #[must_use]
     pub fn heads(&self, first: u64) -> Option<Vec<Record>> {
-        let raw = unpack(&self.value(b'h', first)?)?;
-        split(&raw)?.map(|head| postcard::from_bytes(&head).ok()).collect()
+        read_heads(&unpack(&self.value(b'h', first)?)?)
     }
 
     /// A block's records, or `None` if sled's copy is missing or bad: the journal has them.
     #[must_use]
     pub fn block(&self, first: u64) -> Option<Vec<Record>> {
-        let mut records = self.heads(first)?;
-        let raw = unpack(&self.vault.open_block(first, &self.value(b'b', first)?)?)?;
-        let mut bodies = split(&raw)?;
-        for record in &mut records {
-            record.body = Body::read(&bodies.next()?).ok()?;
-            if record.has_masked() {
-                record.mask(self.vault.mask());
-            }
-        }
-        bodies.next().is_none().then_some(records)
+        let heads = self.heads(first)?;
+        let bodies = unpack(&self.vault.open_block(first, &self.value(b'b', first)?)?)?;
+        put_together(heads, &bodies, self.vault.mask())
     }
 
     /// Puts other bodies in the place of a block's, and destroys the key of the old ones.
@@ -214,11 +229,15 @@ impl Store {
     /// # Errors
     /// What sled or the key file said.
     pub fn replace_bodies(&self, first: u64, bodies: &[u8], now_ms: i64) -> Result<(), Error> {
-        let old = self.value(b'b', first);
-        let sealed = self.vault.seal_block(first, bodies)?;
-        let put = self.db.insert(key(b'b', first), seal(&sealed));
-        put.map_err(|error| Error::Store(error.to_string()))?;
-        match old {
+        let stored = self.pieces(b'b', first);
+        let mut batch = sled::Batch::default();
+        let count = put_pieces(&mut batch, b'b', first, &self.vault.seal_block(first, bodies)?);
+        // Before the key goes: an old piece behind a shorter new value would make both unreadable.
+        for at in count..stored.as_ref().map_or(0, Vec::len) {
+            batch.remove(&key(b'b', first, at));
+        }
+        self.db.apply_batch(batch).map_err(|error| Error::Store(error.to_string()))?;
+        match stored.and_then(|pieces| unseal(&pieces.concat()).map(<[u8]>::to_vec)) {
             Some(old) => self.vault.forget_block(&old, now_ms),
             None => Ok(()),
         }
@@ -226,9 +245,14 @@ impl Store {
 
     /// A value whose checksum holds.
     fn value(&self, kind: u8, first: u64) -> Option<Vec<u8>> {
-        let read = std::panic::AssertUnwindSafe(|| self.db.get(key(kind, first)).ok().flatten());
-        let value = std::panic::catch_unwind(read).ok().flatten()?;
-        unseal(&value).map(<[u8]>::to_vec)
+        unseal(&self.pieces(kind, first)?.concat()).map(<[u8]>::to_vec)
+    }
+
+    /// The pieces of a value, none if there are none; `None` if sled does not give them.
+    fn pieces(&self, kind: u8, first: u64) -> Option<Vec<sled::IVec>> {
+        let get = |at| self.db.get(key(kind, first, at)).transpose();
+        let all = || (0..).map_while(get).collect::<Result<_, _>>().ok();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(all)).ok().flatten()
     }
 
     /// Gives what is buffered to the operating system.
@@ -286,6 +310,23 @@ fn split(raw: &Bytes) -> Option<impl Iterator<Item = Bytes> + use<>> {
         at += 4 + len;
     }
     Some(parts.into_iter())
+}
+
+/// The records of unpacked heads, still without bodies.
+pub(super) fn read_heads(raw: &Bytes) -> Option<Vec<Record>> {
+    split(raw)?.map(|head| postcard::from_bytes(&head).ok()).collect()
+}
+
+/// Heads with their unpacked bodies; `None` if there is not one for each.
+pub(super) fn put_together(mut heads: Vec<Record>, bodies: &Bytes, mask: &Mask) -> Option<Vec<Record>> {
+    let mut bodies = split(bodies)?;
+    for record in &mut heads {
+        record.body = Body::read(&bodies.next()?).ok()?;
+        if record.has_masked() {
+            record.mask(mask);
+        }
+    }
+    bodies.next().is_none().then_some(heads)
 }
 
 /// Removes snapshots that were cut short; each of them would keep sled from opening.

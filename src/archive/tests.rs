@@ -35,6 +35,7 @@ pub(super) fn draft(n: u64) -> Draft {
         arrived_ms: 1_000 + i64::try_from(n).expect("small"),
         digest: Digest::of(&payload),
         payload,
+        signature: None,
         seal: n.is_multiple_of(5),
         summary: Some(Summary {
             source: "/authority/de-bpol".into(),
@@ -70,9 +71,40 @@ pub(super) fn root() -> RootKey {
 /// The received bytes of a record.
 fn content(reader: &Reader, record: &Record) -> Vec<u8> {
     match reader.open(record).expect("opens") {
-        Opened::Content(bytes) => bytes.to_vec(),
+        Opened::Content(content) => content.payload.to_vec(),
         Opened::Gone => panic!("the content of {} is gone", record.seq),
     }
+}
+
+#[test]
+fn a_signature_comes_back_with_its_message_from_wherever_it_is_read() {
+    let place = tempfile::tempdir().expect("temp dir");
+    let (mut archive, _) = open(place.path());
+    let signed =
+        |n: u64| Draft { signature: Some(format!("a{n}..b")), seal: n.is_multiple_of(2), ..draft(n) };
+    archive.commit((1..=4).map(signed).collect()).expect("commits");
+    archive.commit(vec![draft(5)]).expect("commits");
+    let look = |reader: &Reader| {
+        for seq in 1..=5 {
+            let record = reader.get(seq).expect("reads").expect("is there");
+            let Opened::Content(content) = reader.open(&record).expect("opens") else {
+                panic!("{seq} is gone")
+            };
+            assert_eq!(content.payload, draft(seq).payload);
+            assert_eq!(content.signature, (seq < 5).then(|| format!("a{seq}..b")), "{seq}");
+            assert_eq!(record.digest, Digest::of(&content.payload), "of the message alone");
+        }
+    };
+    look(&archive.reader());
+    archive.close().expect("closes");
+    // From the journal alone, as after a loss of everything else.
+    std::fs::remove_dir_all(place.path().join("sled")).expect("removes");
+    let (archive, _) = open(place.path());
+    look(&archive.reader());
+    let alone = ReadOnly::open(place.path()).expect("opens");
+    let first = alone.records(1).next().expect("one").expect("reads");
+    let Ok(Some(Opened::Content(content))) = alone.content(&first) else { panic!("plain") };
+    assert_eq!(content.signature.as_deref(), Some("a1..b"));
 }
 
 pub(super) fn fill(archive: &mut Archive, from: u64, to: u64, batch: u64) {

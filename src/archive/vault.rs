@@ -18,7 +18,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::Error;
-use super::body::{Body, SALT};
+use super::body::{Body, Content, SALT};
 use super::keys::{KeyFile, Seed, Slot};
 use super::root::RootKey;
 use crate::message::digest::Digest;
@@ -71,8 +71,8 @@ impl Mask {
 /// What opening a body gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
-    /// The received bytes.
-    Content(Bytes),
+    /// What was received.
+    Content(Content),
     /// Nothing was kept, or it was taken away.
     Gone,
 }
@@ -94,6 +94,7 @@ pub(super) struct Fresh<'a> {
     pub(super) seq: u64,
     pub(super) digest: Digest,
     pub(super) payload: &'a [u8],
+    pub(super) signature: Option<&'a str>,
     pub(super) seal: bool,
 }
 
@@ -182,18 +183,20 @@ impl Vault {
         OsRng.fill_bytes(&mut salts);
         let mut bodies = Vec::with_capacity(fresh.len());
         for (one, salt) in fresh.iter().zip(salts.chunks_exact(SALT)) {
+            let signed = one.signature.is_some();
+            let content = Content::pack(one.payload, one.signature)?;
             bodies.push(if one.payload.is_empty() {
                 Body::None
             } else if one.seal {
                 let seed = seeds.next().ok_or(Error::Corrupt("a seed too few"))?;
                 let key = mac(&self.message_key, &[seed.as_ref(), &one.seq.to_le_bytes()]);
-                let cipher = encrypt(&key, one.payload, &bound(one.seq, one.digest))?;
+                let cipher = encrypt(&key, &content, &bound(one.seq, one.digest, signed))?;
                 slot += 1;
-                Body::Sealed { slot: slot - 1, cipher }
+                Body::Sealed { slot: slot - 1, cipher, signed }
             } else {
                 let mut fixed = [0; SALT];
                 fixed.copy_from_slice(salt);
-                Body::plain(fixed, one.payload)
+                Body::plain(fixed, &content, signed)
             });
         }
         Ok(bodies)
@@ -204,10 +207,13 @@ impl Vault {
     /// # Errors
     /// [`Error::Keys`] if its key is damaged or does not fit: the content is lost, and that is said.
     pub(super) fn open_body(&self, seq: u64, digest: Digest, body: &Body) -> Result<Opened, Error> {
-        let (slot, cipher) = match body {
+        let (slot, cipher, signed) = match body {
             Body::None | Body::Redacted(_) => return Ok(Opened::Gone),
-            Body::Plain(bytes) => return Ok(Opened::Content(bytes.slice(SALT..))),
-            Body::Sealed { slot, cipher } => (*slot, cipher),
+            Body::Plain { .. } => {
+                let unreadable = Error::Corrupt("a signed body that cannot be read");
+                return body.content().map(Opened::Content).ok_or(unreadable);
+            }
+            Body::Sealed { slot, cipher, signed } => (*slot, cipher, *signed),
         };
         let found = self.messages.lock().read(slot)?;
         let lost =
@@ -217,8 +223,8 @@ impl Vault {
             Slot::Damaged | Slot::Empty => Err(lost()),
             Slot::Live(seed) => {
                 let key = mac(&self.message_key, &[seed.as_ref(), &seq.to_le_bytes()]);
-                let content = decrypt(&key, cipher, &bound(seq, digest)).ok_or_else(lost)?;
-                Ok(Opened::Content(content.into()))
+                let content = decrypt(&key, cipher, &bound(seq, digest, signed)).ok_or_else(lost)?;
+                Content::unpack(content.into(), signed).map(Opened::Content).ok_or_else(lost)
             }
         }
     }
@@ -295,9 +301,10 @@ fn disposable(error: Error) -> Error {
     }
 }
 
-/// What a ciphertext is bound to: it cannot be moved to another place of the archive.
-fn bound(seq: u64, digest: Digest) -> Vec<u8> {
-    [b"liaison body".as_slice(), &seq.to_le_bytes(), &digest.0].concat()
+/// What a ciphertext is bound to: it cannot be moved to another place of the archive, nor its signature be taken for content.
+fn bound(seq: u64, digest: Digest, signed: bool) -> Vec<u8> {
+    let what: &[u8] = if signed { b"liaison signed body" } else { b"liaison body" };
+    [what, &seq.to_le_bytes(), &digest.0].concat()
 }
 
 fn encrypt(key: &[u8; 32], content: &[u8], bound_to: &[u8]) -> Result<Bytes, Error> {

@@ -82,6 +82,11 @@ impl Due {
         let review_ms = summary.and_then(|summary| summary.review_ms);
         (erase_ms.is_some() || review_ms.is_some()).then_some(Self { seq: record.seq, erase_ms, review_ms })
     }
+
+    /// The first of its dates, Unix milliseconds.
+    pub(super) fn first_ms(&self) -> Option<i64> {
+        self.erase_ms.into_iter().chain(self.review_ms).min()
+    }
 }
 
 impl Zone {

@@ -202,6 +202,12 @@ impl Checkpoints {
         if made == 0 { 0 } else { (now_ms() - made).max(0) / 1_000 }
     }
 
+    /// Since when no checkpoint holds all records, in seconds.
+    pub(super) fn lapse_seconds(&self) -> i64 {
+        let state = self.state.lock();
+        (now_ms() - state.covered_ms).max(0) / 1_000
+    }
+
     /// The service `witness`: gives the latest checkpoint with the proof that it begins with what the witness saw, or takes
     /// the signature of a witness. `key` is the party's, from the registry.
     pub(super) fn answer(

@@ -234,7 +234,7 @@ impl Follower {
         loop {
             let next = self.archive.next();
             if seen.last < next {
-                let same = self.archive.frame_at(seen.first).is_some_and(|here| here == seen);
+                let same = self.archive.frame_at(seen.first)?.is_some_and(|here| here == seen);
                 return if same { Ok(()) } else { Err(archive::Error::Diverged(seen.first).into()) };
             }
             if seen.first == next {

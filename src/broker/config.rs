@@ -10,6 +10,10 @@ use super::receipt::Issuer;
 use super::replay::Limits;
 use crate::archive::{self, RootKey};
 use crate::message::names::PartyId;
+use crate::wire::tls::{self, Address, Tls};
+
+/// What stays free unless the operator says otherwise: four segments of the journal.
+const RESERVE: u64 = 256 << 20;
 
 /// The file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -62,6 +66,13 @@ pub struct NatsSection {
     pub url: String,
     /// Directory with `broker/{admin,intake,egress,control}.nk`.
     pub keys: PathBuf,
+    /// For TLS, with an address `tls://` or if one of these is given: authorities of the server's certificate; default: in
+    /// the directory of the keys, `tls/ca.crt`.
+    pub tls_ca: Option<PathBuf>,
+    /// The broker's certificate; default: there, `broker/tls.crt`.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key; default: there, `broker/tls.key`.
+    pub tls_key: Option<PathBuf>,
     /// Most bytes in one intake stream; what does not fit is refused to its sender.
     pub intake_bytes: i64,
     /// Most bytes in one mailbox; what does not fit waits in the archive.
@@ -98,6 +109,8 @@ fn one_or_several<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D
 pub struct ArchiveSection {
     /// Directory of journal, sled and keys.
     pub directory: PathBuf,
+    /// Bytes that stay free on the disk: no message is taken when there is less. 0 switches it off.
+    pub reserve: u64,
     /// File of the root key, outside the data directory; default: beside the directory of this file, with the ending
     /// `.root-key`.
     pub root_key: PathBuf,
@@ -190,6 +203,9 @@ impl Default for NatsSection {
         Self {
             url: "nats://127.0.0.1:4222".to_owned(),
             keys: "keys".into(),
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
             intake_bytes: 1 << 30,
             mailbox_bytes: 1 << 30,
             replicas: 1,
@@ -197,9 +213,22 @@ impl Default for NatsSection {
     }
 }
 
+impl NatsSection {
+    /// Where NATS is, and the files for TLS if there is any.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        let given = tls::Given {
+            ca: self.tls_ca.clone(),
+            certificate: self.tls_cert.clone(),
+            key: self.tls_key.clone(),
+        };
+        given.address(self.url.clone(), || Tls::beside(&self.keys, "broker"))
+    }
+}
+
 impl Default for ArchiveSection {
     fn default() -> Self {
-        Self { directory: "archive".into(), root_key: PathBuf::new(), root: None }
+        Self { directory: "archive".into(), reserve: RESERVE, root_key: PathBuf::new(), root: None }
     }
 }
 
@@ -276,6 +305,10 @@ impl Config {
         config.check_cluster().map_err(|fault| format!("{}: {fault}", file.display()))?;
         let base = file.parent().unwrap_or_else(|| Path::new("."));
         for path in [&mut config.nats.keys, &mut config.archive.directory, &mut config.registry.file] {
+            *path = base.join(&*path);
+        }
+        let nats = &mut config.nats;
+        for path in [&mut nats.tls_ca, &mut nats.tls_cert, &mut nats.tls_key].into_iter().flatten() {
             *path = base.join(&*path);
         }
         let root_key = &mut config.archive.root_key;

@@ -6,9 +6,12 @@ use super::config::Config;
 use super::{Error, rulebook};
 use crate::message::names::PartyId;
 use crate::message::time;
+use crate::wire;
 use crate::wire::connect::{self, Client, Road, Role};
 use crate::wire::egress::Publisher;
+use crate::wire::keys::Seed;
 use crate::wire::lease::Term;
+use crate::wire::tls::End;
 use crate::wire::{keys, streams};
 
 /// The connections of a running broker.
@@ -36,16 +39,17 @@ impl Connections {
 }
 
 pub(super) fn road(config: &Config, role: Role) -> Result<Road, Error> {
-    Ok(Road { url: config.nats.url.clone(), seed: seed(config, role)? })
+    Ok(Road { to: config.nats.address(), seed: seed(config, role)? })
 }
 
-fn seed(config: &Config, role: Role) -> Result<String, Error> {
+fn seed(config: &Config, role: Role) -> Result<Seed, wire::Error> {
     let file = config.nats.keys.join("broker").join(format!("{}.nk", role.as_str()));
-    Ok(keys::read_seed(&file)?)
+    keys::read_seed(&file)
 }
 
-async fn open(config: &Config, role: Role) -> Result<Client, Error> {
-    Ok(connect::connect(&config.nats.url, &seed(config, role)?, role).await?)
+/// A connection as a user of the broker.
+pub(super) async fn open(config: &Config, role: Role) -> Result<Client, wire::Error> {
+    connect::connect(&config.nats.address(), &seed(config, role)?, role).await
 }
 
 fn options(config: &Config) -> streams::Options {
@@ -94,26 +98,58 @@ async fn with_admin(
     Ok(ensured?)
 }
 
-/// What `liaison check` finds wrong with NATS: address, keys, rights, version, streams. Makes nothing.
-pub async fn check(config: &Config) -> Vec<String> {
-    let mut faults = Vec::new();
+/// What would keep the broker from its NATS.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What came back.
+    pub error: wire::Error,
+    /// As which user it came, if it is about connecting.
+    pub role: Option<Role>,
+}
+
+impl Trouble {
+    /// In words, a line a fault.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        match (&self.error, self.role) {
+            (wire::Error::Drift(found), _) => found.clone(),
+            (error, Some(role)) => vec![format!("NATS: {error} ({})", role.as_str())],
+            (error, None) => vec![format!("NATS: {error}")],
+        }
+    }
+}
+
+/// Tries address, keys, rights, version and streams. Makes nothing. Also gives the administrator's connection, if there is one.
+pub(super) async fn examine(config: &Config, parties: &[PartyId]) -> (Vec<Trouble>, Option<Client>) {
+    let mut troubles = Vec::new();
+    // The same files for every user: what is wrong with them is told once.
+    if let Some(error) = config.nats.address().tls.and_then(|tls| tls.check(End::Client).err()) {
+        return (vec![Trouble { error, role: None }], None);
+    }
     let replica = config.cluster.is_some().then_some(Role::Replica);
     for role in [Role::Intake, Role::Egress, Role::Control].into_iter().chain(replica) {
         if let Err(error) = open(config, role).await {
-            faults.push(format!("{} ({})", error, role.as_str()));
+            troubles.push(Trouble { error, role: Some(role) });
         }
     }
+    match open(config, Role::Admin).await {
+        Err(error) => {
+            troubles.push(Trouble { error, role: Some(Role::Admin) });
+            (troubles, None)
+        }
+        Ok(admin) => {
+            let compared = streams::compare(&admin, parties, options(config)).await;
+            troubles.extend(compared.err().map(|error| Trouble { error, role: None }));
+            (troubles, Some(admin))
+        }
+    }
+}
+
+/// What `liaison check` finds wrong with NATS, in words.
+pub async fn check(config: &Config) -> Vec<String> {
     let parties: Vec<PartyId> = match rulebook::load(config) {
         Ok(rules) => rules.registry.parties().map(|party| party.id.clone()).collect(),
         Err(_) => Vec::new(), // told by the check of the registry itself
     };
-    match open(config, Role::Admin).await {
-        Err(error) => faults.push(format!("{error} (admin)")),
-        Ok(admin) => match streams::compare(&admin, &parties, options(config)).await {
-            Ok(()) => {}
-            Err(crate::wire::Error::Drift(found)) => faults.extend(found),
-            Err(error) => faults.push(format!("NATS: {error}")),
-        },
-    }
-    faults
+    examine(config, &parties).await.0.iter().flat_map(Trouble::lines).collect()
 }

@@ -31,7 +31,9 @@ use super::notices;
 use super::receipt::Issuer;
 use crate::archive::audit::{Entry, Object, Span, What};
 use crate::archive::{FeedItem, Opened, Reader, Withdrawn};
+use crate::message::fault::{self, Spot};
 use crate::message::names::PartyId;
+use crate::message::signature;
 use crate::message::subject;
 use crate::message::time::{self, Timestamp};
 use crate::rules::Rules;
@@ -227,6 +229,7 @@ impl Courier {
 
     fn stored(&self, answer: Result<(u64, u64), crate::wire::egress::SendError>) -> Result<(), String> {
         let (feed_seq, at) = answer.map_err(|error| error.to_string())?;
+        fault::point(Spot::Delivered);
         self.progress.stored(feed_seq, at);
         self.stall(None);
         self.delivered.inc();
@@ -302,6 +305,9 @@ impl Courier {
             self.stall(None); // nothing is owed, and the mailbox answers
         }
         self.waiting.set(standing.waiting.cast_signed());
+        if let Some(ahead_ms) = standing.ahead_ms {
+            self.metrics.clock_skew_seconds.set(ahead_ms as f64 / 1_000.0);
+        }
         self.note_read(self.progress.feed_seq_at(standing.acknowledged));
         match upto {
             Ok(upto) => round.swept = upto,
@@ -329,23 +335,24 @@ impl Courier {
             Some(_) => Opened::Gone,
             None => self.reader.open(record).map_err(|error| error.to_string())?,
         };
-        let (to, payload) = match opened {
-            Opened::Content(payload) => {
+        let (to, payload, signature) = match opened {
+            Opened::Content(content) => {
                 let summary = record.summary.as_ref().ok_or("a delivery without an envelope")?;
                 let country = summary.country.as_deref();
                 let (plane, kind) = (summary.plane.as_str(), summary.kind.as_str());
-                (subject::delivery_text(&self.party, plane, kind, country), payload)
+                let to = subject::delivery_text(&self.party, plane, kind, country);
+                (to, content.payload, content.signature)
             }
             Opened::Gone => {
                 let why = withdrawn.unwrap_or(Withdrawn::Erased(record.seq));
                 let event = notices::tombstone(&self.issuer, &self.party, record, why);
                 let to = subject::delivery_text(&self.party, "ctl", "msg.receipt", None);
-                (to, Bytes::from(event.to_string()))
+                (to, Bytes::from(event.to_string()), None)
             }
         };
         let archived = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();
         let running = item.feed_digest.hex();
-        let headers: Headers = vec![
+        let mut headers: Headers = vec![
             ("Content-Type", "application/cloudevents+json".to_owned()),
             // The recipient's own numbers: the archive's would tell how much others send.
             ("Nats-Msg-Id", format!("{}-{}-{}", self.party, item.feed_seq, &running[..16])),
@@ -355,6 +362,8 @@ impl Courier {
             ("Ilo-Feed-Digest", running),
             ("Ilo-Archived-At", time::rfc3339(archived)),
         ];
+        // As it was verified and kept: no header is passed on that nobody looked at.
+        headers.extend(signature.map(|signature| (signature::HEADER, signature)));
         Ok((to, headers, payload))
     }
 }

@@ -3,11 +3,14 @@
 //! The archive has words of its own for what the rules say, because its numbers on disk must outlive the rules; the
 //! translation is here and nowhere else.
 
+use std::time::Duration;
+
 use super::keeper::Origin;
 use super::recall::{Found, Kept};
 use crate::archive::{Act, Category, Draft, Effect, Entry, Ground, Plane, RefusedTarget, Summary, Why};
-use crate::message::names::PartyId;
+use crate::message::names::{PartyId, PostId};
 use crate::message::outcome::{Code, Outcome, Refused};
+use crate::message::subject::{self, Publish};
 use crate::message::time::{self, Timestamp};
 use crate::rules::judge::{Permitted, Target};
 use crate::rules::{audience, catalogue, control};
@@ -29,6 +32,7 @@ pub(super) fn accepted(
         arrived_ms: origin.arrived.as_millisecond(),
         digest: origin.digest,
         payload: permitted.raw().payload.to_vec(),
+        signature: permitted.signature().map(str::to_owned),
         seal: summary.plane == Plane::Case || summary.category != Category::None,
         summary: Some(summary),
         code: None,
@@ -47,16 +51,23 @@ pub(super) fn reused(origin: Origin, permitted: &Permitted) -> Draft {
     refused(origin, reason, Target::of(permitted), Vec::new())
 }
 
+/// One message too many from an authority (S-23), with the time after which it may be sent again.
+pub(super) fn too_many(origin: Origin, permitted: &Permitted, wait: Duration) -> Draft {
+    let words = format!("more messages than this authority may send: try again after {} s", wait.as_secs());
+    refused(origin, Refused::new(Code::Rate, "", words), Target::of(permitted), Vec::new())
+}
+
 /// A message that was refused; `payload` is what is kept of it.
 pub(super) fn refused(origin: Origin, reason: Refused, target: Target, payload: Vec<u8>) -> Draft {
     Draft {
         outcome: reason.outcome(),
         party: origin.party,
         position: origin.position,
-        subject: origin.subject,
+        subject: subject_kept(&origin.subject),
         arrived_ms: origin.arrived.as_millisecond(),
         digest: origin.digest,
         payload,
+        signature: None,
         // What is put aside may be unlawful personal data: it must be erasable when its days are over.
         seal: true,
         summary: None,
@@ -67,6 +78,26 @@ pub(super) fn refused(origin: Origin, reason: Refused, target: Target, payload: 
         target: Some(RefusedTarget { source: target.source, id: target.id, post: target.post }),
         late: false,
         effects: Vec::new(),
+    }
+}
+
+/// What is kept of the subject of a refused message: all of it if it is one of the network's, else only the tokens that say
+/// who published, and on which plane. The rest is the sender's own text, and heads are never erased.
+fn subject_kept(subject: &str) -> String {
+    let is_known = Publish::parse(subject).is_some_and(|found| {
+        let kind = format!("{}.{}", found.family, found.kind);
+        found.country.len() == 2 && catalogue::Catalogue::embedded().get(&kind).is_some()
+    });
+    let who =
+        subject::publisher(subject).filter(|(_, post)| *post == "system" || PostId::parse(post).is_ok());
+    match who {
+        None => "ilo.in".to_owned(),
+        Some(_) if is_known => subject.to_owned(),
+        Some((party, post)) => {
+            let plane = subject.split('.').nth(4).filter(|plane| catalogue::Plane::parse(plane).is_some());
+            let end = plane.map(|plane| format!(".{plane}.")).unwrap_or_default();
+            format!("ilo.in.{party}.{post}{end}")
+        }
     }
 }
 
@@ -167,5 +198,27 @@ fn summary(permitted: &Permitted) -> Summary {
         expires_ms: envelope.expiry.map(Timestamp::as_millisecond),
         erase_ms: envelope.erase_by.map(Timestamp::as_millisecond),
         review_ms: envelope.review_by.map(Timestamp::as_millisecond),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_refused_subject_only_the_networks_own_tokens_are_kept() {
+        let good = "ilo.in.it-moi.tn-01.net.flow.observation.tn";
+        for (subject, kept) in [
+            (good, good),
+            ("ilo.in.it-moi.tn-01.net.flow.zx9914477k.tn", "ilo.in.it-moi.tn-01.net."),
+            ("ilo.in.it-moi.tn-01.case.*.>", "ilo.in.it-moi.tn-01.case."),
+            ("ilo.in.it-moi.tn-01.net.flow.observation.zx9914477k", "ilo.in.it-moi.tn-01.net."),
+            ("ilo.in.it-moi.system.zx9914477k", "ilo.in.it-moi.system"),
+            ("ilo.in.it-moi.tn-01.net.a\0b", "ilo.in.it-moi.tn-01.net."),
+            ("ilo.in.it-moi.zx9914477k.net.flow.observation.tn.x", "ilo.in"),
+            ("zx9914477k", "ilo.in"),
+        ] {
+            assert_eq!(subject_kept(subject), kept, "{subject}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::keeper::{Judged, Origin, Work};
 use crate::message::digest::Digest;
+use crate::message::fault::{self, Spot};
 use crate::message::outcome::{Code, Refused};
 use crate::message::raw::Raw;
 use crate::message::time;
@@ -19,11 +20,27 @@ use crate::rules::judge::{Refusal, Target, judge};
 pub fn run(rules: &RwLock<Arc<Rules>>, mut inbox: mpsc::Receiver<Vec<Raw>>, outbox: &mpsc::Sender<Work>) {
     while let Some(batch) = inbox.blocking_recv() {
         let rules = Arc::clone(&rules.read());
-        let now = time::now();
+        let Some(now) = now_for(&batch, &inbox) else { return };
         let judged = batch.into_iter().map(|raw| one(&rules, raw, now)).collect();
+        fault::point(Spot::Judged);
         if outbox.blocking_send(Work::Judged(judged)).is_err() {
             return;
         }
+    }
+}
+
+/// The time to judge a batch at. Intake waits for a clock that is behind; one that was set back since must not refuse anybody
+/// either. `None` if the house ends meanwhile: what was taken and not judged comes again.
+fn now_for(batch: &[Raw], inbox: &mpsc::Receiver<Vec<Raw>>) -> Option<time::Timestamp> {
+    loop {
+        let now = time::now();
+        if super::intake::behind(batch, now).is_none() {
+            return Some(now);
+        }
+        if inbox.is_closed() {
+            return None;
+        }
+        std::thread::sleep(super::space::LOOK);
     }
 }
 
@@ -35,7 +52,7 @@ fn one(rules: &Rules, raw: Raw, now: time::Timestamp) -> Judged {
         arrived: raw.arrived,
         digest: Digest::of(&raw.payload),
     };
-    let payload = raw.payload.clone();
+    let payload = raw.evidence();
     let (party, position) = (raw.party.clone(), raw.position);
     // One message that breaks a rule's code must not take the house down, and again at every start.
     let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judge(rules, raw, now)));

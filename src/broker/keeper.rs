@@ -21,8 +21,10 @@ use super::recall::{Found, Waiting, recall};
 use super::receipt::{Issuer, Receipt, receipt_of};
 use super::replica::{self, Replica};
 use super::routes::{self, Routes};
+use super::space::Reserve;
 use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
 use crate::message::digest::Digest;
+use crate::message::fault::{self, Spot};
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::raw::Position;
@@ -59,7 +61,7 @@ pub struct Origin {
 pub struct Judged {
     /// Where it came from.
     pub origin: Origin,
-    /// The received bytes, kept only if accepted or quarantined.
+    /// The received bytes, kept only if quarantined; with the frame around them if that was broken.
     pub payload: bytes::Bytes,
     /// The stateless verdict.
     pub verdict: Result<Permitted, Box<Refusal>>,
@@ -96,6 +98,7 @@ pub struct Keeper {
     rate: Arc<RwLock<Rate>>,
     metrics: Arc<Metrics>,
     audit: Audit,
+    reserve: Arc<Reserve>,
     buckets: Buckets,
     /// True if something that told of deployments was taken back.
     relearn: bool,
@@ -127,6 +130,7 @@ impl Keeper {
             rate: Arc::clone(&shared.rate),
             metrics: Arc::clone(&shared.metrics),
             audit: shared.audit.clone(),
+            reserve: Arc::clone(&shared.reserve),
             buckets: Buckets::default(),
             relearn: false,
             rested: time::stopwatch(),
@@ -165,6 +169,7 @@ impl Keeper {
                     done
                 }
             };
+            fault::point(Spot::Kept);
             if outbox.blocking_send(done).is_err() {
                 break;
             }
@@ -248,6 +253,8 @@ impl Keeper {
         if !drafts.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "at most 512")]
             self.metrics.commit_messages.observe(drafts.len() as f64);
+            fault::point(Spot::Settled);
+            self.reserve.wait_for_room(&self.metrics);
             done.archived = self.commit(drafts)?.archived;
         }
         for archived in &done.archived {
@@ -294,7 +301,8 @@ impl Keeper {
         let permitted = match verdict {
             Ok(permitted) => permitted,
             Err(refusal) => {
-                self.buckets.take(*self.rate.read(), &origin.party, origin.arrived);
+                // It costs a token if there is one; a refusal for its own reason goes before one for the rate.
+                self.buckets.take(*self.rate.read(), &origin.party, origin.arrived).unwrap_or_default();
                 // Spillage and refused personal data are not stored; only what a supervisor is to look at.
                 let keep = refusal.refused.outcome() == Outcome::Quarantined;
                 return self.refuse(
@@ -318,10 +326,8 @@ impl Keeper {
             }
             return Ok(Step::Keep(Box::new(reused(origin, &permitted))));
         }
-        if !self.buckets.take(*self.rate.read(), &origin.party, origin.arrived) {
-            let words = "more messages than this authority may send: try again later";
-            let refused_as = Refused::new(Code::Rate, "", words);
-            return Ok(Step::Keep(Box::new(refused(origin, refused_as, Target::of(&permitted), Vec::new()))));
+        if let Err(wait) = self.buckets.take(*self.rate.read(), &origin.party, origin.arrived) {
+            return Ok(Step::Keep(Box::new(drafts::too_many(origin, &permitted, wait))));
         }
         let waiting = Waiting { first: self.archive.next(), drafts, fresh: Some(fresh) };
         let found = recall(reader, waiting, &permitted, time::now().as_millisecond())?;

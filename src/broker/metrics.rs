@@ -13,6 +13,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::gauges::Measured;
+
 /// Outcome and code of one judged message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Judged {
@@ -80,6 +82,24 @@ pub struct Metrics {
     pub checkpoint_size: Gauge<u64, AtomicU64>,
     /// Age of that checkpoint.
     pub checkpoint_age_seconds: Gauge,
+    /// 1 while no message is taken because the disk is nearly full.
+    pub archive_short: Gauge,
+    /// How far the clock is behind that of nats-server, while nothing is taken for that.
+    pub clock_behind_seconds: Gauge,
+    /// Since when no checkpoint holds all records; small while nothing is wrong, also when nothing comes in.
+    pub checkpoint_lapse_seconds: Gauge,
+    /// 1 while every check of `/readyz` holds.
+    pub ready: Gauge,
+    /// 1 while the audit log can be written.
+    pub audit_writing: Gauge,
+    /// How far the clock of nats-server is ahead of ours.
+    pub clock_skew_seconds: Gauge<f64, AtomicU64>,
+    /// Publications with personal data that are still to be overwritten in intake streams.
+    pub overwrites_waiting: Gauge,
+    /// Those that were not overwritten and stay until the stream's age takes them.
+    pub overwrites_failed: Counter,
+    /// What is measured when somebody asks.
+    pub(super) measured: Measured,
 }
 
 /// A service verb.
@@ -90,9 +110,17 @@ pub struct Verb {
 }
 
 /// Registers a counter under its name and hands it out.
-fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
+}
+
+/// The same for a gauge that begins at 0.
+pub(super) fn gauge<N, A>(registry: &mut Registry, name: &str, help: &str) -> Gauge<N, A>
+where
+    Gauge<N, A>: Metric + Clone + Default,
+{
+    put(registry, name, help, Gauge::default())
 }
 
 impl Default for Metrics {
@@ -103,63 +131,59 @@ impl Default for Metrics {
         put(r, "up", "1 while the broker runs", Gauge::<i64>::default()).set(1);
         let reload_successful = Gauge::default();
         reload_successful.set(1);
-        let stage = exponential_buckets(0.000_5, 2.0, 16);
-        let batch = exponential_buckets(1.0, 2.0, 10);
+        let stage = Histogram::new(exponential_buckets(0.000_5, 2.0, 16));
+        let batch = Histogram::new(exponential_buckets(1.0, 2.0, 10));
         Self {
             messages: put(r, "messages", "Messages judged, by outcome and code", Family::default()),
             deliveries: put(r, "deliveries", "Deliveries to mailboxes", Family::default()),
-            archive_seconds: put(
-                r,
-                "archive_seconds",
-                "From intake stream to archive",
-                Histogram::new(stage),
-            ),
-            commit_messages: put(r, "commit_messages", "Messages in one commit", Histogram::new(batch)),
-            last_sequence: put(r, "archive_last_sequence", "Last archive sequence", Gauge::default()),
-            nats_connected: put(r, "nats_connected", "1 while NATS is connected", Gauge::default()),
+            archive_seconds: put(r, "archive_seconds", "From intake stream to archive", stage),
+            commit_messages: put(r, "commit_messages", "Messages in one commit", batch),
+            last_sequence: gauge(r, "archive_last_sequence", "Last archive sequence"),
+            nats_connected: gauge(r, "nats_connected", "1 while NATS is connected"),
             reload_successful: put(
                 r,
                 "config_last_reload_successful",
                 "1 if the last reload was taken",
                 reload_successful,
             ),
-            reload_success_timestamp: put(
+            reload_success_timestamp: gauge(
                 r,
                 "config_last_reload_success_timestamp_seconds",
                 "When the last reload was taken",
-                Gauge::default(),
             ),
             receipts: put(r, "receipts", "Receipts stored", Counter::default()),
             requests: put(r, "requests", "Service requests, by verb", Family::default()),
             replayed: put(r, "replayed_messages", "Messages replayed, by authority", Family::default()),
-            mailboxes_stalled: put(r, "mailboxes_stalled", "Mailboxes that take nothing", Gauge::default()),
-            intakes_interrupted: put(
-                r,
-                "intakes_interrupted",
-                "Intakes that cannot be read",
-                Gauge::default(),
-            ),
-            letters_to_withdraw: put(
-                r,
-                "letters_to_withdraw",
-                "Copies of erased messages in streams",
-                Gauge::default(),
-            ),
-            recalls_unconfirmed: put(
-                r,
-                "recalls_unconfirmed",
-                "Recalls not confirmed, by holder",
-                Gauge::default(),
-            ),
-            erasures_overdue: put(r, "erasures_overdue", "Erasures not confirmed in time", Gauge::default()),
+            mailboxes_stalled: gauge(r, "mailboxes_stalled", "Mailboxes that take nothing"),
+            intakes_interrupted: gauge(r, "intakes_interrupted", "Intakes that cannot be read"),
+            letters_to_withdraw: gauge(r, "letters_to_withdraw", "Copies of erased messages in streams"),
+            recalls_unconfirmed: gauge(r, "recalls_unconfirmed", "Recalls not confirmed, by holder"),
+            erasures_overdue: gauge(r, "erasures_overdue", "Erasures not confirmed in time"),
             mailbox_waiting: put(r, "mailbox_waiting", "Letters not acknowledged", Family::default()),
-            checkpoint_size: put(r, "checkpoint_size", "Records under the last checkpoint", Gauge::default()),
-            checkpoint_age_seconds: put(
+            checkpoint_size: gauge(r, "checkpoint_size", "Records under the last checkpoint"),
+            checkpoint_age_seconds: gauge(r, "checkpoint_age_seconds", "Age of the last checkpoint"),
+            checkpoint_lapse_seconds: gauge(
                 r,
-                "checkpoint_age_seconds",
-                "Age of the last checkpoint",
-                Gauge::default(),
+                "checkpoint_lapse_seconds",
+                "Since when no checkpoint holds all records",
             ),
+            archive_short: gauge(r, "archive_short", "1 while the reserve is touched"),
+            clock_behind_seconds: gauge(r, "clock_behind_seconds", "How far the clock is behind NATS"),
+            ready: gauge(r, "ready", "1 while every check of /readyz holds"),
+            audit_writing: gauge(r, "audit_writing", "1 while the audit log can be written"),
+            clock_skew_seconds: gauge(r, "clock_skew_seconds", "Clock of nats-server ahead of ours"),
+            overwrites_waiting: gauge(
+                r,
+                "overwrites_waiting",
+                "Personal data still to be overwritten in intake",
+            ),
+            overwrites_failed: put(
+                r,
+                "overwrites_failed",
+                "Personal data left in intake",
+                Counter::default(),
+            ),
+            measured: Measured::register(r),
             registry,
         }
     }

@@ -17,6 +17,7 @@ mod courier;
 mod couriers;
 mod drafts;
 mod explain;
+mod gauges;
 mod handling;
 mod intake;
 pub mod judging;
@@ -35,7 +36,9 @@ pub mod retention;
 pub mod routes;
 pub mod rulebook;
 pub mod services;
+mod space;
 mod supervision;
+pub mod survey;
 mod sweeper;
 mod threads;
 mod view;
@@ -51,7 +54,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::connections::check as check_nats;
+pub use self::connections::{Trouble, check as check_nats};
 pub use self::view::View;
 
 use self::audit::Audit;
@@ -60,7 +63,9 @@ use self::cluster::{Held, Seat};
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
+use self::gauges::Gauges;
 use self::handling::Asker;
+use self::intake::Gate;
 use self::keeper::{Done, Keeper, Work};
 use self::metrics::Metrics;
 use self::outgoing::Outgoing;
@@ -68,6 +73,7 @@ use self::rate::Rate;
 use self::replay::{Backlog, Limits, Replay};
 use self::routes::Routes;
 use self::services::Services;
+use self::space::Reserve;
 use self::withdrawals::Withdrawals;
 use crate::archive::audit::{Entry, Object, What, Word};
 use crate::archive::{self, Archive, Reader};
@@ -121,6 +127,7 @@ struct Shared {
     checkpoints: Arc<Checkpoints>,
     audit: Audit,
     replay: Arc<RwLock<Limits>>,
+    reserve: Arc<Reserve>,
 }
 
 /// A running broker. Drop does not stop it: call [`Broker::stop`].
@@ -131,6 +138,7 @@ pub struct Broker {
     acker: Acker,
     parties: BTreeSet<PartyId>,
     ready: Arc<AtomicBool>,
+    gauges: Arc<Gauges>,
     raw: mpsc::Sender<Vec<Raw>>,
     stop_intake: CancellationToken,
     stop_all: CancellationToken,
@@ -181,7 +189,9 @@ impl Broker {
             reader,
             audit,
             replay: Arc::new(RwLock::new(config.replay)),
+            reserve: Arc::new(Reserve::new(&config.archive)),
         };
+        shared.reserve.look(&shared.metrics);
         shared.audit.begin(shared.reader.head_seq()).await?;
         let (registered, can_be_asked) = oneshot::channel();
         let alarm = (fail, failed);
@@ -212,14 +222,16 @@ impl Broker {
         let (judged_in, judged_out) = mpsc::channel::<Work>(BATCHES);
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
         let asker = Asker::new(&judged_in);
-        let publisher = connections.publisher.clone();
+        let gauges = Gauges::new(config.archive.directory.clone(), &raw, &judged_in, &done_in);
+        let (publisher, inspector) =
+            (connections.publisher.clone(), Inspector::new(connections.egress.clone()));
         let acker = Acker::default();
         let issuer = config.issuer();
         let outgoing = Outgoing {
             publisher: publisher.clone(),
             issuer,
             acker: acker.clone(),
-            inspector: Inspector::new(connections.egress.clone()),
+            inspector: inspector.clone(),
             couriers: Arc::clone(&shared.couriers),
             metrics: Arc::clone(&shared.metrics),
         };
@@ -237,8 +249,8 @@ impl Broker {
         // Until the process ends: the drain needs lines too.
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
-        let inspector = Inspector::new(connections.egress.clone());
         tasks.spawn(checkpoints::run(shared.clone(), stop_all.clone()));
+        tasks.spawn(space::watch(shared.clone(), stop_all.clone()));
         let replay = Arc::new(Replay {
             reader: shared.reader.clone(),
             audit: shared.audit.clone(),
@@ -248,14 +260,8 @@ impl Broker {
             gate: Arc::default(),
         });
         tasks.spawn(shared.audit.clone().keep_counting(stop_all.clone()));
-        let withdrawals = Withdrawals {
-            reader: shared.reader.clone(),
-            inspector: inspector.clone(),
-            couriers: Arc::clone(&shared.couriers),
-            metrics: Arc::clone(&shared.metrics),
-            directory: config.archive.directory.clone(),
-        };
-        tasks.spawn(withdrawals.run(stop_all.clone()));
+        let directory = config.archive.directory.clone();
+        tasks.spawn(Withdrawals::new(&shared, inspector.clone(), directory).run(stop_all.clone()));
         tasks.spawn(sweeper::run(asker.clone(), shared.clone(), config.retention, stop_intake.clone()));
         let services = Services { shared: shared.clone(), bucket, inspector, keeper: asker, replay };
         tasks.spawn(services.serve(connections.control.clone(), stop_all.clone(), registered));
@@ -266,6 +272,7 @@ impl Broker {
             acker,
             parties: BTreeSet::new(),
             ready: Arc::default(),
+            gauges,
             raw,
             stop_intake,
             stop_all,
@@ -298,15 +305,18 @@ impl Broker {
         let puller =
             Puller::new(self.connections.intake.clone(), party.clone(), self.acker.clone(), archived);
         let metrics = Arc::clone(&self.shared.metrics);
-        let (raw, checkpoints) = (self.raw.clone(), Arc::clone(&self.shared.checkpoints));
-        self.tasks.spawn(intake::run(puller, raw, metrics, checkpoints, self.stop_intake.clone()));
+        let gate = Gate {
+            checkpoints: Arc::clone(&self.shared.checkpoints),
+            reserve: Arc::clone(&self.shared.reserve),
+        };
+        self.tasks.spawn(intake::run(puller, self.raw.clone(), metrics, gate, self.stop_intake.clone()));
         self.parties.insert(party);
     }
 
     /// What can be seen.
     #[must_use]
     pub fn view(&self) -> View {
-        View::new(&self.shared, Arc::clone(&self.ready), &self.connections)
+        View::new(&self.shared, Arc::clone(&self.ready), Arc::clone(&self.gauges), &self.connections)
     }
 
     /// Resolves when a stage ended by itself: the caller must stop the process.
@@ -355,6 +365,7 @@ impl Broker {
         *self.shared.rules.write() = Arc::new(rules);
         *self.shared.rate.write() = config.rate;
         *self.shared.replay.write() = config.replay;
+        self.shared.reserve.resize(config.archive.reserve);
         for party in new {
             self.serve(party);
         }

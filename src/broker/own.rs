@@ -163,6 +163,7 @@ fn note(party: &PartyId, target: u64, act: Act) -> Draft {
         arrived_ms: time::now().as_millisecond(),
         digest: Digest::of(&[]),
         payload: Vec::new(),
+        signature: None,
         seal: false,
         summary: None,
         code: None,

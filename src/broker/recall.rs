@@ -178,7 +178,7 @@ impl<'a> Target<'a> {
         let tree = match &self.content {
             Content::Waiting(bytes) => Tree::lenient(bytes),
             Content::Archived(record) => match reader.open(record)? {
-                Opened::Content(bytes) => Tree::lenient(&bytes),
+                Opened::Content(content) => Tree::lenient(&content.payload),
                 Opened::Gone => None,
             },
         };

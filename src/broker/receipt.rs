@@ -102,18 +102,6 @@ impl Receipt {
         subject::receipt(&self.party, &self.post, &token)
     }
 
-    /// The same for the same publication and outcome, so that NATS drops a second sending.
-    #[must_use]
-    pub fn message_id(&self) -> String {
-        format!(
-            "r-{}-{}-{}-{}",
-            self.party,
-            self.position.epoch,
-            self.position.sequence,
-            self.outcome.as_str()
-        )
-    }
-
     /// The bytes of the event.
     #[must_use]
     pub fn event(&self, issuer: &Issuer) -> String {
@@ -156,9 +144,15 @@ impl Receipt {
         }
     }
 
-    /// From what the receipt answers.
+    /// The same for the same publication and outcome, whenever it is told. The bytes belong to it: a server that lost the end of a
+    /// stream gives its sequences a second time.
     fn event_id(&self, issuer: &Issuer) -> String {
-        super::notices::id(issuer, &self.message_id())
+        let Position { epoch, sequence } = self.position;
+        let (digest, outcome) = (self.digest.hex(), self.outcome.as_str());
+        super::notices::id(
+            issuer,
+            &format!("r-{}-{epoch}-{sequence}-{}-{outcome}", self.party, &digest[..16]),
+        )
     }
 }
 

@@ -89,13 +89,13 @@ impl Replica {
         }
         entries.push(Entry::Frame(Bytes::copy_from_slice(prepared.bytes())));
         let runtime = self.runtime.clone();
-        runtime.block_on(self.append(entries)).map_err(fenced)
+        runtime.block_on(self.append(entries)).map_err(|error| fenced(&error))
     }
 
     /// Puts into the stream what it lacks and this archive has: the stream is new, or its servers lost what was last in it.
     pub(super) async fn catch_up(&mut self, archive: &Archive, carried: u64) -> Result<(), Error> {
         let mut next = carried + 1;
-        while let Some(seen) = archive.frame_at(next) {
+        while let Some(seen) = archive.frame_at(next)? {
             let seeds = archive.seeds_at(next)?;
             let seeds = seeds.iter().map(|seed| Entry::Seed(seed.slot, Bytes::copy_from_slice(&seed.bytes)));
             let frame = Entry::Frame(archive.frame_bytes(next)?.into());
@@ -162,7 +162,7 @@ impl Replica {
     }
 }
 
-fn fenced(error: wire::Error) -> archive::Error {
+fn fenced(error: &wire::Error) -> archive::Error {
     archive::Error::Fenced(error.to_string())
 }
 
@@ -183,6 +183,7 @@ mod tests {
             arrived_ms: 0,
             digest: Digest::default(),
             payload: vec![0; bytes],
+            signature: None,
             seal: false,
             summary: None,
             code: None,

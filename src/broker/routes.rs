@@ -152,7 +152,7 @@ pub(super) fn deployments(reader: &Reader) -> Result<Deployments, archive::Error
             continue;
         }
         let Opened::Content(content) = reader.open(&record)? else { continue };
-        let Some(event) = Tree::lenient(&content) else { continue };
+        let Some(event) = Tree::lenient(&content.payload) else { continue };
         let data = event.root().at("data");
         let corrects = record.effects.iter().find_map(|effect| match &effect.act {
             Act::Correct { kind } => Some(kind.as_str()),

@@ -110,7 +110,7 @@ impl Services {
         let answered = match *verb {
             "replay" => return self.replay.answer(&rules, party, &request.payload).await,
             "audit" => supervision::answer(&self.shared.audit, &rules, party, &request.payload).await,
-            "validate" => self.validate(&rules, party, &request.payload),
+            "validate" => self.validate(&rules, party, request),
             "explain" => self.explain(party, &request.payload).await,
             "status" => self.status(party, &request.payload).await,
             "witness" => self.witness(&rules, party, &request.payload).await,
@@ -148,13 +148,15 @@ impl Services {
     }
 
     /// The dry run: the same judgement and routing as the daemon's, nothing stored.
-    fn validate(&self, rules: &Rules, party: &PartyId, payload: &Bytes) -> Answer {
+    fn validate(&self, rules: &Rules, party: &PartyId, request: &Request) -> Answer {
+        let payload = &request.payload;
         let now = time::now();
         let raw = Raw {
             party: party.clone(),
             subject: verdict::expected_subject(payload).unwrap_or_default(),
             payload: payload.clone(),
             content_type: None,
+            signature: request.signature.clone(),
             binary_mode: false,
             arrived: now,
             position: Position::default(),

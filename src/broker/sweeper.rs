@@ -2,8 +2,11 @@
 //!
 //! What is due is `retention`'s plan; the keeper carries it out.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -11,6 +14,7 @@ use super::config::RetentionSection;
 use super::handling::{Asker, unconfirmed};
 use super::own::Own;
 use crate::archive::Error;
+use crate::message::names::PartyId;
 use crate::message::time;
 
 /// Recalls looked at for the counters: the latest.
@@ -18,6 +22,7 @@ const MOST_RECALLS: usize = 1_000;
 
 /// Runs until stopped, or until the keeper has ended.
 pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, stop: CancellationToken) {
+    let recipients = Arc::<Mutex<Recipients>>::default();
     let mut tick = tokio::time::interval(Duration::from_secs(every.every_seconds.max(1)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -30,8 +35,8 @@ pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, 
             Some(records) => tracing::info!(records, "carried out what had fallen due"),
             None => break,
         }
-        let counting = shared.clone();
-        let counted = tokio::task::spawn_blocking(move || count(&counting)).await;
+        let (counting, known) = (shared.clone(), Arc::clone(&recipients));
+        let counted = tokio::task::spawn_blocking(move || count(&counting, &mut known.lock())).await;
         if let Ok(Err(error)) = counted {
             tracing::warn!(%error, "open recalls cannot be counted");
         }
@@ -40,17 +45,30 @@ pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, 
     stop.cancelled().await;
 }
 
-fn count(shared: &Shared) -> Result<(), Error> {
+/// Who got the recalled messages that were looked at last, by archive sequence. That never changes, and reading a record
+/// takes unpacking its block: a thousand of them each minute made every delivery wait.
+type Recipients = HashMap<u64, Vec<PartyId>>;
+
+fn count(shared: &Shared, known: &mut Recipients) -> Result<(), Error> {
     let now_ms = time::now().as_millisecond();
     let (mut open, mut overdue) = (0, 0);
-    let mut recalled = shared.reader.recalled();
-    recalled.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
-    for (seq, fate) in recalled.into_iter().take(MOST_RECALLS) {
-        let Some(record) = shared.reader.get(seq)? else { continue };
-        let left = unconfirmed(&shared.reader.holders(&record), &fate).len();
+    let mut recent = Recipients::new();
+    for (seq, fate) in shared.reader.recalled(MOST_RECALLS) {
+        let recipients = match known.remove(&seq) {
+            Some(recipients) => recipients,
+            None => match shared.reader.get(seq)? {
+                Some(record) => record.delivered_to().map(|entry| entry.party.clone()).collect(),
+                None => continue,
+            },
+        };
+        let released = fate.released_to.iter().map(|entry| entry.party.clone());
+        let holders: Vec<PartyId> = recipients.iter().cloned().chain(released).collect();
+        let left = unconfirmed(&holders, &fate).len();
         open += left;
         overdue += if fate.erased.is_some_and(|order| order.due_ms <= now_ms) { left } else { 0 };
+        recent.insert(seq, recipients);
     }
+    *known = recent;
     shared.metrics.recalls_unconfirmed.set(i64::try_from(open).unwrap_or(i64::MAX));
     shared.metrics.erasures_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
     Ok(())

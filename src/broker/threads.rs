@@ -22,6 +22,19 @@ pub(super) fn spawn<T: Ended + Send + 'static>(
         .map_err(|error| Error::Thread(name, error))
 }
 
+/// How much a thread that gives way steps back: a third of the processor time that another gets beside it.
+const BACK: i32 = 5;
+
+/// From now on this thread runs behind the others when there is not enough processor for all. There is no way back: only for
+/// threads of which nobody waits who has to answer a sender.
+pub(super) fn give_way() {
+    if rustix::process::getpriority_process(None).is_ok_and(|now| now < BACK)
+        && let Err(error) = rustix::process::setpriority_process(None, BACK)
+    {
+        tracing::debug!(%error, "a thread that reads cannot step back");
+    }
+}
+
 /// Rings when it is dropped armed, which a panic does too.
 struct Alarm {
     name: &'static str,

@@ -10,7 +10,9 @@ use super::audit::Audit;
 use super::checkpoints::Checkpoints;
 use super::connections::Connections;
 use super::couriers::Couriers;
+use super::gauges::Gauges;
 use super::metrics::Metrics;
+use super::space::Reserve;
 use crate::archive::Reader;
 use crate::wire::connect::Watch;
 
@@ -21,8 +23,16 @@ pub struct Check {
     pub name: &'static str,
     /// False if the broker is not ready because of it.
     pub ok: bool,
+    /// True if the broker is ready and somebody is served worse all the same.
+    pub degraded: bool,
     /// In words.
     pub words: String,
+}
+
+impl Check {
+    fn of(name: &'static str, ok: bool, words: String) -> Self {
+        Self { name, ok, degraded: false, words }
+    }
 }
 
 /// The window's side of a broker. Cheap to clone.
@@ -32,20 +42,29 @@ pub struct View {
     reader: Reader,
     checkpoints: Arc<Checkpoints>,
     audit: Audit,
+    reserve: Arc<Reserve>,
     couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
+    gauges: Arc<Gauges>,
     connections: [(&'static str, Watch); 2],
 }
 
 impl View {
-    pub(super) fn new(shared: &Shared, ready: Arc<AtomicBool>, connections: &Connections) -> Self {
+    pub(super) fn new(
+        shared: &Shared,
+        ready: Arc<AtomicBool>,
+        gauges: Arc<Gauges>,
+        connections: &Connections,
+    ) -> Self {
         Self {
             metrics: Arc::clone(&shared.metrics),
             reader: shared.reader.clone(),
             checkpoints: Arc::clone(&shared.checkpoints),
             audit: shared.audit.clone(),
+            reserve: Arc::clone(&shared.reserve),
             couriers: Arc::clone(&shared.couriers),
             ready,
+            gauges,
             connections: [
                 ("egress", Watch::new(connections.egress.clone())),
                 ("control", Watch::new(connections.control.clone())),
@@ -53,7 +72,8 @@ impl View {
         }
     }
 
-    /// The checks of `/readyz`. A full mailbox is told but does not make the broker unready: it stalls nobody else.
+    /// The checks of `/readyz`. A full mailbox, or an intake that cannot be read, does not make the broker unready: it stalls
+    /// nobody else. It is degraded then.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         let away: Vec<&str> = self
@@ -72,6 +92,7 @@ impl View {
         let interrupted = self.metrics.intakes_interrupted.get();
         let intake = if taking { "taking messages" } else { "not taking messages" };
         let audited = self.audit.is_writing();
+        let audit = if audited { "written" } else { "cannot be written; no content is given out" };
         let stalled: Vec<String> = self.couriers.read().stalled().iter().map(ToString::to_string).collect();
         let mailboxes = match stalled.as_slice() {
             [] => "all take deliveries".to_owned(),
@@ -79,28 +100,48 @@ impl View {
         };
         let (signed, checkpoint) = self.checkpoints.check();
         vec![
-            Check { name: "nats", ok: away.is_empty(), words: nats },
-            Check { name: "archive", ok: true, words: format!("last sequence {}", self.reader.head_seq()) },
+            Check::of("nats", away.is_empty(), nats),
+            self.archive(),
             Check {
-                name: "intake",
-                ok: taking,
-                words: format!("{intake}; {interrupted} parties' intake interrupted"),
+                degraded: taking && interrupted > 0,
+                ..Check::of("intake", taking, format!("{intake}; {interrupted} parties' intake interrupted"))
             },
-            Check { name: "checkpoint", ok: signed, words: checkpoint },
-            Check {
-                name: "audit",
-                ok: audited,
-                words: if audited { "written" } else { "cannot be written; no content is given out" }
-                    .to_owned(),
-            },
-            Check { name: "mailboxes", ok: true, words: mailboxes },
+            Check::of("checkpoint", signed, checkpoint),
+            self.clock(),
+            Check::of("audit", audited, audit.to_owned()),
+            Check { degraded: !stalled.is_empty(), ..Check::of("mailboxes", true, mailboxes) },
         ]
     }
 
-    /// The counters as OpenMetrics text.
+    /// Short of room is not ready: messages wait, and whoever can should send elsewhere or wait too.
+    fn archive(&self) -> Check {
+        let room = self.reserve.check();
+        let last = format!("last sequence {}", self.reader.head_seq());
+        let words = match &room {
+            Ok(()) => last,
+            Err(why) => format!("{last}; no message is taken: {why}"),
+        };
+        Check::of("archive", room.is_ok(), words)
+    }
+
+    fn clock(&self) -> Check {
+        let behind = self.metrics.clock_behind_seconds.get();
+        let words = match behind {
+            0 => "not behind that of NATS".to_owned(),
+            _ => format!("{behind} s behind that of NATS; no message is judged by it"),
+        };
+        Check::of("clock", behind == 0, words)
+    }
+
+    /// The counters as OpenMetrics text. Looks at files: not for a thread that must not wait for a disk.
     #[must_use]
     pub fn metrics(&self) -> String {
+        let ready = self.checks().iter().all(|check| check.ok);
+        self.metrics.ready.set(i64::from(ready));
+        self.metrics.audit_writing.set(i64::from(self.audit.is_writing()));
         self.metrics.checkpoint_age_seconds.set(self.checkpoints.age_seconds());
+        self.metrics.checkpoint_lapse_seconds.set(self.checkpoints.lapse_seconds());
+        self.gauges.read(&self.metrics.measured);
         self.metrics.text()
     }
 }

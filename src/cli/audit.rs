@@ -83,7 +83,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 async fn ask(args: &Args, party: &PartyId) -> Result<Exit, Failure> {
     let seed = keys::read_seed(&args.place.key_file(party, None))
         .map_err(|error| Failure::new(Exit::NotPermitted, error.to_string()))?;
-    let asker = Asker::connect(&args.place.url()?, &seed, party).await.map_err(unreachable)?;
+    let asker = Asker::connect(&args.place.address(party)?, &seed, party).await.map_err(unreachable)?;
     let mut body = json!({ "limit": PAGE });
     let texts = [
         ("from", args.from.map(|at| at.to_string())),

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::tls::ClientTls;
 use super::{Exit, Failure};
+use crate::client::Address;
 use crate::export::{Line, read_line};
 use crate::message::names::{PartyId, PostId};
 
@@ -18,11 +20,17 @@ pub struct Where {
     /// File with the nkey seed; default from the data directory.
     #[arg(long, env = "LIAISON_KEY")]
     pub key: Option<PathBuf>,
+    #[command(flatten)]
+    tls: ClientTls,
 }
 
 impl Where {
-    /// The address of NATS.
-    pub fn url(&self) -> Result<String, Failure> {
+    /// The address of NATS for a party, with what is needed for TLS if there is any.
+    pub fn address(&self, party: &PartyId) -> Result<Address, Failure> {
+        Ok(self.tls.address(self.url()?, &self.data.join("keys"), party.as_str()))
+    }
+
+    fn url(&self) -> Result<String, Failure> {
         if let Some(url) = &self.nats {
             return Ok(url.clone());
         }
@@ -45,6 +53,12 @@ impl Where {
     #[must_use]
     pub fn key_file(&self, party: &PartyId, post: Option<&PostId>) -> PathBuf {
         self.key.clone().unwrap_or_else(|| key_file(&self.data, party, post))
+    }
+
+    /// The signing key of a party's user in the data directory, if one was made.
+    #[must_use]
+    pub fn signing_key_file(&self, party: &PartyId, post: Option<&PostId>) -> PathBuf {
+        key_file(&self.data, party, post).with_extension("jwk")
     }
 }
 

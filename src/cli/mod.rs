@@ -5,7 +5,9 @@
 mod archive;
 mod audit;
 mod data;
+mod doctor;
 mod exit;
+mod keys;
 mod limits;
 mod nats_config;
 mod publish;
@@ -16,6 +18,7 @@ mod serve;
 mod simulate;
 mod subscribe;
 mod target;
+mod tls;
 mod up;
 mod validate;
 mod witness;
@@ -38,6 +41,10 @@ pub struct Cli {
     /// Log as JSON lines.
     #[arg(long, global = true, env = "LIAISON_LOG_JSON")]
     log_json: bool,
+    /// Directory of faults that tests make.
+    #[cfg(debug_assertions)]
+    #[arg(long, global = true, hide = true, env = "LIAISON_FAULTS")]
+    faults: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -53,6 +60,8 @@ enum Command {
     Serve(serve::Args),
     /// Check configuration, registry, schemas, archive and NATS; all faults at once.
     Check(serve::CheckArgs),
+    /// What is wrong with an exchange and what to do about it; changes nothing, and works when the broker is dead.
+    Doctor(doctor::Args),
     /// Publish JSON or NDJSON messages and print one receipt a line.
     Publish(publish::Args),
     /// Read a mailbox, one NDJSON line a message.
@@ -70,6 +79,9 @@ enum Command {
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.
     NatsConfig(nats_config::Args),
+    /// Keys of parties and posts: make, replace, refuse, list.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Read the audit log, offline or as a supervisor.
     Audit(audit::Args),
     /// Look into a data directory offline.
@@ -102,11 +114,16 @@ enum Command {
 #[must_use]
 pub fn run() -> std::process::ExitCode {
     let cli = Cli::parse();
+    #[cfg(debug_assertions)]
+    if let Some(directory) = &cli.faults {
+        crate::message::fault::arm(directory.clone());
+    }
     start_log(&cli);
     let ended = match cli.command {
         Command::Up(args) => block_on(up::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
         Command::Check(args) => block_on(serve::check(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Publish(args) => block_on(publish::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Replay(args) => block_on(replay::run(*args)),
@@ -115,6 +132,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::NatsConfig(args) => nats_config::run(&args),
+        Command::Keys(command) => block_on(keys::run(command)),
         Command::Archive(command) => archive::run(command),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Completion { shell } => completion(shell),
@@ -131,8 +149,12 @@ fn start_log(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(format!("{},async_nats=off,sled=warn", cli.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would tell on standard error that standard error takes nothing, and panic in whatever thread had something to say.
+        .log_internal_errors(false)
+        .with_target(false);
     if cli.log_json {
         log.json().init();
     } else {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::serve::wire_exit;
+use super::tls::ServerTls;
 use super::up::{members, read_registry};
 use super::{Exit, Failure};
 use crate::wire::accounts::{self, Member, Options, Seat};
@@ -41,6 +42,8 @@ pub struct Args {
         ]
     )]
     servers: Vec<String>,
+    #[command(flatten)]
+    tls: ServerTls,
 }
 
 /// Runs it: keys that are missing are made, the configuration goes to stdout, or to a file a server.
@@ -52,7 +55,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     if let Some(directory) = &args.cluster {
         return cluster(args, directory, &members, &keys);
     }
-    let options = Options { listen: args.listen.clone(), store: args.store.clone(), ..Options::default() };
+    let options = Options {
+        listen: args.listen.clone(),
+        store: args.store.clone(),
+        tls: args.tls.files(&args.keys, &args.listen, &members)?,
+        ..Options::default()
+    };
     super::exit::print(accounts::configuration(&members, &keys, &options).as_bytes())
 }
 
@@ -78,6 +86,7 @@ fn cluster(args: &Args, directory: &Path, members: &[Member], keys: &Keys) -> Re
                 listen: (*routes).to_owned(),
                 routes: others.map(|(_, _, routes)| (*routes).to_owned()).collect(),
             }),
+            tls: args.tls.files(&args.keys, clients, members)?,
             ..Options::default()
         };
         let file = directory.join(format!("{name}.conf"));

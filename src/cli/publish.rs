@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::data::{Where, read_messages};
 use super::exit::line;
 use super::{Exit, Failure};
-use crate::client::{AskError, Error, Publisher};
+use crate::client::{AskError, Error, Publisher, Signer};
 use crate::message::names::{PartyId, PostId};
 use crate::message::time;
 use crate::rules::verdict;
@@ -32,6 +32,10 @@ pub struct Args {
     /// Fill `id` and `recordedtime` where they are missing.
     #[arg(long, env = "LIAISON_FILL")]
     fill: bool,
+    /// Sign every message with the key in this file (a JWK); default is the post's or the authority's in the data directory,
+    /// if there is one.
+    #[arg(long, env = "LIAISON_SIGN_KEY")]
+    sign_key: Option<PathBuf>,
     /// Seconds to wait for each receipt.
     #[arg(long, env = "LIAISON_TIMEOUT", default_value_t = 30)]
     timeout: u64,
@@ -45,9 +49,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let messages = read_messages(&args.files)?;
     let seed = keys::read_seed(&args.place.key_file(&args.party, args.post.as_ref()))
         .map_err(|error| not_permitted(&error))?;
-    let url = args.place.url()?;
-    let mut publisher =
-        Publisher::connect(&url, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
+    let signer = signer(&args)?;
+    let to = args.place.address(&args.party)?;
+    let publisher =
+        Publisher::connect(&to, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
+    let mut publisher = publisher.signing(signer);
     let progress = progress(messages.len());
     let mut refused = false;
     for (name, bytes) in messages {
@@ -71,6 +77,24 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
     progress.finish_and_clear();
     Ok(if refused { Exit::DataInvalid } else { Exit::Ok })
+}
+
+/// The key to sign with: the one named, or the one that lies beside the key of the connection.
+fn signer(args: &Args) -> Result<Option<Signer>, Failure> {
+    let file = match &args.sign_key {
+        Some(file) => file.clone(),
+        None => {
+            let beside = args.place.signing_key_file(&args.party, args.post.as_ref());
+            match beside.try_exists() {
+                Ok(true) => beside,
+                Ok(false) => return Ok(None),
+                Err(error) => {
+                    return Err(Failure::new(Exit::NotPermitted, format!("{}: {error}", beside.display())));
+                }
+            }
+        }
+    };
+    Signer::read(&file).map(Some).map_err(|error| Failure::new(Exit::NotPermitted, error.to_string()))
 }
 
 /// A bar on stderr, only on a terminal and only where there is something to wait for.
@@ -119,9 +143,8 @@ pub fn unreachable(error: Error) -> Failure {
 
 fn exit_of(error: &Error) -> Exit {
     match error {
-        Error::Wire(crate::wire::Error::Denied(_)) | Error::Ask(AskError::Refused { status: 403, .. }) => {
-            Exit::NotPermitted
-        }
+        Error::Wire(crate::wire::Error::Denied(_) | crate::wire::Error::Key { .. })
+        | Error::Ask(AskError::Refused { status: 403, .. }) => Exit::NotPermitted,
         Error::Ask(AskError::Refused { status: 400 | 404, .. }) => Exit::DataInvalid,
         Error::Answer(_) => Exit::Failure,
         _ => Exit::Unreachable,

@@ -78,7 +78,7 @@ pub async fn run(mut args: Args) -> Result<Exit, Failure> {
     let query = args.selection.for_feed()?;
     let seed = keys::read_seed(&args.place.key_file(&args.party, None))
         .map_err(|error| Failure::new(Exit::NotPermitted, error.to_string()))?;
-    let url = args.place.url()?;
+    let to = args.place.address(&args.party)?;
     let place = match (args.after, &args.cursor_file) {
         (Some(place), _) => place,
         (None, Some(file)) => kept_in(file)?,
@@ -86,7 +86,7 @@ pub async fn run(mut args: Args) -> Result<Exit, Failure> {
     };
     let asked = asked(&query, &args.party, &place);
     let wanted = wanted(&query, args.follow, Duration::from_secs(args.timeout));
-    let replay = Replay::connect(&url, &seed, &args.party, wanted, place.clone()).await;
+    let replay = Replay::connect(&to, &seed, &args.party, wanted, place.clone()).await;
     let mut replay = replay.map_err(unreachable)?;
     let mut course = Course {
         target: Target::open(format, args.to_file.as_deref())?,
@@ -225,7 +225,8 @@ fn item(message: &Message) -> Item {
         Content::Event(bytes) => export::Content::Event(bytes.clone()),
         Content::Tombstone(members) => export::Content::Tombstone(members.clone()),
     };
-    Item { seq: message.seq, archived_at: message.archived_at, digest: message.digest, content }
+    let signature = message.signature.clone();
+    Item { seq: message.seq, archived_at: message.archived_at, digest: message.digest, signature, content }
 }
 
 /// A bar on stderr: only on a terminal, and not between lines that go to the same one.

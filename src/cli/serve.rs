@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::tls::ClientTls;
 use super::{Exit, Failure};
 use crate::archive;
 use crate::broker::config::{self, Config};
 use crate::broker::{Broker, Error, rulebook};
+use crate::client::exchange::Endpoints;
 use crate::console;
 
 /// Arguments of `serve`.
@@ -23,6 +25,8 @@ pub struct Args {
     enable_case_plane: bool,
     #[command(flatten)]
     root: Root,
+    #[command(flatten)]
+    tls: ClientTls,
 }
 
 /// Where the root key of the archive is.
@@ -73,6 +77,8 @@ pub struct CheckArgs {
     no_environment: bool,
     #[command(flatten)]
     root: Root,
+    #[command(flatten)]
+    tls: ClientTls,
 }
 
 /// How an error of the broker ends a command.
@@ -98,6 +104,7 @@ pub fn wire_exit(error: &crate::wire::Error) -> Exit {
     use crate::wire::Error as Wire;
     match error {
         Wire::Denied(_) | Wire::Key { .. } => Exit::NotPermitted,
+        Wire::NotDone(_) => Exit::DataInvalid,
         Wire::Drift(_) | Wire::TooOld(_) => Exit::Configuration,
         Wire::Fenced(_) => Exit::Failure,
         Wire::Unreachable(_) | Wire::Server(_) | Wire::Api { .. } => Exit::Unreachable,
@@ -114,8 +121,10 @@ pub fn configuration(file: &Path, enable_case_plane: bool, root: &Root) -> Resul
 
 /// Runs the daemon.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let config = configuration(&args.config, args.enable_case_plane, &args.root)?;
-    let Some((broker, signals)) = started(&config).await? else { return Ok(Exit::Ok) };
+    super::limits::forbid_core_files();
+    let mut config = configuration(&args.config, args.enable_case_plane, &args.root)?;
+    args.tls.over(&mut config);
+    let Some((broker, signals)) = Box::pin(started(&config)).await? else { return Ok(Exit::Ok) };
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
@@ -123,7 +132,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let file = args.config;
     watch(broker, listener, signals, async |broker: &mut Broker| {
         let config = configuration(&file, args.enable_case_plane, &args.root);
-        let config = config.map_err(|fault| vec![fault.to_string()])?;
+        let mut config = config.map_err(|fault| vec![fault.to_string()])?;
+        args.tls.over(&mut config);
         broker.reload(config).await
     })
     .await
@@ -132,7 +142,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 /// The broker when it serves; `None` if it was told to stop while it stood by, which may take weeks. Without a cluster a
 /// signal just ends the start.
 async fn started(config: &Config) -> Result<Option<(Broker, Signals)>, Failure> {
-    let start = Broker::start(config.clone(), || tell(&[sd_notify::NotifyState::Ready]));
+    let start = Box::pin(Broker::start(config.clone(), || tell(&[sd_notify::NotifyState::Ready])));
     if config.cluster.is_none() {
         let broker = start.await.map_err(|error| failure(&error))?;
         return Ok(Some((broker, Signals::new()?)));
@@ -253,21 +263,20 @@ impl Signals {
 pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
     let mut faults = Vec::new();
     let mut config = Config::read(&args.config).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
-    // Beside the file of a running `liaison up` stands where its NATS is.
-    let endpoints = std::fs::read_to_string(args.config.with_file_name("endpoints.json")).unwrap_or_default();
-    let endpoints: serde_json::Value = serde_json::from_str(&endpoints).unwrap_or_default();
-    if let Some(url) = endpoints["nats"].as_str() {
-        url.clone_into(&mut config.nats.url);
+    if let Some(running) = Endpoints::beside(&args.config) {
+        config.nats.url = running.nats;
     }
     if let Err(found) = rulebook::load(&config) {
         faults.extend(found);
     }
     args.root.over(&mut config)?;
+    args.tls.over(&mut config);
     if config.archive.directory.join("journal").is_dir()
         && let Err(error) = archive_is_sound(&config)
     {
         faults.push(format!("archive: {error}"));
     }
+    faults.extend(is_short(&config));
     if !args.no_environment {
         faults.extend(crate::broker::check_nats(&config).await);
     }
@@ -278,11 +287,27 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
     Err(Failure::new(Exit::Configuration, faults.join("\nliaison: ")))
 }
 
+/// Less room than the broker wants before it takes messages.
+fn is_short(config: &Config) -> Option<String> {
+    let found = archive::space::least(&config.archive.directory).ok()?;
+    let (free, reserve) = (found.free >> 20, config.archive.reserve >> 20);
+    let place = found.place.display();
+    let words = format!(
+        "archive: {free} MiB free in {place}, [archive] reserve is {reserve} MiB: no message would be taken"
+    );
+    (found.free < config.archive.reserve).then_some(words)
+}
+
 /// The journal can be read, and the root key is that of the archive's keys.
 fn archive_is_sound(config: &Config) -> Result<(), archive::Error> {
     let archive = archive::Archive::read_only(&config.archive.directory)?;
     archive.stats()?;
-    if config.archive.directory.join("keys").is_dir() {
+    keys_are_sound(config, archive)
+}
+
+/// The root key opens the archive's keys. An archive without keys is not given a root key by looking at it.
+pub fn keys_are_sound(config: &Config, archive: archive::ReadOnly) -> Result<(), archive::Error> {
+    if config.archive.directory.join("keys/messages.liak").is_file() {
         archive.unlocked(&config.archive.root_key()?)?;
     }
     Ok(())

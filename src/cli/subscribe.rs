@@ -1,8 +1,10 @@
 //! `liaison subscribe`: prints the mailbox, one NDJSON line a message, and acknowledges what was printed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::data::Where;
 use super::exit::put;
@@ -10,6 +12,9 @@ use super::publish::unreachable;
 use super::{Exit, Failure};
 use crate::client::{Delivered, Subscriber};
 use crate::message::names::PartyId;
+use crate::message::time;
+use crate::rules::registry::Registry;
+use crate::rules::signing;
 use crate::wire::keys;
 
 /// Arguments of `subscribe`.
@@ -26,6 +31,13 @@ pub struct Args {
     /// End after this long, for example `30s` or `5m`.
     #[arg(long, env = "LIAISON_TIMEOUT", value_parser = duration)]
     timeout: Option<Duration>,
+    /// Check each signature against the keys of the registry. A line then says in `signed` by which key, or what is wrong;
+    /// exit 65 if anything was.
+    #[arg(long, env = "LIAISON_VERIFY")]
+    verify: bool,
+    /// Registry file with the keys; default network.toml in the data directory.
+    #[arg(long, env = "LIAISON_REGISTRY", requires = "verify")]
+    registry: Option<PathBuf>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -41,15 +53,55 @@ struct Line<'a> {
     feed_seq: u64,
     archived_at: &'a str,
     digest: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<Value>,
     event: &'a RawValue,
+}
+
+/// What `--verify` finds of one message: `{"key"}`, `{"fault"}`, or null for one that is not signed and need not be.
+struct Verifier {
+    registry: Registry,
+    faults: u64,
+}
+
+impl Verifier {
+    fn open(args: &Args) -> Result<Option<Self>, Failure> {
+        if !args.verify {
+            return Ok(None);
+        }
+        let file = args.registry.clone().unwrap_or_else(|| args.place.data.join("network.toml"));
+        let fault = |words: String| Failure::new(Exit::Configuration, format!("{}: {words}", file.display()));
+        let text = std::fs::read_to_string(&file).map_err(|error| fault(error.to_string()))?;
+        let registry = Registry::parse(&text).map_err(|faults| fault(faults.join("; ")))?;
+        Ok(Some(Self { registry, faults: 0 }))
+    }
+
+    fn look(&mut self, delivered: &Delivered) -> Value {
+        let found = signing::verify_delivered(
+            &self.registry,
+            &delivered.payload,
+            delivered.signature.as_deref(),
+            time::parse(&delivered.archived_at),
+        );
+        match found {
+            Ok(key) => key.map_or(Value::Null, |key| json!({ "key": key })),
+            Err(fault) => {
+                self.faults += 1;
+                json!({ "fault": format!("the message {fault}") })
+            }
+        }
+    }
 }
 
 /// Runs it.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let seed = keys::read_seed(&args.place.key_file(&args.party, None))
         .map_err(|error| Failure::new(Exit::NotPermitted, error.to_string()))?;
-    let url = args.place.url()?;
-    let subscriber = Subscriber::connect(&url, &seed, &args.party).await.map_err(unreachable)?;
+    let mut verifier = Verifier::open(&args)?;
+    let to = args.place.address(&args.party)?;
+    let mut subscriber = Subscriber::connect(&to, &seed, &args.party).await.map_err(unreachable)?;
     let end = args.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     let mut left = args.count.unwrap_or(usize::MAX);
     while left > 0 {
@@ -59,7 +111,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             break;
         }
         for delivered in subscriber.next(left, wait).await.map_err(unreachable)? {
-            if !show(&delivered)? {
+            let signed = verifier.as_mut().map(|verifier| verifier.look(&delivered));
+            if !show(&delivered, signed)? {
                 // Nobody has read it: it stays in the mailbox and comes again.
                 subscriber.flush().await.map_err(unreachable)?;
                 return Ok(Exit::Ok);
@@ -69,17 +122,19 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         }
         subscriber.flush().await.map_err(unreachable)?;
     }
-    Ok(Exit::Ok)
+    Ok(if verifier.is_some_and(|verifier| verifier.faults > 0) { Exit::DataInvalid } else { Exit::Ok })
 }
 
 /// Prints and flushes; only then may the message be acknowledged. False if nobody reads any more.
-fn show(delivered: &Delivered) -> Result<bool, Failure> {
+fn show(delivered: &Delivered, signed: Option<Value>) -> Result<bool, Failure> {
     let event: &RawValue = serde_json::from_slice(&delivered.payload)
         .map_err(|_| Failure::new(Exit::DataInvalid, "a delivery that is no JSON"))?;
     let line = Line {
         feed_seq: delivered.feed_seq,
         archived_at: &delivered.archived_at,
         digest: &delivered.digest,
+        signature: delivered.signature.as_deref(),
+        signed,
         event,
     };
     let text =

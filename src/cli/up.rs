@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::serve::{Root, Signals, configuration, failure, watch, wire_exit};
+use super::tls::ensured;
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{Broker, rulebook};
@@ -21,6 +22,7 @@ use crate::sim::demo;
 use crate::wire::accounts::{self, Member};
 use crate::wire::keys;
 use crate::wire::server::{self, Server};
+use crate::wire::tls;
 
 /// How long a liaison that is just ending is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -46,9 +48,15 @@ pub struct Args {
     /// Let a few simulated posts publish valid and invalid example messages, about one a second.
     #[arg(long, env = "LIAISON_DEMO")]
     demo: bool,
+    /// TLS 1.3 with client certificates between everybody and NATS; what is missing for it is made beside the keys.
+    #[arg(long, env = "LIAISON_TLS")]
+    tls: bool,
     #[command(flatten)]
     root: Root,
 }
+
+/// By these names clients call a server on their own machine.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
 
 const CONFIG: &str = r#"# liaison.toml: written by `liaison up`; yours to change. SIGHUP reloads it.
 [broker]
@@ -67,13 +75,14 @@ case = false
 /// Runs it.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     super::limits::raise_descriptors();
+    super::limits::forbid_core_files();
     let lock = lock(&args.data)?;
     let config_file = prepare(&args.data)?;
     let mut config = configure(&args, &config_file)?;
     let registry = read_registry(Some(&config.registry.file))?;
     let server = start_server(&args, &registry, &lock).await?;
-    config.nats.url = server.url().to_owned();
-    let ended = serve(&args, &config_file, config, &server).await;
+    config.nats.url = url(&args, &server);
+    let ended = Box::pin(serve(&args, &config_file, config, &server)).await;
     if let Err(error) = std::fs::remove_file(args.data.join("endpoints.json")) {
         tracing::debug!(%error, "endpoints.json");
     }
@@ -82,7 +91,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn serve(args: &Args, config_file: &Path, config: Config, server: &Server) -> Result<Exit, Failure> {
-    let broker = Broker::start(config.clone(), || ()).await.map_err(|error| failure(&error))?;
+    let broker = Box::pin(Broker::start(config.clone(), || ())).await.map_err(|error| failure(&error))?;
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
@@ -104,11 +113,15 @@ async fn reload(args: &Args, file: &Path, server: &Server, broker: &mut Broker) 
     let faults = |faults: Vec<String>| Failure::new(Exit::Configuration, faults.join("; "));
     let unreachable = |error: crate::wire::Error| Failure::new(Exit::Unreachable, error.to_string());
     let mut config = configure(args, file)?;
-    config.nats.url = server.url().to_owned();
+    config.nats.url = url(args, server);
     let rules = rulebook::load(&config).map_err(faults)?;
     let text = server_text(args, &rules.registry)?;
     server.reload(&text).await.map_err(unreachable)?;
     broker.reload(config).await.map_err(faults)
+}
+
+fn url(args: &Args, server: &Server) -> String {
+    if args.tls { tls::secured(server.url()) } else { server.url().to_owned() }
 }
 
 fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
@@ -201,6 +214,10 @@ fn server_text(args: &Args, registry: &Registry) -> Result<String, Failure> {
     let options = accounts::Options {
         listen: format!("127.0.0.1:{}", if args.nats_port == 0 { -1 } else { i32::from(args.nats_port) }),
         store,
+        tls: args
+            .tls
+            .then(|| ensured(&args.data.join("keys"), &LOOPBACK.map(str::to_owned), &members))
+            .transpose()?,
         ..accounts::Options::default()
     };
     Ok(accounts::configuration(&members, &keys, &options))
@@ -225,7 +242,7 @@ fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<(), Failur
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]
 fn say(words: &str) {
-    eprint!("{words}");
+    // Nobody may be there to read it, or its disk be full: no reason to end.
+    drop(std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()));
 }

@@ -92,6 +92,7 @@ fn one(args: &Args, rules: &Rules, now: time::Timestamp, name: &str, bytes: Vec<
         subject,
         payload: bytes.into(),
         content_type: None,
+        signature: None,
         binary_mode: false,
         arrived: now,
         position: Position::default(),

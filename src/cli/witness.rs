@@ -58,7 +58,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 
     let seed = keys::read_seed(&args.place.key_file(&args.party, None))
         .map_err(|error| Failure::new(Exit::NotPermitted, error.to_string()))?;
-    let broker = WitnessLine::connect(&args.place.url()?, &seed, args.party).await.map_err(unreachable)?;
+    let broker = WitnessLine::connect(&args.place.address(&args.party)?, &seed, args.party)
+        .await
+        .map_err(unreachable)?;
     let before = witness.seen();
     let shown = broker.fetch(before).await.map_err(unreachable)?;
     let seconds = u64::try_from(time::now().as_second()).unwrap_or_default();

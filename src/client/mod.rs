@@ -1,9 +1,12 @@
 //! What a member-state system in Rust uses: publish and get the receipt, read the mailbox, replay, witness.
 //!
 //! It knows nothing that a client in another language could not know: plain JetStream publish, live receipts with the
-//! stored one as the truth, an ordinary pull consumer, requests. It never sees archive or rules.
+//! stored one as the truth, an ordinary pull consumer, requests. It never sees archive or rules. [`exchange`] is for tools on the
+//! machine of a `liaison up`.
 
+pub mod exchange;
 pub mod replay;
+mod signer;
 mod witness;
 
 use std::time::Duration;
@@ -11,14 +14,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
+pub use self::signer::{Signer, SignerError};
 pub use self::witness::{Shown, WitnessLine};
 pub use crate::wire::asking::AskError;
 pub use crate::wire::pipeline::{Answers, Heard, Pipeline};
+pub use crate::wire::tls::Address;
 
 use crate::message::names::{PartyId, PostId};
+use crate::message::signature;
 use crate::wire::asking;
 use crate::wire::connect;
-use crate::wire::mailbox::{Letter, Mailbox, MailboxError};
+use crate::wire::mailbox::{Letter, Mailbox, MailboxError, Pull};
 use crate::wire::outbox::{Outbox, OutboxError};
 
 /// Why a client could not do its work.
@@ -44,6 +50,7 @@ pub enum Error {
 /// A publisher: one user of a party.
 pub struct Publisher {
     outbox: Outbox,
+    signer: Option<Signer>,
 }
 
 impl Publisher {
@@ -51,9 +58,20 @@ impl Publisher {
     ///
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
-    pub async fn connect(url: &str, seed: &str, party: PartyId, post: Option<PostId>) -> Result<Self, Error> {
-        let nats = connect::connect_party(url, seed, &party, post.as_ref()).await?;
-        Ok(Self { outbox: Outbox::open(nats, party, post).await? })
+    pub async fn connect(
+        to: &Address,
+        seed: &str,
+        party: PartyId,
+        post: Option<PostId>,
+    ) -> Result<Self, Error> {
+        let nats = connect::connect_party(to, seed, &party, post.as_ref()).await?;
+        Ok(Self { outbox: Outbox::open(nats, party, post).await?, signer: None })
+    }
+
+    /// The same, and everything that it publishes is signed with this key.
+    #[must_use]
+    pub fn signing(self, signer: Option<Signer>) -> Self {
+        Self { signer, ..self }
     }
 
     /// Publishes one message and waits at most `patience` for its receipt.
@@ -67,7 +85,8 @@ impl Publisher {
         payload: Bytes,
         patience: Duration,
     ) -> Result<Value, Error> {
-        Ok(self.outbox.publish(subject, id, payload, patience).await?)
+        let signature = self.signer.as_ref().map(|signer| signer.sign(&payload));
+        Ok(self.outbox.publish(subject, id, payload, signature.as_ref(), patience).await?)
     }
 }
 
@@ -76,12 +95,12 @@ impl Publisher {
 /// # Errors
 /// NATS cannot be reached, or the key is not let in.
 pub async fn pipeline(
-    url: &str,
+    to: &Address,
     seed: &str,
     party: &PartyId,
     post: Option<&PostId>,
 ) -> Result<(Pipeline, Answers), Error> {
-    let nats = connect::connect_party(url, seed, party, post).await?;
+    let nats = connect::connect_party(to, seed, party, post).await?;
     Ok(Pipeline::open(nats, party, post).await?)
 }
 
@@ -96,6 +115,8 @@ pub struct Delivered {
     pub digest: String,
     /// Running digest of the feed, hexadecimal.
     pub feed_digest: String,
+    /// The signature of its post, a detached JWS, if it has one.
+    pub signature: Option<String>,
     /// The received bytes.
     pub payload: Bytes,
     letter: Letter,
@@ -104,6 +125,8 @@ pub struct Delivered {
 /// A reader of one party's mailbox.
 pub struct Subscriber {
     mailbox: Mailbox,
+    /// What was asked for and has not come yet.
+    pull: Option<Pull>,
 }
 
 impl Subscriber {
@@ -111,17 +134,23 @@ impl Subscriber {
     ///
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
-    pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
-        let nats = connect::connect_party(url, seed, party, None).await?;
-        Ok(Self { mailbox: Mailbox::of(nats, party) })
+    pub async fn connect(to: &Address, seed: &str, party: &PartyId) -> Result<Self, Error> {
+        let nats = connect::connect_party(to, seed, party, None).await?;
+        Ok(Self { mailbox: Mailbox::of(nats, party), pull: None })
     }
 
-    /// What is there or comes within `wait`, at most `most` messages.
+    /// What is there or comes within `wait`, at most `most` messages. What was asked for and has not come by then comes
+    /// with the next call.
     ///
     /// # Errors
     /// The mailbox cannot be read.
-    pub async fn next(&self, most: usize, wait: Duration) -> Result<Vec<Delivered>, Error> {
-        let letters = self.mailbox.pull(most, wait).await?;
+    pub async fn next(&mut self, most: usize, wait: Duration) -> Result<Vec<Delivered>, Error> {
+        let mut pull = match self.pull.take() {
+            Some(pull) => pull,
+            None => self.mailbox.begin(most, wait).await?,
+        };
+        let letters = pull.some(most, wait).await?;
+        self.pull = Some(pull).filter(Pull::goes_on);
         Ok(letters
             .into_iter()
             .map(|letter| Delivered {
@@ -129,10 +158,16 @@ impl Subscriber {
                 archived_at: letter.header("Ilo-Archived-At"),
                 digest: letter.header("Ilo-Digest"),
                 feed_digest: letter.header("Ilo-Feed-Digest"),
+                signature: Some(letter.header(signature::HEADER)).filter(|text| !text.is_empty()),
                 payload: letter.payload(),
                 letter,
             })
             .collect())
+    }
+
+    /// Asks for nothing more: what comes from now on is for whoever reads next.
+    pub fn rest(&mut self) {
+        self.pull = None;
     }
 
     /// Acknowledges a message: it will not come again.
@@ -171,8 +206,8 @@ impl Asker {
     ///
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
-    pub async fn connect(url: &str, seed: &str, party: &PartyId) -> Result<Self, Error> {
-        let nats = connect::connect_party(url, seed, party, None).await?;
+    pub async fn connect(to: &Address, seed: &str, party: &PartyId) -> Result<Self, Error> {
+        let nats = connect::connect_party(to, seed, party, None).await?;
         Ok(Self { asker: asking::Asker::new(nats, party.clone()) })
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 pub use self::pace::{Pace, Speed};
 pub use self::place::Place;
 
-use super::{AskError, Asker, Error};
+use super::{Address, AskError, Asker, Error};
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::time::{self, Timestamp, rfc3339};
@@ -72,6 +72,8 @@ pub struct Message {
     pub archived_at: Timestamp,
     /// SHA-256 of the received bytes.
     pub digest: Digest,
+    /// The signature over them, a detached JWS.
+    pub signature: Option<String>,
     /// The event or what stands in its place.
     pub content: Content,
 }
@@ -110,13 +112,13 @@ impl Replay {
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
     pub async fn connect(
-        url: &str,
+        to: &Address,
         seed: &str,
         party: &PartyId,
         wanted: Wanted,
         place: Place,
     ) -> Result<Self, Error> {
-        let asker = Asker::connect(url, seed, party).await?;
+        let asker = Asker::connect(to, seed, party).await?;
         let ask = move |body: Value| {
             let asker = asker.clone();
             async move { asker.ask("replay", &body).await }
@@ -262,6 +264,7 @@ struct Told<'a> {
     seq: u64,
     archived_at: String,
     digest: String,
+    signature: Option<String>,
     #[serde(borrow)]
     event: Option<&'a RawValue>,
     tombstone: Option<Map<String, Value>>,
@@ -304,5 +307,5 @@ fn message(told: Told<'_>) -> Result<Message, Error> {
     };
     let archived_at = time::parse(&told.archived_at).ok_or(Error::Answer("has no archive time"))?;
     let digest = Digest::parse(&told.digest).ok_or(Error::Answer("has no digest"))?;
-    Ok(Message { seq: told.seq, archived_at, digest, content })
+    Ok(Message { seq: told.seq, archived_at, digest, signature: told.signature, content })
 }

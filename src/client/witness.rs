@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::Error;
+use super::{Address, Error};
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::wire::asking::Asker;
@@ -36,8 +36,8 @@ impl WitnessLine {
     ///
     /// # Errors
     /// NATS cannot be reached, or the key is not let in.
-    pub async fn connect(url: &str, seed: &str, party: PartyId) -> Result<Self, Error> {
-        let nats = connect::connect_party(url, seed, &party, None).await?;
+    pub async fn connect(to: &Address, seed: &str, party: PartyId) -> Result<Self, Error> {
+        let nats = connect::connect_party(to, seed, &party, None).await?;
         Ok(Self { asker: Asker::new(nats, party).patient(PATIENCE) })
     }
 

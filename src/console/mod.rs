@@ -49,14 +49,23 @@ async fn ready(State(view): State<View>) -> Response {
         .iter()
         .map(|check| json!({ "check": check.name, "ok": check.ok, "detail": check.words }))
         .collect();
-    let body = json!({ "ready": fine, "checks": lines }).to_string();
+    let word = match (fine, checks.iter().any(|check| check.degraded)) {
+        (false, _) => "not-ready",
+        (true, true) => "degraded",
+        (true, false) => "ok",
+    };
+    let body = json!({ "ready": fine, "status": word, "checks": lines }).to_string();
     let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 async fn metrics(State(view): State<View>) -> Response {
+    // A disk that hangs must not keep the other questions waiting.
+    let Ok(text) = tokio::task::spawn_blocking(move || view.metrics()).await else {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be read");
+    };
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], view.metrics()).into_response()
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 /// An error as RFC 9457 asks.

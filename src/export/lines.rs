@@ -5,6 +5,7 @@ use std::io::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -17,6 +18,8 @@ struct Written<'a> {
     seq: u64,
     archived_at: String,
     digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +35,7 @@ pub(super) fn put(out: &mut impl Write, item: &Item) -> std::io::Result<()> {
         seq: item.seq,
         archived_at: rfc3339(item.archived_at),
         digest: format!("sha256:{}", item.digest),
+        signature: item.signature.as_deref(),
         event: None,
         raw: None,
         tombstone: None,
@@ -79,6 +83,9 @@ pub fn read_line(line: &[u8]) -> Option<Line> {
         seq: u64,
         archived_at: String,
         digest: String,
+        signature: Option<String>,
+        /// What `subscribe --verify` found.
+        signed: Option<IgnoredAny>,
         #[serde(borrow)]
         event: Option<&'a RawValue>,
         raw: Option<String>,

@@ -131,6 +131,8 @@ pub struct Item {
     pub archived_at: Timestamp,
     /// SHA-256 of the received bytes.
     pub digest: Digest,
+    /// The signature over them, a detached JWS. Only NDJSON has it: only there are the bytes that it is over.
+    pub signature: Option<String>,
     /// The event or what stands in its place.
     pub content: Content,
 }

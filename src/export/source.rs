@@ -6,7 +6,6 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::query::{Head, Query};
@@ -18,8 +17,8 @@ use crate::message::time::Timestamp;
 /// What opening a record's content gave.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Opened {
-    /// The received bytes.
-    Bytes(Bytes),
+    /// What was received.
+    Content(archive::Content),
     /// Sealed, and the root key was not given: the case plane, contacts, personal data, what is quarantined.
     Sealed,
     /// There was a message, and it may not be seen any more, or was never kept: why.
@@ -87,7 +86,7 @@ impl Source {
             }
             if content {
                 let shown = self.open(&record)?;
-                if head == Head::Body && !matches!(shown, Opened::Bytes(_)) {
+                if head == Head::Body && !matches!(shown, Opened::Content(_)) {
                     // Withdrawn: it is not told what was in it.
                     continue;
                 }
@@ -112,7 +111,7 @@ impl Source {
     /// What the body says. Of what is sealed that cannot be told.
     fn matches(&self, query: &Query, record: &Record, left_out: &mut LeftOut) -> Result<bool, Error> {
         Ok(match self.archive.content(record) {
-            Ok(Some(archive::Opened::Content(bytes))) => query.body(&bytes),
+            Ok(Some(archive::Opened::Content(content))) => query.body(&content.payload),
             Ok(Some(archive::Opened::Gone)) | Err(Error::Keys(_)) => false,
             Ok(None) => {
                 *left_out.entry("sealed, not looked into").or_default() += 1;
@@ -142,7 +141,7 @@ impl Source {
             return Ok(Opened::Gone(why));
         }
         Ok(match self.archive.content(record) {
-            Ok(Some(archive::Opened::Content(bytes))) => Opened::Bytes(bytes),
+            Ok(Some(archive::Opened::Content(content))) => Opened::Content(content),
             Ok(None) => Opened::Sealed,
             Ok(Some(archive::Opened::Gone)) => match record.code {
                 Some(code) => {
@@ -180,14 +179,14 @@ impl Source {
 /// # Errors
 /// It is sealed, or a note, or its content was not asked for.
 pub fn item(record: &Record, opened: Option<Opened>) -> Result<Item, Next> {
-    let content = match opened {
-        Some(Opened::Bytes(bytes)) => Content::Event(bytes),
-        Some(Opened::Gone(why)) => Content::Tombstone(why),
+    let (content, signature) = match opened {
+        Some(Opened::Content(content)) => (Content::Event(content.payload), content.signature),
+        Some(Opened::Gone(why)) => (Content::Tombstone(why), None),
         Some(Opened::Sealed) => return Err(Next::LeftOut("sealed")),
         Some(Opened::Note) | None => return Err(Next::Passed),
     };
     let archived_at = Timestamp::from_millisecond(record.archived_ms).unwrap_or_default();
-    Ok(Item { seq: record.seq, archived_at, digest: record.digest, content })
+    Ok(Item { seq: record.seq, archived_at, digest: record.digest, signature, content })
 }
 
 /// Counts over what a query means.

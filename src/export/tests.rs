@@ -11,7 +11,7 @@ use crate::message::time::parse;
 fn item(seq: u64, bytes: impl Into<Bytes>) -> Item {
     let bytes = bytes.into();
     let archived_at = parse("2026-03-02T10:00:00.250Z").expect("a time");
-    Item { seq, archived_at, digest: Digest::of(&bytes), content: Content::Event(bytes) }
+    Item { seq, archived_at, digest: Digest::of(&bytes), signature: None, content: Content::Event(bytes) }
 }
 
 fn example(name: &str) -> Value {

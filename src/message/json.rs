@@ -10,7 +10,7 @@ use std::hash::BuildHasher;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-use super::outcome::{Code, Fault, Refused};
+use super::outcome::{Code, Fault, Refused, is_tellable};
 use super::tree::{Item, Span, Tree};
 
 /// Nesting allowed, the outer object counted.
@@ -90,16 +90,21 @@ struct Reading {
 impl Reading {
     fn pointer(&self) -> String {
         use fmt::Write as _;
-        self.path.iter().fold(String::new(), |mut text, step| {
+        let mut text = String::new();
+        for step in &self.path {
             match step {
                 Step::Member(name) => {
+                    let name = self.tree.text(*name);
+                    if !is_tellable(name) {
+                        break;
+                    }
                     text.push('/');
-                    text.push_str(&self.tree.text(*name).replace('~', "~0").replace('/', "~1"));
+                    text.push_str(name);
                 }
                 Step::Item(at) => write!(text, "/{at}").expect("writing to a String must not fail"),
             }
-            text
-        })
+        }
+        text
     }
 
     fn fail<E: serde::de::Error>(&mut self, fault: &'static str) -> E {

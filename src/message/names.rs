@@ -115,6 +115,14 @@ name!(
     is_uuid
 );
 
+name!(
+    /// A signing key of a party, `^[a-z0-9-]{1,40}$`, for example `tn-01-2026`; the `kid` of its signatures.
+    KeyId,
+    40,
+    "key id",
+    token
+);
+
 /// `[a-z]{2}-[a-z0-9]{least,12}`.
 fn dashed(text: &str, least: usize) -> bool {
     let bytes = text.as_bytes();

@@ -188,6 +188,14 @@ impl Refused {
     }
 }
 
+/// True for a member name that may stand in a pointer: an identifier. Anything else that a sender makes a name of may
+/// itself be personal data, a number of a passport for example; then the object around it is named.
+#[must_use]
+pub fn is_tellable(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    name.len() <= 40 && name.bytes().all(plain) && name.bytes().filter(u8::is_ascii_digit).count() <= 3
+}
+
 /// Cuts at a character boundary; `most` counts characters.
 fn cut(text: &mut String, most: usize) {
     if let Some((at, _)) = text.char_indices().nth(most) {

@@ -15,8 +15,10 @@ pub struct Raw {
     pub subject: String,
     /// The bytes, untouched.
     pub payload: Bytes,
-    /// The value of the `Content-Type` header, if any. The only header that is looked at, and never for identity.
+    /// The value of the `Content-Type` header, if any. No header is looked at for identity.
     pub content_type: Option<String>,
+    /// The value of the `Ilo-Signature` header, if any; several with commas between, which no signature has in it.
+    pub signature: Option<String>,
     /// True if a header whose name begins with `ce-` (any case) came along: CloudEvents binary mode, which is refused.
     pub binary_mode: bool,
     /// When the intake stream took it.
@@ -28,13 +30,27 @@ pub struct Raw {
 }
 
 /// How the NATS frame around a message looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Frame {
     /// As the protocol wants it.
     #[default]
     Whole,
-    /// A subject or header block that no client library can read: it was sent to break something.
-    Broken,
+    /// A subject or header block that no client library can read, or a subject with NUL: it was sent to break something.
+    Broken {
+        /// All that came, for whoever looks into it: subject, CR LF, header block, payload.
+        bytes: Bytes,
+    },
+}
+
+impl Raw {
+    /// What is kept if the message is put aside: the payload, or all that came where the frame itself was broken.
+    #[must_use]
+    pub fn evidence(&self) -> Bytes {
+        match &self.frame {
+            Frame::Whole => self.payload.clone(),
+            Frame::Broken { bytes } => bytes.clone(),
+        }
+    }
 }
 
 /// A place in an intake stream. `epoch` is the stream's creation time in Unix milliseconds: a stream that was wiped and

@@ -1,5 +1,7 @@
 //! Time: RFC 3339 instants, and the only place in the house that reads the clock.
 
+use super::fault::{self, Spot};
+
 /// An instant.
 pub use jiff::Timestamp;
 
@@ -7,7 +9,11 @@ pub use jiff::Timestamp;
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    match fault::number(Spot::Clock) {
+        Some(wrong) => now.checked_add(jiff::SignedDuration::from_secs(wrong)).unwrap_or(now),
+        None => now,
+    }
 }
 
 /// An RFC 3339 text with seconds and offset, as the `timestamp` definition of the schemas asks. A leap second is

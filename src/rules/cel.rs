@@ -6,7 +6,7 @@
 //! The crate evaluates but has no type checker; the one here knows what our expressions can be made of and refuses
 //! what it does not know.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{Expr, IdedExpr, LiteralValue};
@@ -26,6 +26,36 @@ pub struct Where {
     text: String,
     program: Program,
     anchor: Option<(String, String)>,
+    event: Members,
+    data: Members,
+}
+
+/// The members of `event` or `data` that an expression looks at: no others are made into CEL values, which was the larger
+/// half of routing.
+#[derive(Debug)]
+enum Members {
+    Only(BTreeSet<String>),
+    All,
+}
+
+impl Members {
+    /// As CEL sees them; what is no object is seen as it is.
+    fn of(&self, node: Node<'_>, but: Option<&str>) -> Option<CelValue> {
+        let Some(members) = node.as_object() else { return cel::to_value(node).ok() };
+        let seen: BTreeMap<&str, Node<'_>> = match self {
+            Self::All => members.filter(|(name, _)| Some(*name) != but).collect(),
+            Self::Only(names) => {
+                names.iter().filter_map(|name| Some((name.as_str(), node.get(name)?))).collect()
+            }
+        };
+        cel::to_value(&seen).ok()
+    }
+
+    fn see(&mut self, name: &str) {
+        if let Self::Only(names) = self {
+            names.insert(name.to_owned());
+        }
+    }
 }
 
 impl std::fmt::Debug for Where {
@@ -55,22 +85,6 @@ impl Kind {
 
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-/// The message as CEL sees it, made once a message and only if an expression must be evaluated.
-pub struct Seen(Context<'static, 'static>);
-
-impl Seen {
-    /// Prepares a message.
-    #[must_use]
-    pub fn of(event: Node<'_>) -> Option<Self> {
-        let attributes: BTreeMap<&str, Node<'_>> =
-            event.as_object()?.filter(|(name, _)| *name != "data").collect();
-        let mut context = Context::with_env(Arc::clone(&ENV));
-        context.add_variable_from_value("event", cel::to_value(&attributes).ok()?);
-        context.add_variable_from_value("data", cel::to_value(event.at("data")).ok()?);
-        Some(Self(context))
-    }
-}
-
 impl Where {
     /// Reads and checks an expression.
     ///
@@ -82,13 +96,13 @@ impl Where {
             return Err(refuse(format!("must have at most {LONGEST} bytes")));
         }
         let program = ENV.compile(text).map_err(|_| refuse("is no CEL expression".to_owned()))?;
-        let mut check = Check { left: MOST_NODES, loops: 0, names: HashMap::new() };
+        let mut check = Check::new();
         match check.kind(program.expression()).map_err(refuse)? {
             Kind::Bool => {}
             _ => return Err(refuse("must be boolean: compare with ==, <, in, or ask with has()".to_owned())),
         }
         let anchor = anchor(program.expression());
-        Ok(Self { text: text.to_owned(), program, anchor })
+        Ok(Self { text: text.to_owned(), program, anchor, event: check.event, data: check.data })
     }
 
     /// The expression as given.
@@ -103,10 +117,15 @@ impl Where {
         self.anchor.as_ref().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// True if it holds. An error at run time is not a match.
+    /// True if it holds for a message. An error at run time is not a match.
     #[must_use]
-    pub fn holds(&self, seen: &Seen) -> bool {
-        matches!(self.program.execute(&seen.0), Ok(CelValue::Bool(true)))
+    pub fn holds(&self, event: Node<'_>) -> bool {
+        let seen = self.event.of(event, Some("data")).zip(self.data.of(event.at("data"), None));
+        let Some((attributes, data)) = seen else { return false };
+        let mut context = Context::with_env(Arc::clone(&ENV));
+        context.add_variable_from_value("event", attributes);
+        context.add_variable_from_value("data", data);
+        matches!(self.program.execute(&context), Ok(CelValue::Bool(true)))
     }
 }
 
@@ -136,9 +155,25 @@ struct Check {
     left: usize,
     loops: usize,
     names: HashMap<String, Kind>,
+    event: Members,
+    data: Members,
 }
 
 impl Check {
+    fn new() -> Self {
+        let nothing = || Members::Only(BTreeSet::new());
+        Self { left: MOST_NODES, loops: 0, names: HashMap::new(), event: nothing(), data: nothing() }
+    }
+
+    /// `event` or `data`, if the expression is one of these.
+    fn root(&mut self, expression: &IdedExpr) -> Option<&mut Members> {
+        match &expression.expr {
+            Expr::Ident(name) if name == "event" => Some(&mut self.event),
+            Expr::Ident(name) if name == "data" => Some(&mut self.data),
+            _ => None,
+        }
+    }
+
     fn kind(&mut self, expression: &IdedExpr) -> Result<Kind, String> {
         self.left = self.left.checked_sub(1).ok_or("is too large")?;
         match &expression.expr {
@@ -149,9 +184,12 @@ impl Check {
                 LiteralValue::Null => Kind::Null,
                 LiteralValue::Bytes(_) => return Err("must not use bytes".to_owned()),
             }),
-            Expr::Ident(name) => match name.as_str() {
-                "data" | "event" => Ok(Kind::Map),
-                name => {
+            Expr::Ident(name) => match self.root(expression) {
+                Some(members) => {
+                    *members = Members::All;
+                    Ok(Kind::Map)
+                }
+                None => {
                     self.names.get(name).copied().ok_or_else(|| "knows only `event` and `data`".to_owned())
                 }
             },
@@ -176,7 +214,13 @@ impl Check {
 
     fn select(&mut self, operand: &IdedExpr, field: &str, test: bool) -> Result<Kind, String> {
         let of_event = matches!(&operand.expr, Expr::Ident(name) if name == "event");
-        let kind = self.kind(operand)?;
+        let kind = match self.root(operand) {
+            Some(members) => {
+                members.see(field);
+                Kind::Map
+            }
+            None => self.kind(operand)?,
+        };
         if of_event && !ATTRIBUTES.contains(&field) && field != "priority" && field != "handlingnote" {
             return Err("asks for an attribute that envelopes do not have".to_owned());
         }
@@ -296,8 +340,7 @@ mod tests {
     fn holds(text: &str) -> bool {
         let event = Tree::of(&json!({"type": "eu.ilonet.flow.observation.v1", "subject": "TN",
             "data": {"count": {"value": 1240}, "transport": ["metal-boat"], "trend": "rising"}}));
-        let seen = Seen::of(event.root()).expect("a message");
-        Where::parse(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}")).holds(&seen)
+        Where::parse(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}")).holds(event.root())
     }
 
     #[test]
@@ -315,6 +358,9 @@ mod tests {
             ("data.transport.exists_one(t, t == 'metal-boat')", true),
             ("size(data.transport) == 1", true),
             ("event.subject in ['TN', 'LY']", true),
+            ("'trend' in data && size(data) == 3", true),
+            ("data['trend'] == 'rising' && data.trend == 'rising'", true),
+            ("'data' in event || !('subject' in event)", false),
         ] {
             assert_eq!(holds(text), expected, "{text}");
         }

@@ -11,7 +11,7 @@ use super::audience::Routed;
 use super::catalogue::{Plane, TypeEntry};
 use super::facets::Facets;
 use super::semantics::{self, Body};
-use super::{Rules, marks, personal, settle, times};
+use super::{Rules, marks, personal, settle, signing, times};
 use crate::message::envelope::{Envelope, Source, split_type};
 use crate::message::json;
 use crate::message::names::{MessageId, PartyId, PostId, token};
@@ -67,6 +67,12 @@ impl Permitted {
     #[must_use]
     pub fn event(&self) -> Node<'_> {
         self.event.root()
+    }
+
+    /// The signature that its post gave it, verified.
+    #[must_use]
+    pub fn signature(&self) -> Option<&str> {
+        self.raw.signature.as_deref()
     }
 
     /// Its plane.
@@ -210,6 +216,7 @@ fn look(rules: &Rules, raw: &Raw, event: Node<'_>, now: Timestamp) -> Result<See
         return Err(Refused::new(Code::Envelope, "/type", "is required"));
     };
     marks::origin(raw, &envelope)?;
+    signing::check(&rules.registry, raw, &envelope, now)?;
     marks::subject(raw, &envelope, entry.plane)?;
     marks::class(&rules.policy, &envelope)?;
     marks::purpose(entry, &envelope)?;
@@ -244,12 +251,12 @@ fn look(rules: &Rules, raw: &Raw, event: Node<'_>, now: Timestamp) -> Result<See
 /// A subject or header block that no client library can read was sent to break something. It is put aside with its
 /// bytes; nothing in it is interpreted.
 fn whole(raw: &Raw) -> Result<(), Refused> {
-    match raw.frame {
+    match &raw.frame {
         Frame::Whole => Ok(()),
-        Frame::Broken if Publish::parse(&raw.subject).is_none() => {
+        Frame::Broken { .. } if Publish::parse(&raw.subject).is_none() => {
             Err(Refused::new(Code::Subject, "", "came on a subject that cannot be one").put_aside())
         }
-        Frame::Broken => {
+        Frame::Broken { .. } => {
             Err(Refused::new(Code::Envelope, "", "came with headers that cannot be read").put_aside())
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::cel::{Seen, Where};
+use super::cel::Where;
 use super::filter::{Filter, Subject};
 use crate::message::envelope::{TYPE_PREFIX, split_type};
 use crate::message::names::PartyId;
@@ -132,10 +132,7 @@ impl Query {
     #[must_use]
     pub fn matches(&self, subject: Subject<'_>) -> bool {
         self.filters.iter().all(|filter| filter.matches(subject))
-            && self
-                .condition
-                .as_ref()
-                .is_none_or(|condition| Seen::of(subject.event).is_some_and(|seen| condition.holds(&seen)))
+            && self.condition.as_ref().is_none_or(|condition| condition.holds(subject.event))
     }
 
     /// What can be said of the messages of an outline.

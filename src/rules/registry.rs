@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::signing::{self, Signatures, SigningKey};
 use crate::message::names::{PartyId, PostId};
 
 /// The demo registry as text.
@@ -81,6 +82,12 @@ pub struct Party {
     /// Verifier key (C2SP) with which it signs, as a witness, that it saw a checkpoint of the archive.
     #[serde(default)]
     pub witness: Option<String>,
+    /// Whether its messages must be signed.
+    #[serde(default)]
+    pub signatures: Signatures,
+    /// The keys with which they may be signed, the revoked ones too. Each stands in a table `[[signing_key]]` of its own.
+    #[serde(skip)]
+    pub signing_keys: Vec<SigningKey>,
 }
 
 impl Party {
@@ -160,6 +167,10 @@ impl Group {
 struct File {
     #[serde(default)]
     party: Vec<toml::Value>,
+    #[serde(default)]
+    signing_key: Vec<toml::Value>,
+    #[serde(default)]
+    revoked_key: Vec<toml::Value>,
 }
 
 /// All parties, by id.
@@ -194,13 +205,15 @@ impl Registry {
             match table.try_into::<Party>() {
                 Ok(party) => {
                     faults.extend(faults_of(&party).into_iter().map(|fault| format!("{who}: {fault}")));
-                    if parties.insert(party.id.clone(), Arc::new(party)).is_some() {
+                    if parties.insert(party.id.clone(), party).is_some() {
                         faults.push(format!("{who}: given twice"));
                     }
                 }
                 Err(error) => faults.push(format!("{who}: {}", error.to_string().trim())),
             }
         }
+        faults.extend(signing::give_keys(&mut parties, file.signing_key, file.revoked_key));
+        let parties: BTreeMap<_, _> = parties.into_iter().map(|(id, party)| (id, Arc::new(party))).collect();
         if parties.is_empty() && faults.is_empty() {
             faults.push("no party in it".to_owned());
         }

@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use super::catalogue::Catalogue;
 use super::instance::Trees;
+use super::lint::lint;
 use crate::message::envelope::TYPE_PREFIX;
-use crate::message::outcome::{Fault, Refused};
+use crate::message::outcome::{Fault, Refused, is_tellable};
 use crate::message::tree::Node;
 
 /// The files of `schemas/`.
@@ -57,60 +58,6 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("smuggling.network.json", include_str!("../../schemas/smuggling.network.json")),
     ("thb.pattern.json", include_str!("../../schemas/thb.pattern.json")),
 ];
-
-/// Keywords that our schemas may use. A misspelt keyword would silently check nothing.
-const KEYWORDS: &[&str] = &[
-    "$schema",
-    "$id",
-    "$ref",
-    "$defs",
-    "$comment",
-    "title",
-    "description",
-    "note",
-    "type",
-    "enum",
-    "const",
-    "properties",
-    "required",
-    "additionalProperties",
-    "items",
-    "prefixItems",
-    "minItems",
-    "maxItems",
-    "uniqueItems",
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "format",
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "not",
-    "if",
-    "then",
-    "else",
-    "minProperties",
-    "maxProperties",
-    "propertyNames",
-    "dependentRequired",
-    "contains",
-    "default",
-    "examples",
-];
-
-/// Keywords whose value maps names to schemas.
-const MAPS: &[&str] = &["properties", "$defs"];
-/// Keywords whose value is a list of schemas.
-const LISTS: &[&str] = &["allOf", "anyOf", "oneOf", "prefixItems"];
-/// Keywords whose value is a schema.
-const NESTED: &[&str] =
-    &["items", "not", "if", "then", "else", "additionalProperties", "propertyNames", "contains"];
 
 struct File {
     kind: String,
@@ -247,9 +194,7 @@ fn faults_of(error: &jsonschema::ValidationError<'_>, prefix: &str, faults: &mut
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
             for name in unexpected {
                 // A name that is no identifier may itself be personal data: only its place is told.
-                let plain =
-                    name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-                let path = if plain { format!("{at}/{name}") } else { at.clone() };
+                let path = if is_tellable(name) { format!("{at}/{name}") } else { at.clone() };
                 push(path, "is not a declared member".to_owned());
             }
         }
@@ -279,7 +224,7 @@ fn read(name: &str, text: &str, faults: &mut Vec<String>) -> Option<File> {
     if !matches!(kind, "defs" | "envelope") && Catalogue::embedded().get(kind).is_none() {
         faults.push(format!("{name}: {kind} is no type of the catalogue"));
     }
-    lint(name, "", &value, faults);
+    lint(name, &value, faults);
     Some(File {
         kind: kind.to_owned(),
         major,
@@ -287,32 +232,6 @@ fn read(name: &str, text: &str, faults: &mut Vec<String>) -> Option<File> {
         value: value.clone(),
         text: text.to_owned(),
     })
-}
-
-/// Unknown keywords, place by place.
-fn lint(name: &str, path: &str, schema: &Value, faults: &mut Vec<String>) {
-    let Some(members) = schema.as_object() else {
-        if !schema.is_boolean() {
-            faults.push(format!("{name}#{path}: not a schema"));
-        }
-        return;
-    };
-    for (keyword, value) in members {
-        let at = format!("{path}/{keyword}");
-        if !KEYWORDS.contains(&keyword.as_str()) {
-            faults.push(format!("{name}#{at}: unknown keyword"));
-        } else if MAPS.contains(&keyword.as_str()) {
-            for (member, schema) in value.as_object().into_iter().flatten() {
-                lint(name, &format!("{at}/{member}"), schema, faults);
-            }
-        } else if LISTS.contains(&keyword.as_str()) {
-            for (index, schema) in value.as_array().into_iter().flatten().enumerate() {
-                lint(name, &format!("{at}/{index}"), schema, faults);
-            }
-        } else if NESTED.contains(&keyword.as_str()) {
-            lint(name, &at, value, faults);
-        }
-    }
 }
 
 fn validator<F: Json>(
@@ -415,6 +334,13 @@ mod tests {
             (json!({"$id": id, "$ref": "nowhere.json"}), "nowhere"),
             (json!({"$id": id, "$ref": "http://example.org/remote.json"}), "example.org"),
             (json!({"$id": id, "pattern": "(?=x)"}), "host.measure"),
+            (json!({"$id": id, "properties": {"a": {"pattern": "(?:a{1000}){1000}"}}}), "host.measure"),
+            (json!({"$id": id, "$ref": "file:///etc/hostname"}), "hostname"),
+            (json!({"$id": id, "$ref": "#"}), "#/$ref: leads back to itself"),
+            (
+                json!({"$id": id, "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}),
+                "#/$defs/a/$ref: leads back to itself",
+            ),
             (json!({"$id": id, "format": "no-such-format"}), "no-such-format"),
             (json!({"$id": "https://x/v1/no.such.json"}), "no type of the catalogue"),
             (json!({"type": "object"}), "no $id"),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::cel::{Seen, Where};
+use super::cel::Where;
 use super::filter::{Filter, Subject};
 use super::query::Query;
 use crate::message::names::PartyId;
@@ -64,10 +64,7 @@ impl Subscription {
     #[must_use]
     pub fn matches(&self, subject: Subject<'_>) -> bool {
         self.filters.iter().all(|filter| filter.matches(subject))
-            && self
-                .condition
-                .as_ref()
-                .is_none_or(|condition| Seen::of(subject.event).is_some_and(|seen| condition.holds(&seen)))
+            && self.condition.as_ref().is_none_or(|condition| condition.holds(subject.event))
     }
 
     /// Equal text, equal meaning: what is asked once for all who ask it.
@@ -234,7 +231,6 @@ impl Subscriptions {
     pub fn matching(&self, subject: Subject<'_>) -> HashSet<&PartyId> {
         let mut found = HashSet::new();
         let mut asked = HashSet::new();
-        let mut seen: Option<Option<Seen>> = None;
         let mut ask = |candidates: &[usize]| {
             for at in candidates {
                 let Some(predicate) = self.predicates.get(*at).and_then(Option::as_ref) else { continue };
@@ -242,12 +238,7 @@ impl Subscriptions {
                     continue;
                 }
                 let subscription = &predicate.subscription;
-                let holds = subscription.filters.iter().all(|filter| filter.matches(subject))
-                    && subscription.condition.as_ref().is_none_or(|condition| {
-                        let seen = seen.get_or_insert_with(|| Seen::of(subject.event));
-                        seen.as_ref().is_some_and(|seen| condition.holds(seen))
-                    });
-                if holds {
+                if subscription.matches(subject) {
                     found.extend(predicate.parties.iter());
                 }
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::client::{Publisher, Subscriber};
+use crate::client::{Address, Publisher, Subscriber};
 use crate::message::envelope::Source;
 use crate::message::names::{PartyId, PostId};
 use crate::message::time;
@@ -62,14 +62,21 @@ async fn publish(url: &str, keys: &Path) -> Result<(), String> {
         let (Some(party), post) = (source.party(), source.post()) else { continue };
         let user = format!("{party}/{}", post.map_or("system", PostId::as_str));
         if !posts.contains_key(&user) {
-            posts.insert(user.clone(), open(url, keys, party, post).await?);
+            match open(url, keys, party, post).await {
+                Ok(publisher) => drop(posts.insert(user.clone(), publisher)),
+                Err(error) => tracing::warn!(%user, %error, "a post cannot connect"),
+            }
         }
         let Some(publisher) = posts.get_mut(&user) else { continue };
         let id = event["id"].as_str().map(str::to_owned);
         let body = Bytes::from(event.to_string());
         match publisher.publish(subject, id.as_deref(), body, PATIENCE).await {
             Ok(receipt) => tell(&user, &event, &receipt["data"]),
-            Err(error) => tracing::warn!(%user, %error, "no receipt"),
+            Err(error) => {
+                tracing::warn!(%user, %error, "no receipt");
+                // Its key may have been replaced: the next message is sent with what is in its file by then.
+                posts.remove(&user);
+            }
         }
     }
     Ok(())
@@ -78,7 +85,13 @@ async fn publish(url: &str, keys: &Path) -> Result<(), String> {
 async fn open(url: &str, keys: &Path, party: &PartyId, post: Option<&PostId>) -> Result<Publisher, String> {
     let file = keys.join(party.as_str()).join(format!("{}.nk", post.map_or("system", PostId::as_str)));
     let seed = keys::read_seed(&file).map_err(|error| error.to_string())?;
-    let opened = Publisher::connect(url, &seed, party.clone(), post.cloned()).await;
+    let opened = Publisher::connect(
+        &Address::with_keys(url, keys, party.as_str()),
+        &seed,
+        party.clone(),
+        post.cloned(),
+    )
+    .await;
     opened.map_err(|error| error.to_string())
 }
 
@@ -93,7 +106,9 @@ fn tell(user: &str, event: &Value, receipt: &Value) {
 async fn read(url: &str, keys: &Path) -> Result<(), String> {
     let party = PartyId::parse(READER).map_err(|error| error.to_string())?;
     let seed = keys::read_seed(&keys.join(READER).join("system.nk")).map_err(|error| error.to_string())?;
-    let subscriber = Subscriber::connect(url, &seed, &party).await.map_err(|error| error.to_string())?;
+    let mut subscriber = Subscriber::connect(&Address::with_keys(url, keys, READER), &seed, &party)
+        .await
+        .map_err(|error| error.to_string())?;
     loop {
         match subscriber.next(16, Duration::from_secs(4)).await {
             Ok(letters) => {

@@ -5,10 +5,12 @@
 //! of its own, because users of one account are not separated by the account. No secret is in the text.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::connect::Role;
+use super::keyring::User;
 use super::keys::Keys;
+use super::tls::Tls;
 use super::{intake_stream, mailbox_stream};
 use crate::message::names::{PartyId, PostId};
 use crate::message::subject;
@@ -31,6 +33,8 @@ pub struct Options {
     pub store: PathBuf,
     /// Bytes that JetStream may reserve for streams; the sum of all streams' limits must fit.
     pub store_bytes: u64,
+    /// Certificate and key of the server, and the authority of its clients'; without them lines are open.
+    pub tls: Option<Tls>,
     /// Which server of a cluster it is; a server alone unless given.
     pub seat: Option<Seat>,
 }
@@ -53,6 +57,7 @@ impl Default for Options {
             store: "jetstream".into(),
             store_bytes: 1 << 40,
             seat: None,
+            tls: None,
         }
     }
 }
@@ -65,7 +70,7 @@ const CONNECTIONS_SPARE: usize = 64;
 
 /// The whole configuration.
 ///
-/// A member without keys in `keys` gets no user and so cannot log in; that does not happen with [`super::keys::ensure`].
+/// A member without keys in `keys` gets no user and so cannot log in: its keys were revoked.
 #[must_use]
 pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> String {
     let mut text = String::new();
@@ -76,6 +81,9 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     put(&mut text, &format!("listen: {}", quoted(&options.listen)));
     let name = options.seat.as_ref().map_or("liaison-nats", |seat| seat.name.as_str());
     put(&mut text, &format!("server_name: {}", quoted(name)));
+    if let Some(tls) = &options.tls {
+        closed(&mut text, tls);
+    }
     if let Some(seat) = &options.seat {
         let routes: Vec<String> =
             seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
@@ -104,6 +112,19 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     }
     put(&mut text, "}");
     text
+}
+
+/// TLS 1.3 alone, and no client without a certificate. The handshake has time enough for five hundred at once on a busy machine.
+fn closed(text: &mut String, tls: &Tls) {
+    let path = |path: &Path| quoted(&path.display().to_string());
+    put(text, "tls {");
+    put(text, &format!("  cert_file: {}", path(&tls.certificate)));
+    put(text, &format!("  key_file: {}", path(&tls.key)));
+    put(text, &format!("  ca_file: {}", path(&tls.ca)));
+    put(text, "  verify: true");
+    put(text, "  min_version: \"1.3\"");
+    put(text, "  timeout: 5");
+    put(text, "}");
 }
 
 fn put(text: &mut String, line: &str) {
@@ -269,19 +290,23 @@ fn account(text: &mut String, member: &Member, keys: &Keys) {
     );
     put(text, "    users: [");
     let shared = shared(party);
-    if let Some(key) = keys.of_party(party.as_str(), "system") {
+    let of = |post: Option<&PostId>| User { party: party.clone(), post: post.cloned() };
+    // More than one while a new key takes the place of an old one: the same rights for both.
+    for key in keys.of_party(&of(None)) {
         let publish: Vec<String> = shared
             .iter()
             .filter(|(kind, _)| *kind != Shared::Stream)
             .map(|(_, subject)| subject.clone())
             .collect();
-        user(text, key, &publish, &[format!("_INBOX_{party}-system.>"), format!("ilo.rcpt.{party}.>")]);
+        let inbox = format!("_INBOX_{party}-system.>");
+        user(text, key.as_str(), &publish, &[inbox, format!("ilo.rcpt.{party}.>")]);
     }
     for post in &member.posts {
-        let Some(key) = keys.of_party(party.as_str(), post.as_str()) else { continue };
         let receipts = format!("ilo.rcpt.{party}.{post}.>");
         let publish = [format!("ilo.in.{party}.{post}.>"), format!("$JS.API.DIRECT.GET.RCPT.{receipts}")];
-        user(text, key, &publish, &[format!("_INBOX_{party}-{post}.>"), receipts]);
+        for key in keys.of_party(&of(Some(post))) {
+            user(text, key.as_str(), &publish, &[format!("_INBOX_{party}-{post}.>"), receipts.clone()]);
+        }
     }
     put(text, "    ]");
     put(text, "    imports: [");

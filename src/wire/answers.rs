@@ -84,16 +84,19 @@ impl Answers {
         to.send(told).unwrap_or_default();
     }
 
-    /// Tells all who have waited too long that no answer came.
-    pub(super) fn give_up(&self, now: Instant, patience: Duration) {
+    /// Tells all who have waited too long that no answer came; true if there was one.
+    pub(super) fn give_up(&self, now: Instant, patience: Duration) -> bool {
+        let mut given_up = false;
         let mut open = self.open.lock();
         let late = |waiting: &&mut Waiting| now.saturating_duration_since(waiting.since) >= patience;
         for waiting in open.waiting.iter_mut().take_while(late) {
             if let Some(to) = waiting.to.take() {
+                given_up = true;
                 to.send(Err(SendError("timed out: no answer of the stream".to_owned()))).unwrap_or_default();
             }
         }
         open.shed();
+        given_up
     }
 
     /// The line broke: nothing is answered any more.
@@ -145,8 +148,8 @@ mod tests {
         assert_eq!(one.await.expect("told").expect("stored"), 11);
         assert_eq!(two.await.expect("told").expect("stored"), 22);
         assert_eq!(answers.open.lock().waiting.len(), 1, "who was told is let go");
-        answers.give_up(now + Duration::from_secs(1), Duration::from_secs(2));
-        answers.give_up(now + Duration::from_secs(3), Duration::from_secs(2));
+        assert!(!answers.give_up(now + Duration::from_secs(1), Duration::from_secs(2)));
+        assert!(answers.give_up(now + Duration::from_secs(3), Duration::from_secs(2)));
         assert!(three.await.expect("told").is_err());
         assert!(answers.open.lock().waiting.is_empty());
     }

@@ -15,12 +15,16 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
+use super::keys::Seed;
+use super::tls::{self, Address};
 use crate::message::names::{PartyId, PostId};
 
 /// How long a connection attempt may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the server's "no" to a first subscription, which is on the way when it answers, may take to reach us.
 const PROBE: Duration = Duration::from_millis(50);
+/// A connection that does not answer two of these is dead: services and the looks into mailboxes hang until that is known.
+const PING: Duration = Duration::from_secs(5);
 /// Longest pause between two attempts to reconnect.
 const PAUSE_MAX: Duration = Duration::from_secs(4);
 
@@ -67,23 +71,23 @@ impl Role {
 ///
 /// # Errors
 /// [`Error::Unreachable`], [`Error::Denied`].
-pub async fn connect(url: &str, seed: &str, role: Role) -> Result<Client, Error> {
+pub async fn connect(to: &Address, seed: &str, role: Role) -> Result<Client, Error> {
     let name = format!("liaison/{} {}", env!("CARGO_PKG_VERSION"), role.as_str());
-    open(url, seed, &name, &format!("_INBOX_{}", role.as_str()), Heard::default()).await
+    open(to, seed, &name, &format!("_INBOX_{}", role.as_str()), Heard::default()).await
 }
 
 /// How a connection that is made anew whenever it broke gets made.
 #[derive(Clone)]
 pub struct Road {
-    /// Addresses of NATS, with commas between them.
-    pub url: String,
+    /// Where NATS is.
+    pub to: Address,
     /// Seed of the user.
-    pub seed: String,
+    pub seed: Seed,
 }
 
 impl std::fmt::Debug for Road {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Road").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Road").field("to", &self.to).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +108,7 @@ pub async fn connect_once(road: &Road, role: Role) -> Result<(Client, Cancellati
     });
     let broken = heard.broken.clone();
     let inbox = format!("_INBOX_{}", role.as_str());
-    Ok((open_with(options, &road.url, &name, &inbox, heard).await?, broken))
+    Ok((open_with(options, &road.to, &name, &inbox, heard).await?, broken))
 }
 
 fn sign(seed: &str, nonce: &[u8]) -> Option<Auth> {
@@ -120,16 +124,16 @@ fn sign(seed: &str, nonce: &[u8]) -> Option<Auth> {
 /// # Errors
 /// [`Error::Unreachable`], [`Error::Denied`], also if the key is that of another user.
 pub async fn connect_party(
-    url: &str,
+    to: &Address,
     seed: &str,
     party: &PartyId,
     post: Option<&PostId>,
 ) -> Result<Client, Error> {
     let user = post.map_or("system", PostId::as_str);
     let (inbox, heard) = (format!("_INBOX_{party}-{user}"), Heard::default());
-    let client = open(url, seed, &format!("{party} {user}"), &inbox, heard.clone()).await?;
+    let client = open(to, seed, &format!("{party} {user}"), &inbox, heard.clone()).await?;
     // Only the right user may listen there; without this look, another's key shows as answers that never come.
-    let away = |words: String| Error::Unreachable(format!("{url}: {words}"));
+    let away = |words: String| Error::Unreachable(format!("{}: {words}", to.url));
     let probe = client.subscribe(format!("{inbox}.whose")).await.map_err(|error| away(error.to_string()))?;
     client.flush().await.map_err(|error| away(error.to_string()))?;
     let refused = tokio::time::timeout(PROBE, heard.denied.notified()).await.is_ok();
@@ -151,22 +155,23 @@ struct Heard {
     denied: Arc<Notify>,
 }
 
-async fn open(url: &str, seed: &str, name: &str, inbox: &str, heard: Heard) -> Result<Client, Error> {
-    open_with(ConnectOptions::with_nkey(seed.to_owned()), url, name, inbox, heard).await
+async fn open(to: &Address, seed: &str, name: &str, inbox: &str, heard: Heard) -> Result<Client, Error> {
+    open_with(ConnectOptions::with_nkey(seed.to_owned()), to, name, inbox, heard).await
 }
 
 async fn open_with(
     options: ConnectOptions,
-    url: &str,
+    to: &Address,
     name: &str,
     inbox: &str,
     heard: Heard,
 ) -> Result<Client, Error> {
+    let options = to.closed(options)?;
     let options = options
         .name(name)
         .custom_inbox_prefix(inbox)
         .connection_timeout(CONNECT)
-        .ping_interval(Duration::from_secs(20))
+        .ping_interval(PING)
         .client_capacity(8_192)
         .reconnect_delay_callback(pause)
         .event_callback({
@@ -182,12 +187,14 @@ async fn open_with(
                 async {}
             }
         });
+    let url = &to.url;
     let urls: Vec<&str> = url.split(',').map(str::trim).collect();
-    options.connect(urls).await.map_err(|error| match error.kind() {
+    // The library's future is large, and whoever starts a broker holds several.
+    Box::pin(options.connect(urls)).await.map_err(|error| match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             Error::Denied(format!("{url} does not let this key in"))
         }
-        _ => Error::Unreachable(format!("{url}: {error}")),
+        _ => tls::explain(to, &error).unwrap_or_else(|| Error::Unreachable(format!("{url}: {error}"))),
     })
 }
 

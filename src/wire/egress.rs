@@ -105,7 +105,7 @@ impl Line {
     async fn open(road: &Road, term: Option<Term>) -> Result<Self, Error> {
         let (client, broken) = connect::connect_once(road, Role::Egress).await?;
         let inbox = client.new_inbox();
-        let away = |error: String| Error::Unreachable(format!("{}: {error}", road.url));
+        let away = |error: String| Error::Unreachable(format!("{}: {error}", road.to.url));
         let heard = client.subscribe(format!("{inbox}.*")).await.map_err(|error| away(error.to_string()))?;
         client.flush().await.map_err(|error| away(error.to_string()))?;
         let answers = Arc::<Answers>::default();
@@ -159,16 +159,26 @@ impl Line {
     }
 }
 
-/// Takes the answers of the streams until the line breaks.
+/// Takes the answers of the streams until the line breaks. A line on which letters wait and nothing at all is heard is dead:
+/// half open, or the server hangs. The client library finds that out in a minute; a new line is there in a second.
 async fn hear(mut heard: async_nats::Subscriber, answers: Arc<Answers>, broken: CancellationToken) {
     let mut look = tokio::time::interval(LOOK);
+    let mut last = time::stopwatch();
     loop {
         tokio::select! {
             message = heard.next() => match message {
-                Some(message) => answers.take(&message),
+                Some(message) => {
+                    last = time::stopwatch();
+                    answers.take(&message);
+                }
                 None => break,
             },
-            _ = look.tick() => answers.give_up(time::stopwatch(), PATIENCE),
+            _ = look.tick() => {
+                if answers.give_up(time::stopwatch(), PATIENCE) && last.elapsed() >= PATIENCE {
+                    tracing::warn!("no stream answers on this line; taking a new one");
+                    broken.cancel();
+                }
+            }
             () = broken.cancelled() => break,
         }
     }

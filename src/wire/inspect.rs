@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Error;
+use crate::message::time::{self, Timestamp};
 
 /// Code of JetStream for "no message found".
 const NO_MESSAGE: u64 = 10_037;
@@ -26,6 +27,8 @@ pub struct Standing {
     pub acknowledged: u64,
     /// Letters that wait, delivered to the party's client but not acknowledged ones included.
     pub waiting: u64,
+    /// How far the clock of nats-server was ahead of ours when it answered, if it said so.
+    pub ahead_ms: Option<i64>,
 }
 
 /// The last message of a stream.
@@ -96,6 +99,7 @@ impl Inspector {
         Ok(Standing {
             acknowledged: number(&answer["ack_floor"]["stream_seq"]),
             waiting: number(&answer["num_pending"]) + number(&answer["num_ack_pending"]),
+            ahead_ms: answer["ts"].as_str().and_then(|text| text.parse().ok()).map(ahead_ms),
         })
     }
 
@@ -146,7 +150,7 @@ impl Inspector {
         Ok(answer["message"]["seq"].as_u64().filter(|sequence| *sequence <= last))
     }
 
-    async fn ask(&self, call: &str, body: &Value) -> Result<Value, Error> {
+    pub(super) async fn ask(&self, call: &str, body: &Value) -> Result<Value, Error> {
         let body = Bytes::from(body.to_string());
         let answer = self.client.request(format!("$JS.API.{call}"), body).await;
         let answer = answer.map_err(|error| Error::api(call, error))?;
@@ -154,7 +158,12 @@ impl Inspector {
     }
 }
 
-fn refused(call: &str, answer: Value) -> Result<Value, Error> {
+/// How far a clock that shows this now is ahead of ours.
+pub(super) fn ahead_ms(theirs: Timestamp) -> i64 {
+    theirs.as_millisecond() - time::now().as_millisecond()
+}
+
+pub(super) fn refused(call: &str, answer: Value) -> Result<Value, Error> {
     match answer["error"]["description"].as_str() {
         Some(words) => Err(Error::api(call, words)),
         None => Ok(answer),

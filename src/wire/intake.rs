@@ -27,6 +27,7 @@ use super::suspects;
 use super::{Error, intake_stream};
 use crate::message::names::PartyId;
 use crate::message::raw::{Frame, Position, Raw};
+use crate::message::signature;
 use crate::message::time::Timestamp;
 
 /// Most messages handed on at once.
@@ -146,16 +147,30 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         &self.party
     }
 
+    /// True while it reads as it should, false while it looks at messages one by one.
+    #[must_use]
+    pub fn reads_on(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Makes the reader where there is none; whatever lasts after that is waiting for messages.
+    ///
+    /// # Errors
+    /// See [`Puller::next`].
+    pub async fn prepare(&mut self) -> Result<(), Error> {
+        if self.open.is_none() && self.troubles < TROUBLES {
+            self.open = Some(self.begin().await?);
+        }
+        Ok(())
+    }
+
     /// The next batch, in stream order, at most [`BATCH`].
     ///
     /// # Errors
     /// The reading was interrupted; the next call begins again behind what was acknowledged.
     pub async fn next(&mut self) -> Result<Vec<Raw>, Error> {
-        let open = match self.open.take() {
-            Some(open) => open,
-            None if self.troubles >= TROUBLES => return self.one_by_one().await,
-            None => self.begin().await?,
-        };
+        self.prepare().await?;
+        let Some(open) = self.open.take() else { return self.one_by_one().await };
         // Whatever ends the reading early counts, until a message has come.
         self.troubles += 1;
         let batch = self.read(open).await?;
@@ -233,7 +248,9 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         let durable = acknowledged.is_some();
         let behind = self.behind.filter(|behind| behind.epoch == epoch).map_or(0, |behind| behind.sequence);
         let done = self.acker.known(&self.party, epoch);
-        let sequence = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
+        let floor = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
+        let last = info.cached_info().state.last_sequence;
+        let sequence = if floor > last { cut_back(&self.party, floor, last) } else { floor };
         Ok((info, epoch, Floor { sequence, durable }))
     }
 
@@ -265,6 +282,13 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         }
         Ok(batch)
     }
+}
+
+/// A stream that ends before what we acknowledged lost its end: the server's disk, or its power. It gives those sequences to
+/// other messages now, which must not be taken for read. Those that we have are recognised by their digest.
+fn cut_back(party: &PartyId, floor: u64, last: u64) -> u64 {
+    tracing::error!(%party, acknowledged = floor, last, "the intake stream has lost its end; it is read again");
+    last.saturating_sub(PENDING_MAX.unsigned_abs())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -300,19 +324,37 @@ fn raw(party: &PartyId, message: &jetstream::Message, open: &mut Open) -> Option
         party: party.clone(),
         subject: message.subject.to_string(),
         payload: message.payload.clone(),
-        content_type: headers.and_then(content_type),
+        content_type: headers.and_then(|headers| values(headers, "Content-Type").next().map(str::to_owned)),
+        signature: headers.and_then(signature_in),
         binary_mode: headers.is_some_and(binary_mode),
         arrived: Timestamp::from_millisecond(arrived).ok()?,
         position: Position { epoch: open.epoch, sequence: info.stream_sequence },
-        frame: Frame::Whole,
+        frame: frame(message),
     })
 }
 
-/// NATS header names are case-sensitive, CloudEvents calls them case-insensitive: any case is read.
-fn content_type(headers: &HeaderMap) -> Option<String> {
-    let named = |name: &str| name.eq_ignore_ascii_case("content-type");
-    let (_, values) = headers.iter().find(|(name, _)| named(name.as_ref()))?;
-    values.first().map(|value| value.as_str().to_owned())
+/// A subject with NUL comes through the library, but no program writes it by mistake: it is as broken as those that do not.
+/// Its header block is not told by the library.
+fn frame(message: &jetstream::Message) -> Frame {
+    match message.subject.contains('\0') {
+        true => {
+            Frame::Broken { bytes: [message.subject.as_bytes(), b"\r\n", &message.payload].concat().into() }
+        }
+        false => Frame::Whole,
+    }
+}
+
+/// The values of a header. NATS names are case-sensitive, CloudEvents calls them case-insensitive: any case is read.
+fn values<'a>(headers: &'a HeaderMap, wanted: &'a str) -> impl Iterator<Item = &'a str> {
+    let named =
+        headers.iter().filter(move |(name, _)| AsRef::<str>::as_ref(*name).eq_ignore_ascii_case(wanted));
+    named.flat_map(|(_, values)| values).map(async_nats::HeaderValue::as_str)
+}
+
+/// Several signatures are joined: none of them may be the one that counts.
+pub(super) fn signature_in(headers: &HeaderMap) -> Option<String> {
+    let all: Vec<&str> = values(headers, signature::HEADER).collect();
+    (!all.is_empty()).then(|| all.join(","))
 }
 
 fn binary_mode(headers: &HeaderMap) -> bool {

@@ -67,7 +67,7 @@ impl Journal {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Denied`].
     pub async fn open(road: &Road, shard: u16) -> Result<Self, Error> {
-        Ok(Self { client: connect::connect(&road.url, &road.seed, Role::Replica).await?, shard })
+        Ok(Self { client: connect::connect(&road.to, &road.seed, Role::Replica).await?, shard })
     }
 
     /// The connection, for the lease on the same shard.

@@ -83,6 +83,30 @@ impl Pull {
         self.left = 0;
         Ok(None)
     }
+
+    /// The letters that are there or come within `wait`, at most `most`. The pull goes on behind them: what the server sends to
+    /// one that was given up is lost until it comes again, which takes a minute.
+    ///
+    /// # Errors
+    /// [`MailboxError`].
+    pub async fn some(&mut self, most: usize, wait: Duration) -> Result<Vec<Letter>, MailboxError> {
+        let mut letters = Vec::new();
+        while letters.len() < most {
+            // Behind the first letter only what is already on the way is waited for.
+            let wait = if letters.is_empty() { wait } else { LINGER };
+            match tokio::time::timeout(wait, self.next()).await.ok().transpose()?.flatten() {
+                Some(letter) => letters.push(letter),
+                None => break,
+            }
+        }
+        Ok(letters)
+    }
+
+    /// True while more may come of it.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.left > 0
+    }
 }
 
 /// The reader of one party's mailbox.
@@ -100,27 +124,6 @@ impl Mailbox {
         let durable = format!("MBOX_{}.main", subject::upper(party));
         let next = format!("$JS.API.CONSUMER.MSG.NEXT.{durable}");
         Self { client, next, state: format!("$JS.API.CONSUMER.INFO.{durable}") }
-    }
-
-    /// One pull: the letters that are there or come within `wait`, at most `most`.
-    ///
-    /// # Errors
-    /// [`MailboxError`]; a pull that merely timed out gives no letters.
-    pub async fn pull(&self, most: usize, wait: Duration) -> Result<Vec<Letter>, MailboxError> {
-        let mut pull = self.begin(most, wait).await?;
-        let mut letters = Vec::new();
-        loop {
-            // Behind the first letter only what is already on the way is waited for.
-            let next = if letters.is_empty() {
-                pull.next().await?
-            } else {
-                tokio::time::timeout(LINGER, pull.next()).await.ok().transpose()?.flatten()
-            };
-            match next {
-                Some(letter) => letters.push(letter),
-                None => return Ok(letters),
-            }
-        }
     }
 
     /// Begins a pull whose letters are handed on as they come.

@@ -6,11 +6,13 @@
 pub mod accounts;
 mod answers;
 pub mod asking;
+pub mod certificates;
 pub mod connect;
 pub mod egress;
 pub mod inspect;
 pub mod intake;
 pub mod journal;
+pub mod keyring;
 pub mod keys;
 pub mod lease;
 pub mod mailbox;
@@ -20,7 +22,9 @@ pub mod server;
 pub mod services;
 pub mod streams;
 pub mod subscriptions;
-mod suspects;
+pub mod survey;
+pub mod suspects;
+pub mod tls;
 
 use std::path::PathBuf;
 
@@ -39,7 +43,7 @@ pub enum Error {
     /// Streams or consumers are not configured as they must be: all differences.
     #[error("not configured as it must be:\n{}", .0.join("\n"))]
     Drift(Vec<String>),
-    /// A key file.
+    /// A file with a key or a certificate.
     #[error("{}: {words}", file.display())]
     Key {
         /// The file.
@@ -47,6 +51,9 @@ pub enum Error {
         /// What is wrong.
         words: String,
     },
+    /// What was asked for keys of parties cannot be done.
+    #[error("{0}")]
+    NotDone(String),
     /// The nats-server program.
     #[error("nats-server: {0}")]
     Server(String),

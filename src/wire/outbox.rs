@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use serde_json::Value;
 
 use crate::message::names::{PartyId, PostId};
+use crate::message::signature::{self, Detached};
 use crate::message::subject;
 
 /// Why a message has no receipt.
@@ -60,9 +61,10 @@ impl Outbox {
         to: &str,
         id: Option<&str>,
         payload: Bytes,
+        signature: Option<&Detached>,
         patience: Duration,
     ) -> Result<Value, OutboxError> {
-        let sequence = self.queue(to, payload).await?;
+        let sequence = self.queue(to, payload, signature).await?;
         let token = id.map_or_else(|| format!("unreadable-{sequence}"), str::to_owned);
         let unreadable = format!("unreadable-{sequence}");
         let post = to.split('.').nth(3).filter(|token| *token != "*").unwrap_or("system");
@@ -84,10 +86,18 @@ impl Outbox {
     }
 
     /// JetStream publish; the stream sequence.
-    async fn queue(&self, to: &str, payload: Bytes) -> Result<u64, OutboxError> {
+    async fn queue(
+        &self,
+        to: &str,
+        payload: Bytes,
+        signature: Option<&Detached>,
+    ) -> Result<u64, OutboxError> {
         let failed = |words: String| OutboxError::NotQueued(words);
         let mut headers = HeaderMap::new();
         headers.insert("Content-Type", "application/cloudevents+json");
+        if let Some(signature) = signature {
+            headers.insert(signature::HEADER, signature.as_str());
+        }
         let answer = self
             .client
             .request_with_headers(to.to_owned(), headers, payload)

@@ -17,6 +17,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use super::Error;
+use super::keys::write_private;
 use crate::message::time;
 
 /// How long the first start may take; JetStream reads its store before it listens.
@@ -106,6 +107,8 @@ pub fn guard(parent: u32, program: &Path, args: &[std::ffi::OsString]) -> std::i
     if ours.and_then(|pid| u32::try_from(pid).ok()) != Some(parent) {
         return std::io::Error::other("the parent is gone");
     }
+    // Our allocator has switched huge pages off for this process, and the program would inherit that. It runs without us too.
+    rustix::thread::disable_transparent_huge_pages(false).ok();
     Command::new(program).args(args).exec()
 }
 
@@ -183,7 +186,7 @@ impl Server {
 fn write_checked(program: &Path, directory: &Path, text: &str) -> Result<(), Error> {
     let fault = |error: std::io::Error| Error::Server(error.to_string());
     let fresh = directory.join("nats-server.conf.new");
-    std::fs::write(&fresh, text).map_err(fault)?;
+    write_private(&fresh, &[text.as_bytes()]).map_err(fault)?;
     let checked =
         Command::new(program).arg("-t").arg("-c").arg(&fresh).stdin(Stdio::null()).output().map_err(fault)?;
     if !checked.status.success() {
@@ -285,5 +288,6 @@ fn listening(directory: &Path, pid: u32) -> Option<SocketAddr> {
     let ending = format!("_{pid}.ports");
     let file = port_files(directory).into_iter().find(|path| path.to_string_lossy().ends_with(&ending))?;
     let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
-    ports["nats"][0].as_str()?.strip_prefix("nats://")?.parse().ok()
+    let url = ports["nats"][0].as_str()?;
+    url.trim_start_matches("nats://").trim_start_matches("tls://").parse().ok()
 }

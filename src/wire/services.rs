@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::intake::signature_in;
 use crate::message::names::PartyId;
 use crate::message::outcome::{Fault, Refused};
 
@@ -24,6 +25,8 @@ pub struct Request {
     pub verb: String,
     /// The body.
     pub payload: Bytes,
+    /// The signature over it, if one came along.
+    pub signature: Option<String>,
 }
 
 /// Why a request failed: HTTP-like status, stable code, places.
@@ -132,9 +135,10 @@ async fn attend<F>(
             next = endpoint.next(), if flying.len() < at_once => {
                 let Some(request) = next else { break };
                 flying.push(async move {
+                    let signature = request.message.headers.as_ref().and_then(signature_in);
                     let asked = take(&request.message.subject, verb, &request.message.payload);
                     let answered = match asked {
-                        Some(asked) => answer(asked).await,
+                        Some(asked) => answer(Request { signature, ..asked }).await,
                         None => Err(Failure::new(400, "E-REQUEST", "", "not a service subject of a party")),
                     };
                     respond(&request, answered).await;
@@ -151,7 +155,7 @@ fn take(subject: &str, verb: &str, payload: &Bytes) -> Option<Request> {
     let rest = subject.strip_prefix("ilo.svc.")?;
     let party = rest.strip_suffix(verb)?.strip_suffix('.')?;
     let party = PartyId::parse(party).ok()?;
-    Some(Request { party, verb: verb.to_owned(), payload: payload.clone() })
+    Some(Request { party, verb: verb.to_owned(), payload: payload.clone(), signature: None })
 }
 
 async fn respond(request: &async_nats::service::Request, answered: Reply) {

@@ -21,8 +21,12 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The shortest window that the server takes. De-duplication is the archive's, for its whole life; a long window would
 /// let one post suppress another's message id.
 const NO_WINDOW: Duration = Duration::from_millis(100);
-/// Window for what the broker itself publishes: a re-send after a restart falls into it.
-const WINDOW: Duration = Duration::from_secs(120);
+/// Window for what the broker itself publishes. A courier looks how far its mailbox is before it sends anything again, so
+/// only what a broken line still carries into the stream at that moment must fall into it; every id within it is in the
+/// server's memory.
+const WINDOW: Duration = Duration::from_secs(10);
+/// What it was before: such a stream is changed at the start.
+const FORMER_WINDOW: Duration = Duration::from_secs(120);
 /// The largest message that an intake stream takes, headers included.
 const INTAKE_MESSAGE_MAX: i32 = 512 * 1024;
 /// Streams made or compared at the same time.
@@ -91,7 +95,7 @@ async fn run(
         faults.extend(found?);
     }
     let lease = options.replicated.then_some((lease::BUCKET, 1));
-    for (name, history) in std::iter::once((BUCKET, 5)).chain(lease) {
+    for (name, history) in std::iter::once((BUCKET, HISTORY)).chain(lease) {
         faults.extend(bucket(&context, name, history, options.replicas, make).await?);
     }
     if faults.is_empty() {
@@ -199,12 +203,17 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
     let stream = match context.get_stream(&name).await {
         Ok(stream) => {
             let found = &stream.cached_info().config;
-            faults.extend(differences(&wanted, found));
-            let replicas = if wanted.num_replicas > 1 { wanted.num_replicas } else { found.num_replicas };
-            let follows = found.max_bytes == wanted.max_bytes && found.num_replicas == replicas;
-            if make && faults.is_empty() && !follows {
-                // What the operator sets in our own configuration follows it.
-                let updated = Config { max_bytes: wanted.max_bytes, num_replicas: replicas, ..found.clone() };
+            let mut updated = found.clone();
+            if wanted.duplicate_window == WINDOW && found.duplicate_window == FORMER_WINDOW {
+                updated.duplicate_window = WINDOW;
+            }
+            faults.extend(differences(&wanted, &updated));
+            // What the operator sets in our own configuration follows it.
+            updated.max_bytes = wanted.max_bytes;
+            if wanted.num_replicas > 1 {
+                updated.num_replicas = wanted.num_replicas;
+            }
+            if make && faults.is_empty() && updated != *found {
                 context.update_stream(updated).await.map_err(|error| Error::api(&call, error))?;
             }
             stream
@@ -317,7 +326,11 @@ async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<S
     Ok(compared(&name, wanted, found))
 }
 
-/// A bucket.
+/// Versions of a party's subscriptions that are kept.
+const HISTORY: i64 = 5;
+
+/// A bucket. A setting that lets entries go is a difference: a party without its subscriptions has the default one, which takes
+/// everything that it is entitled to.
 async fn bucket(
     context: &Context,
     bucket: &str,
@@ -326,15 +339,16 @@ async fn bucket(
     make: bool,
 ) -> Result<Vec<String>, Error> {
     let name = format!("KV_{bucket}");
-    match context.get_key_value(bucket).await {
-        Ok(found) => {
-            let found = &found.stream.cached_info().config;
-            if make && replicas > 1 && found.num_replicas != replicas {
+    match context.get_stream(&name).await {
+        Ok(stream) => {
+            let found = &stream.cached_info().config;
+            let faults = kept(&name, bucket, history, found);
+            if make && faults.is_empty() && replicas > 1 && found.num_replicas != replicas {
                 let updated = Config { num_replicas: replicas, ..found.clone() };
                 let call = format!("STREAM.UPDATE.{name}");
                 context.update_stream(updated).await.map_err(|error| Error::api(call, error))?;
             }
-            Ok(Vec::new())
+            Ok(faults)
         }
         Err(_) if !make => Ok(vec![format!("{name}: is missing")]),
         Err(_) => {
@@ -348,4 +362,18 @@ async fn bucket(
             made.map(|_| Vec::new()).map_err(|error| Error::api(format!("STREAM.CREATE.{name}"), error))
         }
     }
+}
+
+/// What of the bucket's stream is not as it must be for entries to stay.
+fn kept(name: &str, bucket: &str, history: i64, found: &Config) -> Vec<String> {
+    let wanted = Config {
+        max_messages_per_subject: history,
+        discard: DiscardPolicy::New,
+        // As the library makes it; a full bucket refuses, and nothing goes by it.
+        allow_rollup: true,
+        allow_direct: true,
+        duplicate_window: found.duplicate_window,
+        ..base(name.to_owned(), format!("$KV.{bucket}.>"))
+    };
+    differences(&wanted, found)
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Error;
 use crate::message::names::PartyId;
 use crate::message::raw::{Frame, Position, Raw};
+use crate::message::signature;
 use crate::message::time::Timestamp;
 
 /// Suspects read before the ordinary reading is tried again.
@@ -53,8 +54,22 @@ async fn last_sequence(client: &Client, stream: &str) -> Result<u64, Error> {
 async fn ask(client: &Client, call: &str, body: &Value) -> Result<Value, Error> {
     let answer = client.request(format!("$JS.API.{call}"), Bytes::from(body.to_string())).await;
     let answer = answer.map_err(|error| Error::api(call, error))?;
-    // The subject in the answer may hold bytes that are not UTF-8: JSON libraries of the server let them through.
-    serde_json::from_str(&String::from_utf8_lossy(&answer.payload)).map_err(|_| Error::api(call, "no JSON"))
+    // The subject in the answer may hold bytes that are not UTF-8. Everything else is ASCII, so each byte is read as a
+    // character of its own and the subject put together again from them.
+    let text: String = answer.payload.iter().map(|byte| char::from(*byte)).collect();
+    serde_json::from_str(&text).map_err(|_| Error::api(call, "no JSON"))
+}
+
+/// The bytes of a text that was read byte by byte; what the server had escaped is longer than one.
+fn bytes_of(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        match u8::try_from(character) {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    bytes
 }
 
 fn take(party: &PartyId, epoch: i64, sequence: u64, message: &Value) -> Option<Raw> {
@@ -63,29 +78,38 @@ fn take(party: &PartyId, epoch: i64, sequence: u64, message: &Value) -> Option<R
         None => Some(Vec::new()),
     };
     let (payload, block) = (decoded("data")?, decoded("hdrs")?);
-    let subject = message["subject"].as_str()?.to_owned();
+    let name = bytes_of(message["subject"].as_str()?);
+    let subject = String::from_utf8_lossy(&name).into_owned();
     let headers = headers(&block);
     let fine = headers.is_some() && !subject.contains(char::REPLACEMENT_CHARACTER) && !subject.contains('\0');
     let headers = headers.unwrap_or_default();
-    let named = |wanted: &str| headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    let named = |wanted: &str| {
+        let all = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        all.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+    };
+    let signatures = named(signature::HEADER);
+    let all = || [name.as_slice(), b"\r\n", &block, &payload].concat();
     Some(Raw {
         party: party.clone(),
         subject,
-        payload: payload.into(),
-        content_type: named("content-type").map(|(_, value)| value.clone()),
+        content_type: named("Content-Type").first().map(|value| (*value).to_owned()),
+        signature: (!signatures.is_empty()).then(|| signatures.join(",")),
         binary_mode: headers.iter().any(|(name, _)| name.to_ascii_lowercase().starts_with("ce-")),
         arrived: message["time"].as_str()?.parse::<Timestamp>().ok()?,
         position: Position { epoch, sequence },
-        frame: if fine { Frame::Whole } else { Frame::Broken },
+        frame: if fine { Frame::Whole } else { Frame::Broken { bytes: all().into() } },
+        payload: payload.into(),
     })
 }
 
 /// The headers of a block, or `None` if the library would have choked on it.
-fn headers(block: &[u8]) -> Option<Vec<(String, String)>> {
+#[must_use]
+pub fn headers(block: &[u8]) -> Option<Vec<(String, String)>> {
     if block.is_empty() {
         return Some(Vec::new());
     }
     let text = std::str::from_utf8(block).ok()?;
+    // What stands behind the version is a status, which the server takes away when it delivers.
     let lines = text.strip_prefix("NATS/1.0")?.strip_suffix("\r\n\r\n")?;
     let mut found = Vec::new();
     for line in lines.split("\r\n").skip(1).filter(|line| !line.is_empty()) {
@@ -103,9 +127,27 @@ fn headers(block: &[u8]) -> Option<Vec<(String, String)>> {
 mod tests {
     use super::*;
 
+    /// What the server says of a subject that is not UTF-8, raw or replaced, comes back as bytes.
+    #[test]
+    fn all_that_came_in_a_broken_frame_is_kept() {
+        let read = |bytes: &[u8]| bytes_of(&bytes.iter().map(|byte| char::from(*byte)).collect::<String>());
+        assert_eq!(read(b"a.\xff\xfe.b"), b"a.\xff\xfe.b");
+        assert_eq!(read("a.é.b".as_bytes()), "a.é.b".as_bytes());
+        assert_eq!(bytes_of("a.\u{fffd}.b"), "a.\u{fffd}.b".as_bytes());
+        let message = json!({
+            "subject": "ilo.in.it-moi.x", "hdrs": STANDARD.encode(b"NATS/1.0\r\nA: \rb\r\n\r\n"),
+            "data": STANDARD.encode(b"{}"), "time": "2026-03-02T10:00:00Z",
+        });
+        let party = PartyId::parse("it-moi").expect("well formed");
+        let raw = take(&party, 1, 1, &message).expect("readable");
+        assert_eq!(&raw.payload[..], b"{}");
+        assert_eq!(&raw.evidence()[..], b"ilo.in.it-moi.x\r\nNATS/1.0\r\nA: \rb\r\n\r\n{}");
+    }
+
     #[test]
     fn blocks_that_break_the_library_are_told_from_good_ones() {
-        let good: [&[u8]; 3] = [b"", b"NATS/1.0\r\nA: b\r\n\r\n", b"NATS/1.0\r\n\r\n"];
+        let good: [&[u8]; 4] =
+            [b"NATS/1.0 503\r\n\r\n", b"", b"NATS/1.0\r\nA: b\r\n\r\n", b"NATS/1.0\r\n\r\n"];
         for block in good {
             assert!(headers(block).is_some(), "{:?}", String::from_utf8_lossy(block));
         }

@@ -26,7 +26,7 @@ pub struct Books {
     pub attempts: BTreeMap<String, Attempt>,
     /// The receipt that ended the waiting, by message id.
     pub receipts: BTreeMap<String, Value>,
-    /// Live receipts by `Nats-Msg-Id`: one a publication and outcome.
+    /// Live receipts by the id of their event: one a publication and outcome.
     pub heard: BTreeMap<String, Vec<u8>>,
     /// Live receipts that came again with other bytes.
     pub changed: Vec<String>,
@@ -54,13 +54,38 @@ pub fn oracle(audience: &str, originator: &str) -> BTreeSet<&'static str> {
         .collect()
 }
 
+/// What happened outside the broker, which explains what would else be a violation.
+#[derive(Default)]
+pub struct Expect {
+    /// Streams were deleted and made anew.
+    pub remade: bool,
+    /// nats-server lost the end of a stream: what it had confirmed to publishers and nobody had receipted.
+    pub server_lost: bool,
+    /// Letters that were read before.
+    pub read: BTreeMap<String, Vec<Letter>>,
+}
+
+/// What was compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Audited {
+    pub receipted: usize,
+    pub letters: usize,
+}
+
 /// Everything that must hold when the dust has settled. Reads every mailbox empty.
 pub async fn audit(exchange: &Exchange, books: &Books) {
+    audit_expecting(exchange, books, Expect::default()).await;
+}
+
+/// The same after a fault of the server itself.
+pub async fn audit_expecting(exchange: &Exchange, books: &Books, mut expect: Expect) -> Audited {
+    let mut letters = 0;
     let records = archived(exchange);
     receipts_hold(books, &records);
     for party in FEW {
-        delivered(exchange, books, &records, party).await;
-        every_publication_has_one_outcome(exchange, &records, party).await;
+        let read = expect.read.remove(party).unwrap_or_default();
+        letters += delivered(exchange, books, &records, party, read).await;
+        every_publication_has_one_outcome(exchange, &records, party, &expect).await;
     }
     heard_once(books);
     let accepted = books.attempts.values().filter(|attempt| attempt.valid).count();
@@ -69,6 +94,7 @@ pub async fn audit(exchange: &Exchange, books: &Books) {
         books.attempts.len(),
         records.len()
     );
+    Audited { receipted: books.receipts.len(), letters }
 }
 
 /// The whole archive, read beside the broker or after it.
@@ -109,7 +135,13 @@ fn receipts_hold(books: &Books, records: &[Value]) {
 }
 
 /// A mailbox holds exactly what the archive owes it, in the archive's order, once, untouched.
-async fn delivered(exchange: &Exchange, books: &Books, records: &[Value], party: &str) {
+async fn delivered(
+    exchange: &Exchange,
+    books: &Books,
+    records: &[Value],
+    party: &str,
+    read: Vec<Letter>,
+) -> usize {
     let owed: Vec<&str> = records
         .iter()
         .filter(|record| {
@@ -118,15 +150,42 @@ async fn delivered(exchange: &Exchange, books: &Books, records: &[Value], party:
         })
         .map(|record| record["id"].as_str().expect("an id"))
         .collect();
-    let letters = mailbox(exchange, party, owed.len()).await;
+    // A mailbox that was made anew is filled from the beginning: what was read comes again under its old number.
+    let rest = rest(exchange, party, &read, owed.len() as u64).await;
+    let mut by_number: BTreeMap<u64, Letter> = BTreeMap::new();
+    for letter in read.into_iter().chain(rest) {
+        let (number, bytes) = (letter.feed_seq(), letter.payload.clone());
+        let before = by_number.insert(number, letter);
+        assert!(
+            before.is_none_or(|before| before.payload == bytes),
+            "{party} {number} came twice, and differs"
+        );
+    }
+    let letters: Vec<Letter> = by_number.into_values().collect();
     audit_feed(&letters);
     let got: Vec<String> = letters.iter().map(Letter::id).collect();
     assert_eq!(got, owed, "{party}");
-    for letter in letters {
+    for letter in &letters {
         let attempt = &books.attempts[&letter.id()];
         assert!(attempt.bytes == letter.payload, "the bytes were touched");
         assert_eq!(letter.subject, format!("ilo.out.{party}.net.flow.observation.tn"));
     }
+    letters.len()
+}
+
+/// What was not read yet, up to the letter with this number; then shows that there is none more.
+async fn rest(exchange: &Exchange, party: &str, read: &[Letter], last: u64) -> Vec<Letter> {
+    let client = exchange.connect(party, "system").await;
+    let mut come_to = read.iter().map(Letter::feed_seq).max().unwrap_or_default();
+    let mut letters = Vec::new();
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while come_to < last {
+        assert!(tokio::time::Instant::now() < end, "{party} has {come_to} of {last} letters");
+        letters.extend(pull(&client, party, json!({ "batch": 256, "expires": 1_000_000_000 })).await);
+        come_to = letters.iter().map(Letter::feed_seq).max().unwrap_or_default().max(come_to);
+    }
+    letters.extend(pull(&client, party, json!({ "batch": 256, "no_wait": true })).await);
+    letters
 }
 
 /// Pulls and acknowledges until `count` letters are there; then shows that there is none more.
@@ -142,7 +201,8 @@ pub async fn mailbox(exchange: &Exchange, party: &str, count: usize) -> Vec<Lett
     letters
 }
 
-async fn pull(client: &Client, party: &str, ask: Value) -> Vec<Letter> {
+/// One pull, acknowledged.
+pub async fn pull(client: &Client, party: &str, ask: Value) -> Vec<Letter> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.expect("subscribes");
     let next = format!("$JS.API.CONSUMER.MSG.NEXT.{}.main", stream("MBOX", party));
@@ -163,27 +223,44 @@ async fn pull(client: &Client, party: &str, ask: Value) -> Vec<Letter> {
 
 /// Every stream sequence of an intake stream ends in exactly one outcome: a record of its own, or, for the same bytes
 /// again, the record of the first.
-async fn every_publication_has_one_outcome(exchange: &Exchange, records: &[Value], party: &str) {
+async fn every_publication_has_one_outcome(
+    exchange: &Exchange,
+    records: &[Value],
+    party: &str,
+    expect: &Expect,
+) {
     let admin = exchange.admin().await;
     let name = stream("IN", party);
     let info = api(&admin, &format!("STREAM.INFO.{name}"), &json!({})).await;
     let last = info["state"]["last_seq"].as_u64().expect("a sequence");
+    let created: jiff::Timestamp = info["created"].as_str().expect("a time").parse().expect("a time");
+    let epoch = created.as_millisecond();
     let mut decided = BTreeSet::new();
     let mut known: HashMap<&str, u64> = HashMap::new();
     for record in records.iter().filter(|record| record["party"] == party) {
         let sequence = record["stream_sequence"].as_u64().expect("a sequence");
-        assert!(decided.insert(sequence), "{name} {sequence} was decided twice");
+        let this = record["stream_epoch"] == epoch;
+        assert!(this || expect.remade, "{name}: a record of another stream");
+        assert!(
+            !this || decided.insert(sequence) || expect.server_lost,
+            "{name} {sequence} was decided twice"
+        );
         if record["outcome"] == "accepted" {
-            known.insert(record["sha256"].as_str().expect("a digest"), sequence);
+            // What came in the stream's life before was the first of any that came in this one.
+            known.insert(record["sha256"].as_str().expect("a digest"), if this { sequence } else { 0 });
         }
     }
     for sequence in (1..=last).filter(|sequence| !decided.contains(sequence)) {
         let call = format!("STREAM.MSG.GET.{name}");
         let found = api(&admin, &call, &json!({ "seq": sequence })).await;
+        if expect.server_lost && found["error"]["err_code"] == 10_037 {
+            continue;
+        }
         let text = found["message"]["data"].as_str().unwrap_or_else(|| panic!("{name} {sequence}: {found}"));
         let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
         let first = known.get(sha256(&bytes).as_str());
-        assert!(first.is_some_and(|first| *first < sequence), "{name} {sequence} has no outcome");
+        let before = first.is_some_and(|first| *first < sequence || expect.server_lost);
+        assert!(before, "{name} {sequence} has no outcome");
     }
 }
 

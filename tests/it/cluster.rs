@@ -86,11 +86,13 @@ async fn an_instance_that_hung_and_wakes_up_writes_nothing() {
 async fn the_stream_itself_refuses_who_does_not_know_its_end() {
     use liaison::wire::connect::Road;
     use liaison::wire::journal::{Entry, Journal};
+    use liaison::wire::keys::read_seed;
     use liaison::wire::lease::Term;
+    use liaison::wire::tls::Address;
     let instances = Instances::on_one_server().await;
     let exchange = &instances.exchange;
-    let seed = std::fs::read_to_string(exchange.key("broker", "replica")).expect("a key");
-    let road = Road { url: exchange.nats.clone(), seed: seed.trim().to_owned() };
+    let seed = read_seed(&exchange.key("broker", "replica")).expect("a key");
+    let road = Road { to: Address::plain(exchange.nats.clone()), seed };
     let (old, new) =
         (Journal::open(&road, 0).await.expect("opens"), Journal::open(&road, 0).await.expect("opens"));
     let term = Term::default();

@@ -33,7 +33,7 @@ async fn life_and_readiness_are_told() {
         .iter()
         .filter_map(|check| check["check"].as_str())
         .collect();
-    assert_eq!(names, ["nats", "archive", "intake", "checkpoint", "audit", "mailboxes"]);
+    assert_eq!(names, ["nats", "archive", "intake", "checkpoint", "clock", "audit", "mailboxes"]);
     let nats = exchange.nats_pid().expect("a nats-server");
     signal(nats, "KILL");
     let away = until("a word that NATS is away", async || {

@@ -14,7 +14,7 @@ use super::load::{Load, message};
 const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
 
 /// A port that is free now, so that clients find the exchange again after its restart.
-fn free_port() -> String {
+pub fn free_port() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port().to_string()
 }

@@ -15,14 +15,14 @@ use super::oracle::Oracle;
 
 /// One file of `tests/examples`.
 #[derive(Clone)]
-struct Example {
+pub struct Example {
     name: String,
     publisher: String,
     subject: String,
     expect: String,
     code: Value,
     /// The message, or null where the file gives bytes.
-    message: Value,
+    pub message: Value,
     raw: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ impl Example {
     }
 }
 
-fn examples(kind: &str) -> Vec<Example> {
+pub fn examples(kind: &str) -> Vec<Example> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples").join(kind);
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
@@ -66,7 +66,7 @@ fn examples(kind: &str) -> Vec<Example> {
 }
 
 /// The demo registry, changed.
-fn registry(data: &Path) {
+pub fn registry(data: &Path) {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules/demo-network.toml");
     let text = std::fs::read_to_string(demo).expect("the demo registry");
     let (before, after) = text.split_once("id = \"li-lp\"").expect("Liechtenstein");
@@ -173,7 +173,7 @@ fn only_the_brokers_headers(letters: &[Letter]) {
 }
 
 /// Notices that make `@local` of Tunisia mean something: who is there, who was, who will be, who is served.
-fn deployments(valid: &[Example]) -> Vec<Example> {
+pub fn deployments(valid: &[Example]) -> Vec<Example> {
     let notice = valid
         .iter()
         .find(|example| example.message["type"] == "eu.ilonet.deployment.notice.v1")

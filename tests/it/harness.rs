@@ -24,9 +24,9 @@ static ROOM: Semaphore = Semaphore::const_new(2);
 
 /// A running broker: `liaison up`, or `liaison serve` beside a nats-server of its own.
 pub struct Exchange {
-    child: Child,
+    pub(super) child: Child,
     /// The nats-server, where it is not the broker's child.
-    server: Option<Child>,
+    pub(super) server: Option<Child>,
     pub data: PathBuf,
     pub nats: String,
     pub http: String,
@@ -73,13 +73,24 @@ impl Exchange {
 
     /// Starts `liaison serve` beside a nats-server that outlives it, with few parties and this in `liaison.toml`.
     pub async fn apart(config: &str) -> Self {
+        Self::through(config, |_| {}, async |url| url.to_owned()).await
+    }
+
+    /// The same, after `prepare` has seen the data directory; the broker goes to nats-server by the road that `road` makes of its
+    /// address.
+    pub async fn through(
+        config: &str,
+        prepare: impl FnOnce(&Path),
+        road: impl AsyncFnOnce(&str) -> String,
+    ) -> Self {
         let room = ROOM.acquire().await.expect("never closed");
         let folder = folder();
         let data = folder.path().join("data");
         std::fs::create_dir_all(&data).expect("a data directory");
         std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+        prepare(&data);
         let (server, url) = server_apart(&data).await;
-        let config = format!("{config}\n[nats]\nurl = \"{url}\"\n");
+        let config = format!("{config}\n[nats]\nurl = \"{}\"\n", road(&url).await);
         std::fs::write(data.join("liaison.toml"), config).expect("a configuration");
         let args = vec!["serve".to_owned(), "--config".to_owned(), text(&data.join("liaison.toml"))];
         let (child, _, http) = launch(&data, &args).await;

@@ -97,6 +97,7 @@ pub fn raw(party: &str, subject: &str, payload: &[u8]) -> Raw {
         subject: subject.to_owned(),
         payload: payload.to_vec().into(),
         content_type: None,
+        signature: None,
         binary_mode: false,
         arrived: now(),
         position: Position::default(),

@@ -47,9 +47,9 @@ impl Load {
             let books = Arc::clone(&books);
             listeners.spawn(async move {
                 while let Some(message) = live.next().await {
-                    let headers = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
-                    let id = headers.expect("a receipt has an id").to_string();
-                    books.lock().hear(&id, &message.payload);
+                    let event: Value = serde_json::from_slice(&message.payload).expect("a receipt is JSON");
+                    let id = event["id"].as_str().expect("a receipt has an id");
+                    books.lock().hear(id, &message.payload);
                 }
                 drop(client);
             });
@@ -87,6 +87,8 @@ async fn connect(exchange: &Exchange, party: &str, user: &str) -> Client {
     let options = ConnectOptions::with_nkey(seed.trim().to_owned())
         .custom_inbox_prefix(format!("_INBOX_{party}-{user}"))
         .reconnect_delay_callback(|_| Duration::from_millis(30))
+        // A road that is lost without a word is found out by it.
+        .ping_interval(Duration::from_secs(1))
         .request_timeout(Some(AGAIN));
     options.connect(exchange.nats.split(',').collect::<Vec<_>>()).await.expect("connects")
 }
@@ -137,6 +139,8 @@ async fn receipted(client: &Client, subject: &str, id: &str, bytes: &[u8]) -> Va
         if let Ok(Some(receipt)) = tokio::time::timeout(AGAIN, once(client, subject, id, bytes)).await {
             return receipt;
         }
+        // Nobody there says so at once: no reason to ask a thousand times a second.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

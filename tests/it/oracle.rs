@@ -1,7 +1,7 @@
 //! Who must get a message, computed a second time from the registry file and the law: shares no code with the crate.
 //!
-//! Reads `network.toml` as plain TOML and says sections 3.4 and 7 of the domain model in the shortest way: no index, no
-//! subscription (every party has the default), no plane. Where it and the broker disagree, one of them is wrong.
+//! Reads `network.toml` as plain TOML and says sections 3.4, 7 and the markings of 8 of the domain model in the shortest way:
+//! no index, no subscription (every party has the default). Where it and the broker disagree, one of them is wrong.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -39,12 +39,15 @@ impl Party {
     fn may_get(&self, purpose: &str) -> bool {
         let audits_only = !self.roles.is_empty()
             && self.roles.iter().all(|role| role == "supervisor" || role == "operator");
-        let for_purpose = match purpose {
+        self.participation != "suspended" && !audits_only && self.has_role(purpose)
+    }
+
+    fn has_role(&self, purpose: &str) -> bool {
+        match purpose {
             "10.3.b" => self.is("return"),
             "10.3.e" => self.is("lea"),
             _ => true,
-        };
-        self.participation != "suspended" && !audits_only && for_purpose
+        }
     }
 }
 
@@ -84,6 +87,11 @@ impl Oracle {
         self.parties.iter().any(|party| party.id == id && party.participation != "suspended")
     }
 
+    /// Those whose roles fit a purpose.
+    pub fn has_role(&self, id: &str, purpose: &str) -> bool {
+        self.parties.iter().any(|party| party.id == id && party.has_role(purpose))
+    }
+
     /// Takes note of an accepted message, which may tell of deployments.
     pub fn accepted(&mut self, message: &Value) {
         self.told.push(message.clone());
@@ -106,6 +114,43 @@ impl Oracle {
             addressed && id != text("originator") && !exclude.contains(&id) && party.may_get(text("purpose"))
         });
         gets.map(|party| party.id.clone()).collect()
+    }
+
+    /// What must become of a message that is good in all but its markings and recipients: who gets it, or the code.
+    /// `catalogue` is the file of the types as plain JSON.
+    pub fn verdict(&self, message: &Value, catalogue: &Value) -> Result<BTreeSet<String>, &'static str> {
+        let text = |name: &str| message[name].as_str().unwrap_or_default();
+        let kind = text("type").trim_start_matches("eu.ilonet.").trim_end_matches(".v1");
+        let entry = &catalogue[kind];
+        let names: Vec<&str> = text("audience").split(',').collect();
+        let grouped = names.iter().any(|name| name.starts_with('@'));
+        if !self.is_active(text("originator")) {
+            return Err("E-PARTY");
+        }
+        if grouped && matches!(text("datacategory"), "personal" | "special") {
+            return Err("E-AUDIENCE");
+        }
+        let holdable = ["PUBLIC", "NORMAL", "SNC", "LIMITE"].contains(&text("dataclassification"));
+        if !holdable || (text("tlp") == "TLP:CLEAR" && text("dataclassification") != "PUBLIC") {
+            return Err("E-CLASS");
+        }
+        if !entry["purposes"].as_array().expect("purposes").contains(&message["purpose"]) {
+            return Err("E-PURPOSE");
+        }
+        let party = |id: &str| self.parties.iter().find(|party| party.id == id);
+        let has_role = |party: &Party| party.has_role(text("purpose"));
+        let excluded = message["exclude"].as_str().map(|text| text.split(',').collect::<Vec<_>>());
+        let named = |name: &&str| name.starts_with('@') || party(name).is_some_and(has_role);
+        let fine = names.iter().all(named)
+            && excluded.unwrap_or_default().iter().all(|name| party(name).is_some())
+            && party(text("originator")).is_some_and(has_role)
+            && !(grouped && text("tlp") == "TLP:RED")
+            && !(names.contains(&"@local") && text("subject").is_empty());
+        let recipients = if fine { self.recipients(message) } else { BTreeSet::new() };
+        if !fine || (recipients.is_empty() && entry["plane"] == "case") {
+            return Err("E-AUDIENCE");
+        }
+        Ok(recipients)
     }
 
     /// Authorities with an active deployment in or for the country on that day, all authorities of the states that it

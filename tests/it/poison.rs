@@ -1,153 +1,209 @@
-//! Frames that no client library can read, sent over raw TCP by an ordinary party: they are put aside, and everything
-//! behind them, and everybody else, goes on.
+//! Frames that no client library can read, sent over raw TCP by an ordinary party: they are put aside with all their
+//! bytes, everything behind them goes on, everybody else notices nothing, and the broker says how it is.
 
-use std::time::Instant;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use async_nats::Client;
+use base64::Engine as _;
+use futures_util::StreamExt as _;
+use serde_json::Value;
 
-use super::harness::{Exchange, REPORT_SUBJECT, liaison, queue, receipt, report, stream_info, until};
+use super::harness::{Exchange, PATIENCE, REPORT_SUBJECT, is_alive, queue, report, stream_info, until};
+use super::load::message;
+use super::rawlink::Raw;
 
-/// Good messages between two bad ones.
-const BETWEEN: usize = 6;
+/// Good messages of each of the four posts; the poison stands among those of the first.
+const GOOD: usize = 250;
+const POSTS: [(&str, &str); 4] =
+    [("it-moi", "tn-01"), ("de-bpol", "tr-03"), ("fr-dnpaf", "ne-02"), ("es-pn", "sn-02")];
+/// What the network promises: nobody waits longer because somebody else sent poison, or he himself did.
+const STALL: Duration = Duration::from_secs(10);
 
-/// Header blocks that break the library, or that the server passes on though it should not.
-const BLOCKS: [(&str, &[u8]); 7] = [
-    ("a header line without colon", b"NATS/1.0\r\nno colon here\r\n\r\n"),
-    ("a value that is not UTF-8", b"NATS/1.0\r\nA: \xff\xfe\r\n\r\n"),
-    ("a name that is not ASCII", b"NATS/1.0\r\n\xc3\xa9: b\r\n\r\n"),
-    ("a bare line feed in a value", b"NATS/1.0\r\nA: a\nb\r\n\r\n"),
-    ("a lone carriage return in a value", b"NATS/1.0\r\nA: a\rb\r\n\r\n"),
-    ("an empty name", b"NATS/1.0\r\n: b\r\n\r\n"),
-    ("no status line", b"A: b\r\n\r\n"),
+/// A kind of frame: what it is, subject, header block, and the code under which it is put aside.
+struct Kind(&'static str, &'static [u8], Option<&'static [u8]>, &'static str);
+
+const SUBJECT: &[u8] = REPORT_SUBJECT.as_bytes();
+
+/// The eight kinds. The first seven break the connection or the task of the client library.
+static KINDS: [Kind; 8] = [
+    Kind("a subject not in UTF-8", b"ilo.in.it-moi.tn-01.net.\xff\xfe.observation.tn", None, "E-SUBJECT"),
+    Kind("a control in a name", SUBJECT, Some(b"NATS/1.0\r\nA\x01: b\r\n\r\n"), "E-ENVELOPE"),
+    Kind("a line without colon", SUBJECT, Some(b"NATS/1.0\r\nno colon here\r\n\r\n"), "E-ENVELOPE"),
+    Kind("a value not in UTF-8", SUBJECT, Some(b"NATS/1.0\r\nA: \xff\xfe\r\n\r\n"), "E-ENVELOPE"),
+    Kind("a name not in ASCII", SUBJECT, Some(b"NATS/1.0\r\n\xc3\xa9: b\r\n\r\n"), "E-ENVELOPE"),
+    Kind("a bare line feed", SUBJECT, Some(b"NATS/1.0\r\nA: a\nb\r\n\r\n"), "E-ENVELOPE"),
+    Kind("a lone carriage return", SUBJECT, Some(b"NATS/1.0\r\nA: a\rb\r\n\r\n"), "E-ENVELOPE"),
+    Kind("a subject with NUL", b"ilo.in.it-moi.tn-01.net.flow.obser\0vation.tn", None, "E-SUBJECT"),
 ];
 
-/// Subjects that no publisher's library would send.
-const SUBJECTS: [&[u8]; 3] = [
-    b"ilo.in.it-moi.tn-01.net.\xff\xfe.observation.tn",
-    b"ilo.in.it-moi.tn-01.net.flow.*.tn",
-    b"ilo.in.it-moi.tn-01.net.flow.>",
-];
-
-/// A connection that sends whatever bytes it is given.
-struct Raw {
-    socket: BufReader<TcpStream>,
-}
-
-impl Raw {
-    async fn connect(exchange: &Exchange, party: &str, user: &str) -> Self {
-        let address = exchange.nats.trim_start_matches("nats://");
-        let mut socket = BufReader::new(TcpStream::connect(address).await.expect("connects"));
-        let mut line = String::new();
-        socket.read_line(&mut line).await.expect("INFO");
-        let info: serde_json::Value =
-            serde_json::from_str(line.trim_start_matches("INFO ").trim()).expect("INFO in JSON");
-        let seed = std::fs::read_to_string(exchange.key(party, user)).expect("a key");
-        let pair = nkeys::KeyPair::from_seed(seed.trim()).expect("a seed");
-        let nonce = info["nonce"].as_str().expect("a nonce");
-        let signature = pair.sign(nonce.as_bytes()).expect("signs");
-        let connect = json!({
-            "verbose": false, "pedantic": false, "headers": true, "no_responders": true, "lang": "raw", "version": "0",
-            "nkey": pair.public_key(), "sig": base64url(&signature),
-        });
-        let mut raw = Self { socket };
-        raw.send(format!("CONNECT {connect}\r\nPING\r\n").as_bytes()).await;
-        let mut line = String::new();
-        raw.socket.read_line(&mut line).await.expect("an answer");
-        assert!(line.starts_with("PONG"), "{line}");
-        raw
-    }
-
-    async fn send(&mut self, bytes: &[u8]) {
-        self.socket.get_mut().write_all(bytes).await.expect("writes");
-    }
-
-    async fn publish(&mut self, subject: &[u8], block: Option<&[u8]>, payload: &[u8]) {
-        let mut frame = Vec::new();
-        match block {
-            Some(block) => {
-                frame.extend_from_slice(b"HPUB ");
-                frame.extend_from_slice(subject);
-                frame.extend_from_slice(
-                    format!(" {} {}\r\n", block.len(), block.len() + payload.len()).as_bytes(),
-                );
-                frame.extend_from_slice(block);
-            }
-            None => {
-                frame.extend_from_slice(b"PUB ");
-                frame.extend_from_slice(subject);
-                frame.extend_from_slice(format!(" {}\r\n", payload.len()).as_bytes());
-            }
+/// Publishes the good messages of a post one after the other and gives the longest wait for a receipt. `between` is
+/// called before each.
+async fn good(client: &Client, party: &str, post: &str, mut between: impl AsyncFnMut(usize)) -> Duration {
+    let subject = format!("ilo.in.{party}.{post}.net.flow.observation.tn");
+    let live = client.subscribe(format!("ilo.rcpt.{party}.{post}.>")).await.expect("subscribes");
+    client.flush().await.expect("flushes");
+    let sent = RefCell::new(std::collections::HashMap::new());
+    let sending = async {
+        for at in 0..GOOD {
+            between(at).await;
+            let message = message(party, post, "gr-hp,@agencies", true);
+            let id = message["id"].as_str().expect("an id").to_owned();
+            sent.borrow_mut().insert(id, Instant::now());
+            queue(client, &subject, message.to_string().into_bytes()).await;
         }
-        frame.extend_from_slice(payload);
-        frame.extend_from_slice(b"\r\n");
-        self.send(&frame).await;
+    };
+    let hearing = async {
+        let (mut live, mut longest, mut left) = (live, Duration::ZERO, GOOD);
+        while left > 0 {
+            let heard = tokio::time::timeout(PATIENCE, live.next()).await.expect("a receipt in time");
+            let receipt: Value = serde_json::from_slice(&heard.expect("open").payload).expect("JSON");
+            let id = receipt["data"]["target"]["id"].as_str().expect("a text");
+            // What was put aside has no id.
+            let Some(began) = sent.borrow_mut().remove(id) else { continue };
+            assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+            longest = longest.max(began.elapsed());
+            left -= 1;
+        }
+        longest
+    };
+    tokio::join!(sending, hearing).1
+}
+
+async fn nothing(_: usize) {}
+
+/// Notes the word of `/readyz` until dropped; a broker that is not ready at all fails the test.
+async fn watch(exchange: &Exchange, words: &RefCell<BTreeSet<String>>) {
+    loop {
+        let (status, body) = exchange.get("/readyz").await;
+        assert_eq!(status, 200, "{body}");
+        words.borrow_mut().insert(status_of(&body));
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-fn base64url(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+fn status_of(body: &str) -> String {
+    let value: Value = serde_json::from_str(body).expect("JSON");
+    value["status"].as_str().expect("a word").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn poison_harms_nobody_and_is_put_aside() {
-    let exchange = Exchange::start().await;
-    let good = exchange.connect("it-moi", "tn-01").await;
+async fn eight_kinds_of_poison_among_a_thousand_good_messages() {
+    let exchange = Exchange::small("").await;
+    let pid = exchange.pid();
     let mut raw = Raw::connect(&exchange, "it-moi", "tn-01").await;
-    let mut sent = Vec::new();
-    let body = report().to_string().into_bytes();
-    let bad = BLOCKS.iter().map(|(_, block)| (REPORT_SUBJECT.as_bytes(), Some(*block)));
-    let bad: Vec<_> = bad.chain(SUBJECTS.iter().map(|subject| (*subject, None))).collect();
-    let started = Instant::now();
-    for (subject, block) in &bad {
-        raw.publish(subject, *block, &body).await;
-        for _ in 0..BETWEEN {
-            let payload = report().to_string().into_bytes();
-            queue(&good, REPORT_SUBJECT, payload.clone()).await;
-            sent.push(payload);
+    let mut clients = Vec::new();
+    for (party, post) in POSTS {
+        clients.push(exchange.connect(party, post).await);
+    }
+    let bodies: Vec<Vec<u8>> = KINDS.iter().map(|_| report().to_string().into_bytes()).collect();
+    let words = RefCell::default();
+    let poisoning = async |at: usize| {
+        // One kind after every thirty good ones.
+        if at % 30 == 15
+            && let Some(Kind(_, subject, block, _)) = KINDS.get(at / 30)
+        {
+            raw.publish(subject, *block, &bodies[at / 30]).await;
+            assert_eq!(raw.fence().await, Vec::<String>::new(), "the server takes it");
         }
+    };
+    let work = async {
+        tokio::join!(
+            good(&clients[0], POSTS[0].0, POSTS[0].1, poisoning),
+            good(&clients[1], POSTS[1].0, POSTS[1].1, nothing),
+            good(&clients[2], POSTS[2].0, POSTS[2].1, nothing),
+            good(&clients[3], POSTS[3].0, POSTS[3].1, nothing),
+        )
+    };
+    let waits = tokio::select! {
+        () = watch(&exchange, &words) => unreachable!("it watches until it is dropped"),
+        waits = work => waits,
+    };
+    println!("8 poisonous frames among 1,000 good ones; longest waits for a receipt: {waits:?}");
+    for wait in [waits.0, waits.1, waits.2, waits.3] {
+        assert!(wait <= STALL, "{waits:?}");
     }
-    // Somebody else's way is not touched by it.
-    let other = exchange.connect("de-bpol", "system").await;
-    let mut message = report();
-    message["source"] = "/authority/de-bpol".into();
-    message["originator"] = "de-bpol".into();
-    let subject = "ilo.in.de-bpol.system.net.flow.observation.tn";
-    let others = exchange.publish(&other, subject, message.to_string().into_bytes()).await;
-    assert_eq!(others["data"]["outcome"], "accepted", "{others}");
-    for payload in &sent {
-        let event: serde_json::Value = serde_json::from_slice(payload).expect("our own JSON");
-        let id = event["id"].as_str().expect("an id");
-        let receipt = receipt(&good, REPORT_SUBJECT, id, payload).await;
-        assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
-    }
-    println!("{} poisonous frames among {} good ones: {:?}", bad.len(), sent.len(), started.elapsed());
-    assert_every_sequence_has_one_outcome(&exchange).await;
-    let (status, body) = exchange.get("/readyz").await;
-    assert_eq!(status, 200, "{body}");
-}
-
-/// Archive records of the poisoned stream against its last sequence, and what became of the bad ones.
-async fn assert_every_sequence_has_one_outcome(exchange: &Exchange) {
-    let operator = exchange.operator().await;
-    let info = stream_info(&operator, "IN_IT_MOI").await;
-    let last = info["state"]["last_seq"].as_u64().expect("a sequence");
-    let shown = until("every sequence in the archive", async || {
-        let show =
-            liaison().args(["archive", "show", "--limit", "10000", "--data"]).arg(&exchange.data).output();
-        let text = String::from_utf8(show.expect("runs").stdout).expect("UTF-8");
-        let records: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        let records: Vec<_> = records.into_iter().filter(|record| record["party"] == "it-moi").collect();
-        (records.len() as u64 >= last).then_some(records)
+    assert!(words.borrow().contains("degraded"), "{words:?}");
+    until("the broker to be well", async || {
+        (status_of(&exchange.get("/readyz").await.1) == "ok").then_some(())
     })
     .await;
-    let mut sequences: Vec<u64> =
-        shown.iter().map(|record| record["stream_sequence"].as_u64().expect("a sequence")).collect();
-    sequences.sort_unstable();
-    assert_eq!(sequences, (1..=last).collect::<Vec<_>>(), "each stream sequence has exactly one outcome");
-    let quarantined = shown.iter().filter(|record| record["outcome"] == "quarantined").count();
-    assert!(quarantined >= 5, "{quarantined} frames were put aside");
+    assert!(is_alive(pid) && exchange.pid() == pid, "the process lives");
+    put_aside(&exchange, &bodies).await;
+}
+
+/// Each sequence of the poisoned stream has one record, and those of the poison hold all that was sent.
+async fn put_aside(exchange: &Exchange, bodies: &[Vec<u8>]) {
+    let shown = records(exchange, bodies.len() + GOOD).await;
+    let mut aside: Vec<&Value> = shown.iter().filter(|record| record["outcome"] == "quarantined").collect();
+    assert_eq!(aside.len(), KINDS.len(), "{aside:#?}");
+    aside.sort_by_key(|record| record["stream_sequence"].as_u64());
+    for ((Kind(name, subject, block, code), body), record) in KINDS.iter().zip(bodies).zip(aside) {
+        assert_eq!(record["code"], *code, "{name}: {record}");
+        let kept = record["raw"].as_str().unwrap_or_else(|| panic!("{name}: {record}"));
+        let kept = base64::engine::general_purpose::STANDARD.decode(kept).expect("base64");
+        let (given, rest) = kept.split_at(kept.windows(2).position(|two| two == b"\r\n").expect("a line"));
+        assert_eq!(&rest[2..], [block.unwrap_or_default(), body].concat(), "{name}");
+        // The server says a subject in JSON and replaces what is no UTF-8 there.
+        let replaced = String::from_utf8_lossy(subject);
+        assert!(given == *subject || String::from_utf8_lossy(given) == replaced, "{name}: {given:?}");
+    }
+}
+
+/// The records of the poisoned stream, one a sequence.
+async fn records(exchange: &Exchange, sent: usize) -> Vec<Value> {
+    let operator = exchange.operator().await;
+    let last = stream_info(&operator, "IN_IT_MOI").await["state"]["last_seq"].as_u64();
+    assert_eq!(last, Some(sent as u64));
+    until("every sequence in the archive", async || {
+        let show = exchange.run(&["archive", "show", "--limit", "100000", "--content", "--personal"]);
+        assert!(show.status.success(), "{}", String::from_utf8_lossy(&show.stderr));
+        let text = String::from_utf8(show.stdout).expect("UTF-8");
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let records: Vec<Value> = records.filter(|record| record["party"] == "it-moi").collect();
+        let mut sequences: Vec<u64> =
+            records.iter().filter_map(|record| record["stream_sequence"].as_u64()).collect();
+        sequences.sort_unstable();
+        sequences.dedup();
+        assert_eq!(sequences.len(), records.len(), "a sequence with two outcomes");
+        (records.len() == sent).then_some(records)
+    })
+    .await
+}
+
+/// A status of the server's own, forged by a publisher (row 85 of the bad inputs). The server writes
+/// that line anew when it delivers, so nothing of it is seen: the message is judged like any other, and what stands
+/// behind it waits for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_status_is_no_word_of_the_server() {
+    const FORGED: [&str; 8] = [
+        "NATS/1.0 100 Idle Heartbeat",
+        "NATS/1.0 100",
+        "NATS/1.0 404 No Messages",
+        "NATS/1.0 408 Request Timeout",
+        "NATS/1.0 409 Consumer Deleted",
+        "NATS/1.0 503",
+        "NATS/1.0 999",
+        "NATS/1.0 nonsense",
+    ];
+    let exchange = Exchange::small("").await;
+    let client = exchange.connect("it-moi", "tn-01").await;
+    let mut raw = Raw::connect(&exchange, "it-moi", "tn-01").await;
+    let mut longest = Duration::ZERO;
+    for first in FORGED {
+        let block = format!("{first}\r\nNats-Consumer-Stalled: x\r\n\r\n");
+        raw.publish(SUBJECT, Some(block.as_bytes()), report().to_string().as_bytes()).await;
+        assert_eq!(raw.fence().await, Vec::<String>::new(), "{first}");
+        let began = Instant::now();
+        let behind = exchange.publish(&client, REPORT_SUBJECT, report().to_string().into_bytes()).await;
+        assert_eq!(behind["data"]["outcome"], "accepted", "behind {first}: {behind}");
+        longest = longest.max(began.elapsed());
+    }
+    println!("longest wait behind a forged status: {longest:?}");
+    assert!(longest <= STALL);
+    let records = records(&exchange, 2 * FORGED.len()).await;
+    let taken = records.iter().filter(|record| record["outcome"] == "accepted").count();
+    assert_eq!(taken, 2 * FORGED.len());
+    assert_eq!(exchange.get("/metrics").await.1.matches("liaison_intakes_interrupted 0").count(), 1);
 }

@@ -62,11 +62,52 @@ pub fn log_of(data: &Path) -> String {
     std::fs::read_to_string(data.join("stderr.log")).unwrap_or_default()
 }
 
+/// Starts it. What stands in the data directory may make its life hard: a directory of faults, a note that its log is on a
+/// full disk, or one that its archive has a small disk of its own, with the bytes in it.
 pub fn spawn(data: &Path, args: &[String]) -> Child {
-    let log =
-        std::fs::OpenOptions::new().create(true).append(true).open(data.join("stderr.log")).expect("a log");
+    let mut options = std::fs::OpenOptions::new();
+    let log = match data.join(FULL_LOG).exists() {
+        true => options.write(true).open("/dev/full"),
+        false => options.create(true).append(true).open(data.join("stderr.log")),
+    };
     drop(std::fs::remove_file(data.join("endpoints.json")));
-    liaison().args(args).stdout(Stdio::null()).stderr(log).spawn().expect("starts")
+    let small = std::fs::read_to_string(data.join(SMALL_DISK)).ok();
+    let mut command = match small {
+        Some(bytes) => on_small_disk(&bytes, &data.join("archive")),
+        None => liaison(),
+    };
+    if data.join("faults").is_dir() {
+        command.env("LIAISON_FAULTS", data.join("faults"));
+    }
+    command.args(args).stdout(Stdio::null()).stderr(log.expect("a log")).spawn().expect("starts")
+}
+
+/// See [`spawn`].
+pub const FULL_LOG: &str = "log-is-full";
+pub const SMALL_DISK: &str = "small-disk";
+
+/// The binary under test in a mount namespace of its own, with a disk of this size under its archive.
+fn on_small_disk(bytes: &str, archive: &Path) -> Command {
+    std::fs::create_dir_all(archive).expect("a directory");
+    let mut command = Command::new("unshare");
+    command.args(small_disks().expect("looked at before")).args(["sh", "-c"]);
+    command.arg("mount -t tmpfs -o size=$0 tmpfs \"$1\" && shift && exec \"$@\"").arg(bytes).arg(archive);
+    let plain = liaison();
+    command.arg(plain.get_program()).stdin(Stdio::null());
+    for (name, _) in plain.get_envs() {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// How this machine lets us have disks of our own, if it does: as root, or in a user namespace.
+pub fn small_disks() -> Option<&'static [&'static str]> {
+    let ways: [&[&str]; 2] = [&["-m"], &["-Urm"]];
+    ways.into_iter().find(|way| {
+        let mut command = Command::new("unshare");
+        command.args(*way).args(["sh", "-c", "mount -t tmpfs tmpfs /mnt"]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    })
 }
 
 /// Starts and waits until it is ready; process, address of NATS (of `up`), address of the operators' window.
@@ -118,6 +159,11 @@ pub fn write_nats_config(data: &Path) -> PathBuf {
 
 /// A nats-server with that configuration; the process and its address.
 pub async fn server_apart(data: &Path) -> (Child, String) {
+    server_on(data, &[]).await
+}
+
+/// The same with more arguments.
+pub async fn server_on(data: &Path, more: &[&str]) -> (Child, String) {
     let place = data.join("nats");
     std::fs::create_dir_all(&place).expect("a directory");
     let config = write_nats_config(data);
@@ -129,6 +175,7 @@ pub async fn server_apart(data: &Path) -> (Child, String) {
         .arg(&place)
         .arg("-l")
         .arg(place.join("nats-server.log"))
+        .args(more)
         .stdin(Stdio::null())
         .spawn()
         .expect("nats-server starts");
@@ -196,6 +243,21 @@ impl Dice {
         let seed = setting("LIAISON_SEED", clock);
         println!("{what}: LIAISON_SEED={seed}");
         Self(seed)
+    }
+
+    /// With this seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A seed for something else.
+    pub fn seed(&mut self) -> u64 {
+        self.below(u64::MAX)
+    }
+
+    /// One of these.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.below(from.len() as u64)).expect("small")]
     }
 
     /// A number below `end`.

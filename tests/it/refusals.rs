@@ -1,5 +1,5 @@
-//! The 42 cases of the rule table, the 12 valid examples, and the bad inputs that a party could send by mistake or on
-//! purpose, each with its code and its places.
+//! The 42 cases of the rule table and the 12 valid examples, each with its code and its places; sizes, modes, and what a
+//! receipt may repeat. What a party could send by mistake or on purpose is in `bad_inputs`.
 
 use liaison::message::outcome::{Code, Outcome};
 use liaison::message::raw::Raw;
@@ -10,9 +10,7 @@ use liaison::rules::settle::{self, Known};
 use liaison::rules::subscriptions::Subscriptions;
 use serde_json::{Value, json};
 
-use super::judged::{
-    self, RULES, accepts, changed, message, now, places, raw, raw_of, refuses, rules, with, without,
-};
+use super::judged::{self, RULES, accepts, changed, message, now, places, raw, raw_of, rules, with};
 
 /// Case by case, the places that a receipt names.
 const PLACES: [(&str, &[&str]); 42] = [
@@ -105,101 +103,14 @@ fn the_12_valid_examples_are_accepted() {
     }
 }
 
-/// The further cases of the table, and rows of the catalogue of bad inputs that need no memory: attributes.
-#[test]
-fn bad_attributes_are_refused_by_the_envelope() {
-    for (path, value, code) in [
-        ("/id", json!("0195C3A1-0001-7000-8000-000000000001"), Code::Envelope),
-        ("/id", json!("x".repeat(10_000)), Code::Envelope),
-        ("/tlp", json!("TLP:WHITE"), Code::Envelope),
-        ("/tlp", json!("tlp:amber"), Code::Envelope),
-        ("/evaluation", json!("D5"), Code::Envelope),
-        ("/priority", json!(null), Code::Envelope),
-        ("/type", json!(null), Code::Envelope),
-        ("/audience", json!(""), Code::Envelope),
-        ("/audience", json!("@everyone"), Code::Envelope),
-        ("/audience", json!("@ms,"), Code::Envelope),
-        ("/purpose", json!("3.4.b\n"), Code::Envelope),
-        ("/correlationid", json!("a\u{7f}b"), Code::Envelope),
-        ("/correlationid", json!("a\nb"), Code::Envelope),
-        ("/handlingnote", json!("a\u{fdd0}b"), Code::Envelope),
-        ("/handlingnote", json!("a\u{1fffe}b"), Code::Envelope),
-        ("/time", json!("2026-02-30T08:15:00Z"), Code::Envelope),
-        ("/time", json!("2026-03-01T25:00:00Z"), Code::Envelope),
-        ("/time", json!("2026-03-01t08:15:00z"), Code::Envelope),
-        ("/time", json!("not a date"), Code::Envelope),
-        ("/time", json!("2016-12-31T23:59:60Z"), Code::Envelope),
-        ("/time", json!(1_772_000_000), Code::Envelope),
-        ("/expirytime", json!("9999-12-31T23:59:59Z"), Code::Envelope),
-        ("/unheardof", json!("x"), Code::Envelope),
-        ("/__proto__", json!({}), Code::Envelope),
-        ("/", json!("x"), Code::Envelope),
-        ("/data", json!([]), Code::Envelope),
-        ("/dataclassification", json!("SECRET"), Code::Envelope),
-        ("/originator", json!("it-moi\n"), Code::Envelope),
-    ] {
-        let subject = "ilo.in.it-moi.tn-01.net.flow.observation.tn";
-        let bytes = with("01", &[(path, value)]).to_string();
-        let refusal = judge(&RULES, raw("it-moi", subject, bytes.as_bytes()), now()).expect_err(path);
-        assert_eq!(places(&refusal.refused).0, code, "{path}");
-        assert!(places(&refusal.refused).1.contains(&path), "{path}: {:?}", refusal.refused);
-    }
-}
-
-/// The same for bodies.
-#[test]
-fn bad_bodies_are_refused_by_their_schema() {
-    for (path, value) in [
-        ("/data/places/0/country", json!("UK")),
-        ("/data/places/0/country", json!("XX")),
-        ("/data/places/0/country", json!("tn")),
-        ("/data/places/0/locode", json!("TNSFA\n")),
-        ("/data/trend", json!("Rising")),
-        ("/data/count/value", json!(1e30)),
-        ("/data/count/value", json!(-1)),
-        ("/data/count/value", json!(1.5)),
-        ("/data/level", json!(null)),
-        ("/data/composition/3/nationality", json!("D")),
-        ("/data/narrative", json!("x".repeat(8001))),
-        ("/data/narrative", json!("a\u{0}b")),
-        ("/data/period/from", json!("2016-12-31T23:59:60Z")),
-        ("/data/title", json!("")),
-        ("/data/", json!("x")),
-    ] {
-        refuses(&with("01", &[(path, value)]), Code::Schema, &[path]);
-    }
-    refuses(&changed("01", |message| without(&mut message["data"], "trend")), Code::Schema, &["/data/trend"]);
-}
-
-#[test]
-fn only_types_and_versions_in_force_are_taken() {
-    for kind in
-        ["eu.ilonet.no.such.v1", "com.example.flow.v1", "eu.ilonet.flow.observation.v01", "", "eu.ilonet..v1"]
-    {
-        let raw = Raw { subject: raw_of(&message("01")).subject, ..raw_with("01", "type", json!(kind)) };
-        let refusal = judge(&RULES, raw, now()).expect_err(kind);
-        assert_eq!(places(&refusal.refused), (Code::Type, vec!["/type"]), "{kind}");
-    }
-}
-
-fn raw_with(number: &str, member: &str, value: Value) -> Raw {
-    let example = judged::valid(number);
-    let message = changed(number, |message| message[member] = value);
-    raw(&example.publisher, &example.subject, message.to_string().as_bytes())
-}
-
 #[test]
 fn what_looks_odd_and_is_right_is_taken() {
     let set = |path: &str, value: Value| with("01", &[(path, value)]);
     let line = json!({"type": "LineString", "coordinates": [[179.9, -16.5], [-179.9, -16.5]]});
     for message in [
         set("/data/places/0/geometry", line),
-        set("/data/places/0/name", json!("Sf\u{200b}ax\u{2066}")),
-        set("/data/narrative", json!("\u{1b}[31m ${jndi:x} <script> ' OR 1=1 -- \u{10ffff} \u{ffff} 😀")),
-        set("/data/count/value", json!(1240.0)),
         set("/audience", json!("it-moi")),
         set("/time", json!("2026-03-02T09:15:00.123456789+01:00")),
-        set("/expirytime", json!("9999-12-30T00:00:00Z")),
     ] {
         accepts(&message);
     }

@@ -1,13 +1,15 @@
 //! What keeps the house closed: each refusal to start has one clear reason, its exit code, and changes nothing.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::harness::{Dice, Exchange, api, ends, few_parties, folder, liaison, setting, stream};
+use super::harness::{
+    Dice, Exchange, api, ends, few_parties, folder, liaison, setting, stream, write_nats_config,
+};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
@@ -71,21 +73,117 @@ async fn streams_that_were_changed_are_refused_by_name_and_setting() {
     let mut exchange = Exchange::small("").await;
     let admin = exchange.admin().await;
     let (mailbox, intake) = (stream("MBOX", "fr-dnpaf"), stream("IN", "it-moi"));
-    for (name, setting, value) in
-        [(&mailbox, "max_age", json!(3_600_000_000_000_u64)), (&intake, "allow_rollup_hdrs", json!(true))]
-    {
+    let subs = "KV_SUBS".to_owned();
+    for (name, setting, value) in [
+        (&mailbox, "max_age", json!(3_600_000_000_000_u64)),
+        (&intake, "allow_rollup_hdrs", json!(true)),
+        (&intake, "allow_msg_ttl", json!(true)),
+        (&intake, "duplicate_window", json!(120_000_000_000_u64)),
+        (&subs, "max_age", json!(3_600_000_000_000_u64)),
+    ] {
         let info = api(&admin, &format!("STREAM.INFO.{name}"), &json!({})).await;
         let mut config = info["config"].clone();
         config[setting] = value;
         let updated = api(&admin, &format!("STREAM.UPDATE.{name}"), &config).await;
         assert!(updated["error"].is_null(), "{updated}");
     }
+    let info = api(&admin, &format!("CONSUMER.INFO.{mailbox}.main"), &json!({})).await;
+    let mut config = info["config"].clone();
+    config["max_deliver"] = 5.into();
+    let asked = json!({ "stream_name": mailbox, "config": config, "action": "update" });
+    let updated = api(&admin, &format!("CONSUMER.DURABLE.CREATE.{mailbox}.main"), &asked).await;
+    assert!(updated["error"].is_null(), "{updated}");
     exchange.signal("TERM");
     assert_eq!(exchange.wait(), Some(0));
     let (code, words) = ends(&["up", "--data", text(&exchange.data)]).await;
     assert_eq!(code, Some(78), "{words}");
-    assert!(words.contains(&format!("{mailbox}: max_age is 3600s, must be 0ns")), "{words}");
-    assert!(words.contains(&format!("{intake}: allow_rollup_hdrs is true, must be false")), "{words}");
+    let found = said(&words).join("\n");
+    for line in [
+        format!("{mailbox}: max_age is 3600s, must be 0ns"),
+        format!("{mailbox}/main: max_deliver is 5, must be -1"),
+        format!("{intake}: allow_rollup_hdrs is true, must be false"),
+        format!("{intake}: allow_msg_ttl is true, must be false"),
+        format!("{intake}: duplicate_window is 120s, must be 100ms"),
+        format!("{subs}: max_age is 3600s, must be 0ns"),
+    ] {
+        assert_eq!(words.matches(&line).count(), 1, "{line}: {words}");
+        assert!(found.contains(&line) || words.lines().any(|all| all.trim_end() == line), "{line}: {words}");
+    }
+}
+
+/// A nats-server of another version, as far as a client sees before it asks for anything.
+async fn server_that_says(version: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(answer_pings(socket, version));
+        }
+    });
+    format!("nats://{address}")
+}
+
+async fn answer_pings(socket: tokio::net::TcpStream, version: &str) {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+    let info = json!({
+        "server_id": "OLD", "server_name": "old", "version": version, "go": "go1", "host": "127.0.0.1", "port": 4222,
+        "headers": true, "auth_required": true, "nonce": "abcdefghijklmnop", "max_payload": 1_048_576, "proto": 1,
+    });
+    let (read, mut write) = socket.into_split();
+    drop(write.write_all(format!("INFO {info}\r\n").as_bytes()).await);
+    let mut lines = tokio::io::BufReader::new(read).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if line.starts_with("PING") {
+            drop(write.write_all(b"PONG\r\n").await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_server_that_is_too_old_is_refused_in_one_line() {
+    for version in ["2.9.10", "2.12.6", "2.13.0"] {
+        let url = server_that_says(version).await;
+        let place = prepared(&format!("[nats]\nurl = \"{url}\"\n"));
+        std::fs::create_dir(place.path().join("nats")).expect("a directory");
+        write_nats_config(place.path());
+        let config = place.path().join("liaison.toml");
+        let (code, words) = ends(&["serve", "--config", text(&config)]).await;
+        assert_eq!(code, Some(78), "{version}: {words}");
+        let lines = said(&words);
+        assert_eq!(lines.len(), 1, "{words}");
+        assert!(lines[0].contains(version) && lines[0].contains("2.12.7"), "{words}");
+    }
+}
+
+/// Every secret there is, one after the other: keys of the broker and of parties, of messages and of checkpoints, and the
+/// root key. One line names the file; nothing is started.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_secret_that_others_may_read_is_refused_in_one_line() {
+    let mut exchange = Exchange::small("").await;
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    let mut secrets: Vec<PathBuf> = std::fs::read_dir(exchange.data.join("keys/broker"))
+        .expect("keys")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| !path.ends_with("checkpoint.pub"))
+        .collect();
+    assert!(secrets.len() >= 6, "{secrets:?}");
+    secrets.push(exchange.key("it-moi", "tn-01"));
+    secrets.push(exchange.data.join("archive/keys/messages.liak"));
+    secrets.push(exchange.data.with_extension("root-key"));
+    for secret in secrets {
+        for mode in [0o644, 0o640, 0o660] {
+            std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).expect("chmod");
+            let (code, words) = ends(&["up", "--data", text(&exchange.data)]).await;
+            let lines = said(&words);
+            let name = secret.file_name().expect("a name").to_str().expect("UTF-8");
+            assert!(matches!(code, Some(74 | 77 | 78)), "{name} {mode:o}: {code:?} {words}");
+            assert_eq!(lines.len(), 1, "{name} {mode:o}: {words}");
+            assert!(lines[0].contains(name) && lines[0].contains("others may read it"), "{mode:o}: {words}");
+        }
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    }
+    exchange.again().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,10 +4,11 @@ use super::*;
 
 const CANARY: &[u8] = b"Invented-Canary-Name";
 
-/// A message whose content holds the canary; sealed or plain.
+/// A message whose content holds the canary, and that of every second one its signature too; sealed or plain.
 fn personal(n: u64, seal: bool) -> Draft {
     let payload = [b"{\"name\":\"".as_slice(), CANARY, format!("\",\"n\":{n}}}").as_bytes()].concat();
-    Draft { digest: Digest::of(&payload), payload, seal, ..draft(n) }
+    let signature = n.is_multiple_of(2).then(|| format!("e30..{}", String::from_utf8_lossy(CANARY)));
+    Draft { digest: Digest::of(&payload), payload, signature, seal, ..draft(n) }
 }
 
 /// An order to erase these.

@@ -77,7 +77,7 @@ fn look(directory: &Path) -> Option<End> {
             return None;
         }
         match reader.open(&record) {
-            Ok(Opened::Content(bytes)) if bytes == expected.payload => {}
+            Ok(Opened::Content(content)) if content.payload == expected.payload => {}
             Ok(opened) => {
                 eprintln!("record {n} opens to {opened:?}: {recovery:?}");
                 return None;

@@ -81,7 +81,7 @@ fn forged(prev: Digest, first: u64, numbers: &[u64]) -> Vec<u8> {
         .iter()
         .zip(first..)
         .map(|(number, seq)| {
-            let body = crate::archive::Body::plain([1; 16], &draft(number + 1_000).payload);
+            let body = crate::archive::Body::plain([1; 16], &draft(number + 1_000).payload, false);
             std::sync::Arc::new(Record::from_draft(draft(number + 1_000), seq, 5, body))
         })
         .collect();

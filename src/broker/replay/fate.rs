@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::unreadable;
-use crate::archive::{Act, Opened, Reader, Record, Summary, Withdrawn};
+use crate::archive::{Act, Content, Opened, Reader, Record, Summary, Withdrawn};
 use crate::message::envelope::TYPE_PREFIX;
 use crate::message::time::{Timestamp, rfc3339};
 use crate::rules::Rules;
@@ -29,7 +29,7 @@ pub(super) fn open(
     record: &Record,
     summary: &Summary,
     now_ms: i64,
-) -> Result<Result<bytes::Bytes, Value>, Failure> {
+) -> Result<Result<Content, Value>, Failure> {
     let (why, at_ms) = match reader.withdrawn(record, now_ms) {
         Some(why @ (Withdrawn::Erased(by) | Withdrawn::Retracted(by))) => {
             let by = reader.get(by).map_err(|_| unreadable())?.ok_or_else(unreadable)?;
@@ -37,7 +37,7 @@ pub(super) fn open(
         }
         Some(why @ Withdrawn::Expired) => (why.as_str(), summary.expires_ms.unwrap_or(now_ms)),
         None => match reader.open(record).map_err(|_| unreadable())? {
-            Opened::Content(bytes) => return Ok(Ok(bytes)),
+            Opened::Content(content) => return Ok(Ok(content)),
             // Its key is destroyed, and the order that says so is not read yet.
             Opened::Gone => (Withdrawn::Erased(record.seq).as_str(), now_ms),
         },

@@ -8,7 +8,7 @@ mod cursor;
 mod fate;
 mod limits;
 mod page;
-mod request;
+pub mod request;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use self::page::Page;
 use self::request::Asked;
 use super::audit::Audit;
 use super::metrics::{Authority, Metrics};
+use super::threads;
 use crate::archive::Reader;
 use crate::archive::audit::{Entry, Object, Span, What};
 use crate::message::names::PartyId;
@@ -60,7 +61,10 @@ impl Replay {
         let page = {
             let (reader, rules, intake) = (self.reader.clone(), Arc::clone(rules), self.intake.clone());
             let party = party.clone();
-            let read = move || Page::read(&reader, &rules, &party, &asked, || intake.let_pass());
+            let read = move || {
+                threads::give_way();
+                Page::read(&reader, &rules, &party, &asked, || intake.let_pass())
+            };
             tokio::task::spawn_blocking(read).await
         };
         let page = page.map_err(|_| unreadable())??;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::fate::{self, moment};
 use super::request::Asked;
 use super::{Cursor, unreadable};
-use crate::archive::{FeedItem, Reader, Record};
+use crate::archive::{Content, FeedItem, Reader, Record};
 use crate::message::names::PartyId;
 use crate::message::time;
 use crate::message::tree::Tree;
@@ -39,8 +39,8 @@ pub(super) struct Page {
 enum Shown {
     /// It is not looked for.
     No,
-    /// Its bytes.
-    Event(Bytes),
+    /// Its bytes and their signature.
+    Event(Content),
     /// Only that it is gone.
     Tombstone(Value),
 }
@@ -118,11 +118,16 @@ impl Page {
     fn put(&mut self, item: &FeedItem, shown: &Shown) {
         let (name, content) = match shown {
             Shown::No => return,
-            Shown::Event(payload) => ("event", payload.clone()),
+            Shown::Event(content) => ("event", content.payload.clone()),
             Shown::Tombstone(tombstone) => ("tombstone", Bytes::from(tombstone.to_string())),
         };
+        let signature = match shown {
+            // Base64 and full stops: nothing in it that JSON would escape.
+            Shown::Event(Content { signature: Some(text), .. }) => format!("\"signature\":\"{text}\","),
+            _ => String::new(),
+        };
         let head = format!(
-            "{}{{\"seq\":{},\"archived_at\":\"{}\",\"digest\":\"sha256:{}\",\"{name}\":",
+            "{}{{\"seq\":{},\"archived_at\":\"{}\",\"digest\":\"sha256:{}\",{signature}\"{name}\":",
             if self.count > 0 { "," } else { "" },
             item.feed_seq,
             moment(item.record.archived_ms),
@@ -172,19 +177,19 @@ impl Reading<'_> {
         if !might.hold {
             return Ok(Shown::No);
         }
-        let payload = match fate::open(self.reader, record, summary, self.now_ms)? {
-            Ok(payload) => payload,
+        let content = match fate::open(self.reader, record, summary, self.now_ms)? {
+            Ok(content) => content,
             Err(tombstone) => return Ok(Shown::Tombstone(tombstone)),
         };
         if !might.fail {
-            return Ok(Shown::Event(payload));
+            return Ok(Shown::Event(content));
         }
-        *parsed += payload.len();
-        let tree = Tree::lenient(&payload).ok_or_else(unreadable)?;
+        *parsed += content.payload.len();
+        let tree = Tree::lenient(&content.payload).ok_or_else(unreadable)?;
         let event = tree.root();
         let priority = event.at("priority").as_str().unwrap_or("routine");
         let facets = Facets::of(summary.country.as_deref(), priority, event.at("data"));
         let matches = self.asked.query.matches(Subject { event, facets: &facets });
-        Ok(if matches { Shown::Event(payload) } else { Shown::No })
+        Ok(if matches { Shown::Event(content) } else { Shown::No })
     }
 }

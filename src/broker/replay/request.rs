@@ -24,25 +24,29 @@ const MEMBERS: [&str; 7] = ["from", "to", "after", "filters", "where", "limit", 
 
 /// One request.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub struct Asked {
     /// Archived at this moment or later, Unix milliseconds.
-    pub(super) from_ms: i64,
+    pub from_ms: i64,
     /// Archived before this moment, Unix milliseconds.
-    pub(super) to_ms: i64,
+    pub to_ms: i64,
     /// Behind this feed sequence.
-    pub(super) after: u64,
+    pub after: u64,
     /// What is looked for.
-    pub(super) query: Query,
+    pub query: Query,
     /// Most messages.
-    pub(super) limit: usize,
+    pub limit: usize,
     /// Most bytes of the reply.
-    pub(super) max_bytes: usize,
+    pub max_bytes: usize,
     /// SHA-256 of the JSON `[filters, where]` without spaces, if there are such.
-    pub(super) filter: Option<Digest>,
+    pub filter: Option<Digest>,
 }
 
 impl Asked {
-    pub(super) fn read(party: &PartyId, payload: &Bytes) -> Result<Self, Failure> {
+    /// Reads a request of a party.
+    ///
+    /// # Errors
+    /// A refusal with its place.
+    pub fn read(party: &PartyId, payload: &Bytes) -> Result<Self, Failure> {
         if payload.len() > LONGEST {
             return Err(refuse("", "must have at most 65536 bytes"));
         }

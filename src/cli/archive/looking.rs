@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::exit::line;
 use super::super::selecting::InArchive;
 use super::super::{Exit, Failure};
 use super::Place;
-use crate::archive::Record;
 use crate::archive::audit::Object;
+use crate::archive::{Content, Record};
 use crate::export::source::{Counts, Next, Opened};
 use crate::message::digest::Digest;
 use crate::message::time::{Timestamp, rfc3339};
@@ -66,6 +68,9 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
         if let Some((name, content)) = opened.as_ref().and_then(content) {
             value[name] = content;
         }
+        if let Some(Opened::Content(Content { signature: Some(signature), .. })) = &opened {
+            value["signature"] = signature.as_str().into();
+        }
         line(&value).map(|read| if read { Next::Taken } else { Next::Stop })
     })?;
     Ok(Exit::Ok)
@@ -74,7 +79,11 @@ pub fn show(args: ShowArgs) -> Result<Exit, Failure> {
 /// The event, or what stands in its place.
 fn content(opened: &Opened) -> Option<(&'static str, Value)> {
     Some(match opened {
-        Opened::Bytes(bytes) => ("event", serde_json::from_slice(bytes).unwrap_or_default()),
+        Opened::Content(content) => match serde_json::from_slice(&content.payload) {
+            Ok(event) => ("event", event),
+            // What was put aside because its frame was broken: no event, and perhaps no text.
+            Err(_) => ("raw", STANDARD.encode(&content.payload).into()),
+        },
         Opened::Sealed => ("sealed", true.into()),
         Opened::Gone(why) => ("tombstone", why.clone().into()),
         Opened::Note => return None,
@@ -91,6 +100,7 @@ fn shown(record: &Record, digest: Option<Digest>) -> Value {
         "detail": record.detail,
         "party": record.party,
         "subject": record.subject,
+        "stream_epoch": record.position.epoch,
         "stream_sequence": record.position.sequence,
         "arrived": time(record.arrived_ms),
         "archived": time(record.archived_ms),

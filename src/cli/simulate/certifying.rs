@@ -22,7 +22,7 @@ pub struct Certified {
     /// Command that reads the mailbox and prints a letter a line.
     #[arg(long, env = "LIAISON_SUBSCRIBER", value_name = "CMD", requires = "party")]
     subscriber: Option<String>,
-    /// Only this: valid, invalid, duplicate, outage, burst, interrupted, recall. May be given again.
+    /// Only this: valid, invalid, duplicate, outage, burst, slow-consumer, interrupted, recall. May be given again.
     #[arg(long, env = "LIAISON_SCENARIO", value_name = "NAME", value_delimiter = ',', value_parser = scenario, requires = "party")]
     scenario: Vec<Scenario>,
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Exit, Failure};
+use crate::client::exchange::{ENDPOINTS, Endpoints};
 use crate::rules::registry;
-use crate::sim::run::{Endpoints, Network, Road};
+use crate::sim::run::{Network, Road};
 
 /// Flags that say where.
 #[derive(Debug, clap::Args)]
@@ -76,7 +77,7 @@ impl Where {
                 registry: read(&self.registry_file())?,
             });
         }
-        let file = self.data.join("endpoints.json");
+        let file = self.data.join(ENDPOINTS);
         let Some(endpoints) = Endpoints::read(&file).filter(Endpoints::is_alive) else {
             let data = self.data.display();
             let words = format!("nothing runs on {data}: start `liaison up --data {data}` first");

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Lines of output kept; a program in a loop must not fill memory.
 const MOST: usize = 100_000;
@@ -28,6 +28,7 @@ pub struct Driven {
     group: Option<Pid>,
     input: Option<mpsc::Sender<String>>,
     said: Arc<Said>,
+    held: watch::Sender<bool>,
 }
 
 impl Driven {
@@ -58,11 +59,17 @@ impl Driven {
             });
         }
         let said = Arc::new(Said::default());
+        let (held, mut holding) = watch::channel(false);
         if let Some(stdout) = child.stdout.take() {
             let said = Arc::clone(&said);
             tokio::spawn(async move {
                 let mut lines = BufReader::new(stdout).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
+                loop {
+                    // Whoever would let it go on may be gone: then so is the command.
+                    if holding.wait_for(|held| !held).await.is_err() {
+                        return;
+                    }
+                    let Ok(Some(line)) = lines.next_line().await else { return };
                     let Ok(value) = serde_json::from_str(&line) else { continue };
                     let mut kept = said.lines.lock().unwrap_or_else(PoisonError::into_inner);
                     if kept.len() < MOST {
@@ -73,7 +80,12 @@ impl Driven {
                 }
             });
         }
-        Ok(Self { child, group, input: Some(input), said })
+        Ok(Self { child, group, input: Some(input), said, held })
+    }
+
+    /// Reads nothing of what it prints until told otherwise, so that its output comes to a stop.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     /// Gives it a line. No scenario has as many as may wait; one that does not read any more loses nothing that we need.

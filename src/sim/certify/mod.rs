@@ -49,6 +49,8 @@ pub enum Scenario {
     Outage,
     /// Very many messages at once.
     Burst,
+    /// Nobody takes what it prints.
+    SlowConsumer,
     /// The connection is cut while messages are read.
     Interrupted,
     /// A message is taken back.
@@ -57,12 +59,13 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Valid,
         Self::Invalid,
         Self::Duplicate,
         Self::Outage,
         Self::Burst,
+        Self::SlowConsumer,
         Self::Interrupted,
         Self::Recall,
     ];
@@ -76,6 +79,7 @@ impl Scenario {
             Self::Duplicate => "duplicate",
             Self::Outage => "outage",
             Self::Burst => "burst",
+            Self::SlowConsumer => "slow-consumer",
             Self::Interrupted => "interrupted",
             Self::Recall => "recall",
         }
@@ -94,6 +98,9 @@ impl Scenario {
                 "The connection is cut twice while messages are sent; they are sent again unchanged."
             }
             Self::Burst => "Very many messages wait in the mailbox; all are read and acknowledged.",
+            Self::SlowConsumer => {
+                "What reads behind it stands still for a while; it acknowledges no more than it could hand on."
+            }
             Self::Interrupted => "The connection is cut while messages are read; none is lost.",
             Self::Recall => "A message is retracted; that it is gone is confirmed to the broker.",
         }
@@ -218,6 +225,7 @@ async fn play(stage: &mut Stage, scenario: Scenario) -> Result<Vec<Check>, Certi
         Scenario::Duplicate => publishing::duplicate(stage).await,
         Scenario::Outage => publishing::outage(stage).await,
         Scenario::Burst => Box::pin(reading::burst(stage)).await,
+        Scenario::SlowConsumer => Box::pin(reading::slow_consumer(stage)).await,
         Scenario::Interrupted => Box::pin(reading::interrupted(stage)).await,
         Scenario::Recall => Box::pin(reading::recall(stage)).await,
     }

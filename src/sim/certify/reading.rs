@@ -14,6 +14,14 @@ use crate::message::digest::Digest;
 
 /// Messages of the scenario in which the road is cut.
 const FEW: usize = 60;
+/// Messages of the scenario in which nobody reads: several times what [`PIPES`] hold.
+const MANY: usize = 400;
+/// Bytes that may stand between a subscriber and us: the pipes of a short pipeline, 64 KiB each.
+const PIPES: usize = 4 * 64 * 1024;
+/// Acknowledgements have come to a stop when there was none for so long; and how long that is waited for, which is well under the
+/// minute after which letters come again.
+const STANDS: Duration = Duration::from_secs(2);
+const STANDS_MOST: Duration = Duration::from_secs(20);
 /// How long the road is closed.
 const CLOSED: Duration = Duration::from_secs(2);
 /// What was under way when the connection broke comes again after a minute (`ack_wait` of the mailboxes), and then it must
@@ -103,6 +111,51 @@ pub async fn burst(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
     let said = subscriber.said();
     subscriber.end(GRACE).await;
     Ok(vec![complete(&said, &messages), dense(&said), acknowledged])
+}
+
+/// See [`super::Scenario::SlowConsumer`].
+pub async fn slow_consumer(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
+    stage.drain().await?;
+    let limit = stage.options.limit;
+    let subscriber = stage.subscriber()?;
+    subscriber.hold(true);
+    let messages = stage.send(MANY).await?;
+    let sent = messages.len() as u64;
+    let acknowledged_held = standstill(stage, sent).await?;
+    // A line has at least the bytes of its message; what has left it stands in pipes.
+    let shortest = messages.iter().map(|message| message.payload.len()).min().unwrap_or(1).max(1);
+    let handed_on = (PIPES / shortest) as u64 + 1;
+    let words = "acknowledges no more than it could hand on";
+    let wrong = (acknowledged_held > handed_on).then(|| {
+        format!(
+            "{acknowledged_held} of {sent} acknowledged while nobody read; there was room for {handed_on}"
+        )
+    });
+    let seen = format!("{acknowledged_held} of {sent} acknowledged while nobody read");
+    let held = Check::without(words, wrong.into_iter().collect(), seen);
+    subscriber.hold(false);
+    subscriber.until(limit, printed(&messages, messages.len())).await;
+    let acknowledged = acknowledged(stage, limit).await?;
+    let said = subscriber.said();
+    subscriber.end(GRACE).await;
+    Ok(vec![held, complete(&said, &messages), dense(&said), acknowledged])
+}
+
+/// Waits until no more is acknowledged; how many are.
+async fn standstill(stage: &Stage, sent: u64) -> Result<u64, CertifyError> {
+    let end = tokio::time::Instant::now() + STANDS_MOST;
+    let (mut known, mut since) = (u64::MAX, tokio::time::Instant::now());
+    loop {
+        let (unread, unacknowledged) = stage.left().await?;
+        let now = sent.saturating_sub(unread + unacknowledged);
+        if now != known {
+            (known, since) = (now, tokio::time::Instant::now());
+        }
+        if since.elapsed() >= STANDS || tokio::time::Instant::now() >= end {
+            return Ok(known);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// See [`super::Scenario::Interrupted`].

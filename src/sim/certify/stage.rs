@@ -11,7 +11,8 @@ use super::messages::{Message, Sender};
 use super::proxy::Proxy;
 use super::tap::Tap;
 use super::{CertifyError, Options};
-use crate::client::{Asker, Publisher, Subscriber};
+use crate::client::exchange::{ENDPOINTS, Endpoints};
+use crate::client::{Address, Asker, Publisher, Subscriber};
 use crate::message::names::{PartyId, PostId};
 use crate::wire::keys;
 
@@ -54,6 +55,7 @@ impl Stage {
         let server = url.trim_start_matches("nats://").to_owned();
         let proxy = Proxy::start(server, Arc::clone(&tap));
         let proxy = proxy.await.map_err(|error| CertifyError::Start("the proxy", error))?;
+        let url = Address::plain(url);
         let others = others(&url, &options).await?;
         Ok(Self {
             asker: Asker::connect(&url, &seed, &party).await?,
@@ -113,6 +115,11 @@ impl Stage {
         outcome.map(str::to_owned)
     }
 
+    /// How many messages of the mailbox were not read yet, and how many were read and not acknowledged.
+    pub async fn left(&self) -> Result<(u64, u64), CertifyError> {
+        Ok(self.mailbox.left().await?)
+    }
+
     /// Waits until nothing is left in the mailbox; how much was, if it did not come to that.
     pub async fn emptied(&self, limit: Duration) -> Result<(u64, u64), CertifyError> {
         let end = tokio::time::Instant::now() + limit;
@@ -126,10 +133,11 @@ impl Stage {
     }
 
     /// Reads what is left in the mailbox, so that a scenario begins with an empty one.
-    pub async fn drain(&self) -> Result<(), CertifyError> {
+    pub async fn drain(&mut self) -> Result<(), CertifyError> {
         loop {
             let letters = self.mailbox.next(256, Duration::from_millis(500)).await?;
             if letters.is_empty() {
+                self.mailbox.rest();
                 return Ok(());
             }
             for letter in &letters {
@@ -188,16 +196,15 @@ impl Other {
 }
 
 fn address(data: &Path) -> Result<String, CertifyError> {
-    let file = data.join("endpoints.json");
+    let file = data.join(ENDPOINTS);
     let fault = |words: String| CertifyError::Data(file.clone(), words);
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| fault(format!("{error}; is `liaison up` running there?")))?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
-    let url = value["nats"].as_str().ok_or_else(|| fault("no address of NATS in it".to_owned()))?;
+    let running = Endpoints::read(&file)
+        .ok_or_else(|| fault("cannot be read; is `liaison up` running there?".to_owned()));
+    let url = running?.nats;
     if !url.starts_with("nats://") {
         return Err(fault(format!("{url} is not plain NATS: the proxy could not look into it")));
     }
-    Ok(url.to_owned())
+    Ok(url)
 }
 
 fn key(data: &Path, party: &PartyId, post: Option<&PostId>) -> std::path::PathBuf {
@@ -206,7 +213,7 @@ fn key(data: &Path, party: &PartyId, post: Option<&PostId>) -> std::path::PathBu
 }
 
 /// The first parties whose messages to the foreign system are accepted.
-async fn others(url: &str, options: &Options) -> Result<Vec<Other>, CertifyError> {
+async fn others(to: &Address, options: &Options) -> Result<Vec<Other>, CertifyError> {
     let folder = options.data.join("keys");
     let fault = |error: std::io::Error| CertifyError::Data(folder.clone(), error.to_string());
     let mut names = Vec::new();
@@ -220,8 +227,8 @@ async fn others(url: &str, options: &Options) -> Result<Vec<Other>, CertifyError
             continue;
         }
         let Ok(seed) = keys::read_seed(&key(&options.data, &party, None)) else { continue };
-        let Ok(publisher) = Publisher::connect(url, &seed, party.clone(), None).await else { continue };
-        let asker = Asker::connect(url, &seed, &party).await?;
+        let Ok(publisher) = Publisher::connect(to, &seed, party.clone(), None).await else { continue };
+        let asker = Asker::connect(to, &seed, &party).await?;
         let mut other = Other { sender: Sender { party, post: None }, publisher, asker };
         let probe = Message::report(&other.sender, &options.party);
         if other.publish(&probe).await?["outcome"] == "accepted" {

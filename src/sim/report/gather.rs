@@ -20,6 +20,8 @@ const SECOND: u64 = 1_000_000;
 struct Due {
     at: u64,
     accepted: bool,
+    /// Archive sequence that its receipt told; 0 if none.
+    seq: u64,
 }
 
 /// An id in 16 bytes: there may be millions.
@@ -33,8 +35,9 @@ fn key(id: &str) -> u128 {
 struct Gathering {
     report: Report,
     due: HashMap<u128, Due>,
-    /// The highest feed sequence of each party: what comes again is not counted again.
-    read: HashMap<String, u64>,
+    /// The highest feed sequence of each party, for what comes again is not counted again; and the highest archive sequence
+    /// in its feed, for what lies behind that was released to it later.
+    read: HashMap<String, (u64, u64)>,
 }
 
 /// See [`Report::of`].
@@ -90,7 +93,7 @@ impl Gathering {
         report.attempts += 1;
         if let Some(id) = &tried.id {
             let accepted = tried.outcome.as_deref() == Some("accepted");
-            let this = Due { at: tried.due, accepted };
+            let this = Due { at: tried.due, accepted, seq: tried.seq.unwrap_or_default() };
             let known = self.due.entry(key(id)).or_insert(this);
             // Of several under one id, the letter is of the one that was accepted.
             if (!this.accepted, this.at) < (!known.accepted, known.at) {
@@ -121,16 +124,18 @@ impl Gathering {
     }
 
     fn letter(&mut self, letter: Read) {
-        let Some(due) = self.due.get(&key(&letter.id)).map(|due| due.at) else { return };
-        let before = self.read.entry(letter.party.clone()).or_default();
-        if letter.feed_seq <= *before {
+        let Some(Due { at: due, seq, .. }) = self.due.get(&key(&letter.id)).copied() else { return };
+        let (fed, archived) = self.read.entry(letter.party.clone()).or_default();
+        if letter.feed_seq <= *fed {
             return;
         }
-        *before = letter.feed_seq;
+        *fed = letter.feed_seq;
+        let released = seq < *archived;
+        *archived = seq.max(*archived);
         let report = &mut self.report;
         report.series.happened(letter.at, Happened { delivered: 1, ..Happened::default() });
         let mailbox = report.authorities.entry(letter.party).or_default();
-        if letter.held {
+        if letter.held || released {
             mailbox.held += 1;
             return;
         }

@@ -214,23 +214,11 @@ fn authorities(page: &mut Page, report: &Report) {
     }
     page.heading("Authorities");
     page.put(format_args!(
-        "<p>Delivery latency of those that read at once; letters that were read slowly or only afterwards are held.</p>\n"
+        "<p>Delivery latency of those that read at once; held are letters read slowly or only afterwards, and those \
+         released later.</p>\n"
     ));
-    let rows: Vec<Vec<String>> = report
-        .slowest_first()
-        .into_iter()
-        .map(|(party, mailbox)| {
-            let of = &mailbox.delivery;
-            vec![
-                party.to_owned(),
-                words::count(mailbox.letters()),
-                words::count(mailbox.held),
-                words::maybe_time(of.percentile(50.0)),
-                words::maybe_time(of.percentile(99.0)),
-                words::maybe_time(of.longest()),
-            ]
-        })
-        .collect();
+    let rows: Vec<Vec<String>> =
+        report.slowest_first().into_iter().map(|(party, mailbox)| words::authority(party, mailbox)).collect();
     page.table("Authorities", &["party", "letters", "held", "p50", "p99", "max"], &rows);
 }
 

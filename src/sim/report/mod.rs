@@ -67,7 +67,7 @@ pub struct Report {
 pub struct Mailbox {
     /// Letters of this run that count for the delivery latency.
     pub delivery: Latencies,
-    /// Letters that it read slowly or only afterwards.
+    /// Letters that are no measure of the broker: read slowly or only afterwards, or released to it later.
     pub held: u64,
 }
 

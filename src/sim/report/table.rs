@@ -121,17 +121,8 @@ fn steadiness(report: &Report) -> Vec<Vec<String>> {
 
 fn authorities(report: &Report) -> Vec<Vec<String>> {
     let mut rows = vec![cells(["", "letters", "held", "p50", "p99", "max"])];
-    for (party, mailbox) in report.slowest_first().into_iter().take(AUTHORITIES) {
-        let of = &mailbox.delivery;
-        rows.push(vec![
-            party.to_owned(),
-            words::count(mailbox.letters()),
-            words::count(mailbox.held),
-            words::maybe_time(of.percentile(50.0)),
-            words::maybe_time(of.percentile(99.0)),
-            words::maybe_time(of.longest()),
-        ]);
-    }
+    let slowest = report.slowest_first().into_iter().take(AUTHORITIES);
+    rows.extend(slowest.map(|(party, mailbox)| words::authority(party, mailbox)));
     rows
 }
 

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use super::Mailbox;
+
 /// With spaces between thousands: `12 345`.
 #[must_use]
 pub fn count(number: u64) -> String {
@@ -51,4 +53,17 @@ pub fn bytes(size: f64) -> String {
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 pub fn maybe_time(micros: Option<u64>) -> String {
     micros.map_or_else(|| "-".to_owned(), |micros| time(micros as f64))
+}
+
+/// The row of an authority: who, letters, held, p50, p99, longest.
+pub fn authority(party: &str, mailbox: &Mailbox) -> Vec<String> {
+    let of = &mailbox.delivery;
+    vec![
+        party.to_owned(),
+        count(mailbox.letters()),
+        count(mailbox.held),
+        maybe_time(of.percentile(50.0)),
+        maybe_time(of.percentile(99.0)),
+        maybe_time(of.longest()),
+    ]
 }

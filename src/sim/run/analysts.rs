@@ -29,7 +29,7 @@ const FEEDS: usize = 4;
 async fn begin(road: &Road, party: &PartyId) -> Result<Replay, RunError> {
     let seed = keys::read_seed(&road.keys.join(party.as_str()).join("system.nk"))?;
     let wanted = Wanted { patience: PATIENCE, ..Wanted::default() };
-    Ok(Replay::connect(&road.url, &seed, party, wanted, Place::default()).await?)
+    Ok(Replay::connect(&road.of(party), &seed, party, wanted, Place::default()).await?)
 }
 
 /// Replays a party's feed again and again until everything has been sent.

@@ -32,7 +32,6 @@ pub use self::clock::Clock;
 pub use self::conductor::Stop;
 pub use self::live::{Live, Percentiles};
 pub use self::network::{Network, enrol, midnight};
-pub use self::probe::Endpoints;
 pub use self::station::Road;
 
 use self::conductor::Stages;

@@ -8,11 +8,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::RunError;
-use super::probe::Endpoints;
 use super::readers::Box as Mailbox;
 use super::station::{Road, open};
+use crate::client::exchange::Endpoints;
 use crate::message::names::PartyId;
-use crate::message::time::{self, stopwatch};
+use crate::message::time;
 use crate::sim::cast::{self, Authority, Cast};
 use crate::sim::plan::Plan;
 use crate::wire::asking::AskError;
@@ -21,12 +21,8 @@ use crate::wire::keys;
 
 /// How long a reload may take: thousands of keys are made.
 const RELOAD: Duration = Duration::from_secs(120);
-/// Pause between two looks.
-const LOOK: Duration = Duration::from_millis(100);
 /// Connections made, or parties asked, at once.
 pub(super) const AT_ONCE: usize = 64;
-/// Metric that tells when the last reload was taken.
-const RELOADED: &str = "liaison_config_last_reload_success_timestamp_seconds";
 /// A message of the case plane, as far as it must be read to be refused for that.
 const CASE: &str = r#"{"type":"eu.ilonet.case.identity-request.v1"}"#;
 
@@ -51,11 +47,6 @@ pub struct Network {
 pub async fn enrol(network: &mut Network, file: &Path, plan: &Plan) -> Result<bool, RunError> {
     let Some(text) = cast::enrol(plan, &network.registry).map_err(RunError::Cast)? else { return Ok(false) };
     let io = |file: &Path, error| RunError::Io { file: file.to_owned(), error };
-    let pid = network.endpoints.pid.and_then(|pid| i32::try_from(pid).ok());
-    let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else {
-        return Err(RunError::NotReady("nobody can be told of new posts".to_owned()));
-    };
-    let before = network.endpoints.metric(RELOADED).await.unwrap_or_default();
     let kept = file.with_extension("toml.before-simulation");
     if !kept.try_exists().map_err(|error| io(&kept, error))? {
         std::fs::copy(file, &kept).map_err(|error| io(&kept, error))?;
@@ -65,28 +56,9 @@ pub async fn enrol(network: &mut Network, file: &Path, plan: &Plan) -> Result<bo
         .and_then(|()| std::fs::rename(&fresh, file))
         .map_err(|error| io(file, error))?;
     network.registry = text;
-    rustix::process::kill_process(pid, rustix::process::Signal::HUP)
-        .map_err(|error| io(Path::new("/proc"), error.into()))?;
-    taken(network, before).await?;
+    let told = network.endpoints.reload(RELOAD).await;
+    told.map_err(|error| RunError::NotReady(format!("the registry with the new posts: {error}")))?;
     Ok(true)
-}
-
-/// Waits until the reload was taken; an error if it was refused.
-async fn taken(network: &Network, before: f64) -> Result<(), RunError> {
-    let begun = stopwatch();
-    while begun.elapsed() < RELOAD {
-        tokio::time::sleep(LOOK).await;
-        if network.endpoints.metric(RELOADED).await.is_some_and(|at| at > before) {
-            return Ok(());
-        }
-        let refused = network.endpoints.metric("liaison_config_last_reload_successful").await == Some(0.0);
-        if refused || !network.endpoints.is_alive() {
-            let words = "the broker did not take the registry with the new posts: its log says why";
-            return Err(RunError::NotReady(words.to_owned()));
-        }
-    }
-    let words = format!("the broker did not take the registry with the new posts within {RELOAD:?}");
-    Err(RunError::NotReady(words))
 }
 
 /// Connects every authority and reads what waits for it; their mailboxes and the last numbers of their feeds.
@@ -98,7 +70,7 @@ pub async fn mailboxes(network: &Network, cast: &Cast) -> Result<Vec<(Mailbox, u
         let party = authority.party.clone();
         async move {
             let seed = keys::read_seed(&network.road.keys.join(party.as_str()).join("system.nk"))?;
-            let nats = connect::connect_party(&network.road.url, &seed, &party, None).await?;
+            let nats = connect::connect_party(&network.road.of(&party), &seed, &party, None).await?;
             let mailbox = Mailbox::new(party, nats);
             let last = mailbox.empty().await?;
             Ok::<_, RunError>((mailbox, last))

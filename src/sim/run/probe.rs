@@ -1,76 +1,23 @@
 //! Looks at the broker from outside once a second: what the system knows of its process and of its nats-server, and its
 //! own metrics.
-//!
-//! A plain socket and HTTP/1.0: one small text of one known server; no client library is in the house for more.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::live::Live;
 use super::scribe::{Note, Notes};
+use crate::client::exchange::Endpoints;
 use crate::sim::log::Sample;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest answer that is read.
-const LONGEST: u64 = 4 << 20;
 /// Milliseconds of a clock tick in `/proc`; the kernel shows it so to all programs, whatever it uses itself.
 const TICK_MS: u64 = 10;
-
-/// Where the broker is.
-#[derive(Debug, Clone, Default)]
-pub struct Endpoints {
-    /// Address of NATS.
-    pub nats: String,
-    /// Host and port of the window for operators.
-    pub http: Option<String>,
-    /// Its process.
-    pub pid: Option<u32>,
-}
-
-impl Endpoints {
-    /// What a running `liaison up` wrote into its data directory.
-    #[must_use]
-    pub fn read(file: &Path) -> Option<Self> {
-        let told: Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
-        Some(Self {
-            nats: told["nats"].as_str()?.to_owned(),
-            http: told["http"].as_str().map(|url| url.trim_start_matches("http://").to_owned()),
-            pid: told["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
-        })
-    }
-
-    /// True if the process is there.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists())
-    }
-
-    /// One of its metrics.
-    pub async fn metric(&self, name: &str) -> Option<f64> {
-        let http = self.http.as_ref()?;
-        let text = tokio::time::timeout(PATIENCE, get(http, "/metrics")).await.ok()?.ok()?;
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-    }
-}
-
-async fn get(http: &str, path: &str) -> std::io::Result<String> {
-    let mut socket = tokio::net::TcpStream::connect(http).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {http}\r\n\r\n");
-    socket.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    socket.take(LONGEST).read_to_string(&mut answer).await?;
-    Ok(answer)
-}
 
 /// Samples until it is stopped. The broker may be started again meanwhile: it is found by its file.
 pub async fn probe(

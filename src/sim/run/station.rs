@@ -10,8 +10,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::RunError;
 use super::clock::{Clock, micros};
-use crate::client::{Answers, Heard, Pipeline};
+use crate::client::{Address, Answers, Heard, Pipeline};
 use crate::message::digest::Digest;
+use crate::message::names::PartyId;
 use crate::sim::cast::Officer;
 use crate::wire::keys;
 
@@ -84,6 +85,14 @@ pub struct Road {
     pub keys: std::sync::Arc<Path>,
 }
 
+impl Road {
+    /// The address for a party, with its files for TLS if there is any.
+    #[must_use]
+    pub fn of(&self, party: &PartyId) -> Address {
+        Address::with_keys(&*self.url, &self.keys, party.as_str())
+    }
+}
+
 /// An open connection that nobody listens to yet.
 #[derive(Debug)]
 pub struct Opened {
@@ -100,7 +109,8 @@ pub struct Opened {
 pub async fn open(road: &Road, who: &Officer) -> Result<Opened, RunError> {
     let file = road.keys.join(who.party.as_str()).join(format!("{}.nk", who.post));
     let seed = keys::read_seed(&file)?;
-    let (pipeline, answers) = crate::client::pipeline(&road.url, &seed, &who.party, Some(&who.post)).await?;
+    let (pipeline, answers) =
+        crate::client::pipeline(&road.of(&who.party), &seed, &who.party, Some(&who.post)).await?;
     let closed = CancellationToken::new();
     let connection = Connection { pipeline, _hearing: closed.clone().drop_guard() };
     Ok(Opened { connection, answers, closed })

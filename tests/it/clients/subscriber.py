@@ -1,13 +1,14 @@
 """A subscriber for `certify`; run as `subscriber.py BINARY [HABIT]`. Needs nats-py.
 
 Without a habit it prints what `liaison subscribe` prints, starts that anew whenever it ended, and confirms retractions.
-`deaf` confirms nothing; `taker` reads with nats-py and never acknowledges.
+`deaf` confirms nothing; `taker` reads with nats-py and never acknowledges; `eager` acknowledges before it prints.
 """
 import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import nats
@@ -41,6 +42,11 @@ def read():
             asyncio.run(confirm(event))
 
 
+def show(letter):
+    seq, digest = letter.headers["Ilo-Feed-Seq"], letter.headers["Ilo-Digest"]
+    print(json.dumps({"feed_seq": int(seq), "digest": digest, "event": json.loads(letter.data)}), flush=True)
+
+
 async def take():
     client = await connect()
     stream = f"MBOX_{PARTY.upper().replace('-', '_')}"
@@ -51,11 +57,14 @@ async def take():
         except (nats.errors.TimeoutError, asyncio.TimeoutError):
             continue
         for letter in letters:
-            seq, digest = letter.headers["Ilo-Feed-Seq"], letter.headers["Ilo-Digest"]
-            print(json.dumps({"feed_seq": int(seq), "digest": digest, "event": json.loads(letter.data)}), flush=True)
+            if HABIT == "eager":
+                await letter.ack()
+                threading.Thread(target=show, args=(letter,)).start()
+            else:
+                show(letter)
 
 
-if HABIT == "taker":
+if HABIT in ("taker", "eager"):
     asyncio.run(take())
 while True:
     read()

@@ -192,6 +192,7 @@ impl Double {
             subject: attempt.subject.clone(),
             payload: attempt.payload.clone(),
             content_type: None,
+            signature: None,
             binary_mode: false,
             arrived: self.house.now,
             position: Position { epoch: 1, sequence: self.stream },

@@ -38,6 +38,24 @@ fn letters_held_or_strange_or_told_again_are_no_measure() {
     assert_eq!(report.authorities["fr-dnpaf"].letters(), 1);
 }
 
+/// A feed is in the order of the archive but for what is released to a party: that is as old as it is, whoever is fast.
+#[test]
+fn a_letter_that_was_released_later_is_no_measure() {
+    let kept = |no: u32, seq: u64| Tried { seq: Some(seq), ..tried(no, 0, 1_000) };
+    let log = Log {
+        tried: vec![kept(1, 10), kept(2, 20), kept(3, 30)],
+        letters: vec![
+            letter("fr-dnpaf", 1, 2, 2_000),
+            letter("fr-dnpaf", 2, 1, 20_000_000),
+            letter("fr-dnpaf", 3, 3, 1_500),
+        ],
+        samples: Vec::new(),
+    };
+    let report = log.report(&run(2), None);
+    assert_eq!((report.delivery.count(), report.delivery.longest()), (2, Some(2_000)));
+    assert_eq!((report.authorities["fr-dnpaf"].held, report.authorities["fr-dnpaf"].letters()), (1, 3));
+}
+
 #[test]
 fn of_several_attempts_under_one_id_the_accepted_one_was_delivered() {
     let refused = Tried { id: Some(id(5)), ..refused(4, 0, "E-SCHEMA") };

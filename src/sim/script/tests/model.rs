@@ -100,6 +100,7 @@ impl Model {
             subject: attempt.subject.clone(),
             payload: attempt.payload.clone(),
             content_type: Some("application/cloudevents+json".to_owned()),
+            signature: None,
             binary_mode: false,
             arrived: self.now,
             position: Position::default(),

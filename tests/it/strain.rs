@@ -1,0 +1,117 @@
+//! Strain: no descriptors, no core to spare, a clock that jumps, hundreds that come back at once or come and go, and bad files at
+//! every reload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_nats::ConnectOptions;
+use async_nats::connection::State;
+
+use super::faults::{Fault, JUMPS};
+use super::harness::{FEW, setting, until};
+use super::scene::Scene;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_without_descriptors_breaks_no_promise() {
+    let mut scene = Scene::begin("no descriptors").await;
+    Fault::DescriptorsGone.strike(&mut scene).await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_refuses_nobody_wrongly() {
+    let mut scene = Scene::begin("the clock").await;
+    for seconds in JUMPS {
+        Fault::ClockJumps(seconds).strike(&mut scene).await;
+    }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_files_at_every_reload_under_load_change_nothing() {
+    let mut scene = Scene::begin("bad reloads").await;
+    Fault::BadReloads.strike(&mut scene).await;
+    scene.end().await;
+}
+
+/// `LIAISON_STORM` says how many clients come back at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_reconnecting_clients_passes() {
+    let mut scene = Scene::begin("a storm").await;
+    let many = usize::try_from(setting("LIAISON_STORM", 500)).expect("small");
+    let mut clients = Vec::new();
+    for at in 0..many {
+        let party = FEW[at % FEW.len()];
+        let seed = std::fs::read_to_string(scene.exchange.key(party, "system")).expect("a key");
+        let options = ConnectOptions::with_nkey(seed.trim().to_owned())
+            .custom_inbox_prefix(format!("_INBOX_{party}-system"))
+            .reconnect_delay_callback(|attempts| Duration::from_millis(20 * attempts.min(25) as u64));
+        clients.push(options.connect(&scene.exchange.nats).await.expect("connects"));
+    }
+    scene.exchange.kill_server();
+    let gone =
+        async || clients.iter().all(|client| client.connection_state() != State::Connected).then_some(());
+    until("the end of all connections", gone).await;
+    let started = Instant::now();
+    scene.exchange.start_server(&[]).await;
+    let back =
+        async || clients.iter().all(|client| client.connection_state() == State::Connected).then_some(());
+    until("all connections again", back).await;
+    println!("{many} clients are back after {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    scene.goes_on("a storm").await;
+    drop(clients);
+    scene.end().await;
+}
+
+/// More threads that compute than there are cores, beside broker, server and load: everything is late, nothing is wrong, and
+/// nobody takes the other for dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_without_a_core_to_spare_makes_nothing_wrong() {
+    let mut scene = Scene::begin("no core to spare").await;
+    let begun = scene.exchange.log().len();
+    let over = Arc::new(AtomicBool::new(false));
+    let burners: Vec<_> = (0..4)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        })
+        .collect();
+    scene.hold(3_000, 5_000).await;
+    scene.goes_on("still burning").await;
+    over.store(true, Ordering::Relaxed);
+    for burner in burners {
+        burner.join().expect("ends");
+    }
+    let told = scene.log_from(begun);
+    assert!(!told.contains("taking a new one") && !told.contains("half open"), "{told}");
+    scene.end().await;
+}
+
+/// Five hundred connections that come and go again at once, in twenty waves: nothing of them stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_that_come_and_go_leave_nothing_behind() {
+    let scene = Scene::begin("flapping").await;
+    let open = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).expect("lists").count();
+    let server = scene.exchange.server.as_ref().expect("a nats-server apart").id();
+    let (broker_before, server_before) = (open(scene.exchange.pid()), open(server));
+    for _ in 0..20 {
+        let wave = (0..25).map(|at| scene.exchange.connect(FEW[at % FEW.len()], "system"));
+        for client in futures_util::future::join_all(wave).await {
+            // Dropped without a word, as a program that is killed does.
+            drop(client);
+        }
+    }
+    until("the end of all descriptors of the server", async || {
+        (open(server) <= server_before + 2).then_some(())
+    })
+    .await;
+    assert!(open(scene.exchange.pid()) <= broker_before + 4, "of the broker");
+    scene.goes_on("flapping").await;
+    scene.end().await;
+}
