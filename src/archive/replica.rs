@@ -114,6 +114,7 @@ impl Archive {
     /// # Errors
     /// [`Error::Io`] or [`Error::Damaged`].
     pub fn frame_at(&self, seq: u64) -> Result<Option<Seen>, Error> {
+        // What is rewritten has another checksum: place and header must be those of one moment.
         let _still = self.reader.rewriting.read();
         let (frames, segments) = self.reader.index.read().frames(seq, seq);
         let header =

@@ -159,7 +159,8 @@ impl Broker {
     pub async fn start(config: Config, standing_by: impl FnOnce()) -> Result<Self, Error> {
         let mut rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let (fail, failed) = watch::channel(None);
-        let (archive, seat) = cluster::open(&config, &fail, standing_by).await?;
+        // Its future is large, and is the whole of a start while it stands by.
+        let (archive, seat) = Box::pin(cluster::open(&config, &fail, standing_by)).await?;
         if seat.is_some() {
             // Who stood by for weeks has old ones.
             rules = rulebook::load(&config).map_err(Error::Configuration)?;
@@ -226,10 +227,9 @@ impl Broker {
         let (publisher, inspector) =
             (connections.publisher.clone(), Inspector::new(connections.egress.clone()));
         let acker = Acker::default();
-        let issuer = config.issuer();
         let outgoing = Outgoing {
             publisher: publisher.clone(),
-            issuer,
+            issuer: config.issuer(),
             acker: acker.clone(),
             inspector: inspector.clone(),
             couriers: Arc::clone(&shared.couriers),

@@ -39,7 +39,8 @@ pub fn parts(drafts: Vec<Draft>) -> Vec<Vec<Draft>> {
     let mut bytes = FRAME_BYTES;
     for draft in drafts {
         let ledger = draft.recipients.len() + draft.withheld.len();
-        let size = draft.payload.len() + HEAD_BYTES + ledger * ENTRY_BYTES;
+        let signature = draft.signature.as_ref().map_or(0, String::len);
+        let size = draft.payload.len() + signature + HEAD_BYTES + ledger * ENTRY_BYTES;
         bytes += size;
         match parts.last_mut().filter(|_| bytes <= FRAME_BYTES) {
             Some(part) => part.push(draft),

@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let options = Options {
         listen: args.listen.clone(),
         store: args.store.clone(),
-        tls: args.tls.files(&args.keys, &args.listen, &members)?,
+        tls: args.tls.files(&args.keys, &[&args.listen], &members)?,
         ..Options::default()
     };
     super::exit::print(accounts::configuration(&members, &keys, &options).as_bytes())
@@ -74,6 +74,9 @@ fn cluster(args: &Args, directory: &Path, members: &[Member], keys: &Keys) -> Re
         .iter()
         .map(|text| parse(text).ok_or_else(|| usage(format!("--server {text}: must be NAME=CLIENTS,ROUTES"))))
         .collect::<Result<_, _>>()?;
+    // One certificate for all of them, for clients and for each other.
+    let called: Vec<&str> = servers.iter().flat_map(|(_, clients, routes)| [*clients, *routes]).collect();
+    let tls = args.tls.files(&args.keys, &called, members)?;
     std::fs::create_dir_all(directory)
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", directory.display())))?;
     for (name, clients, routes) in &servers {
@@ -86,7 +89,7 @@ fn cluster(args: &Args, directory: &Path, members: &[Member], keys: &Keys) -> Re
                 listen: (*routes).to_owned(),
                 routes: others.map(|(_, _, routes)| (*routes).to_owned()).collect(),
             }),
-            tls: args.tls.files(&args.keys, clients, members)?,
+            tls: tls.clone(),
             ..Options::default()
         };
         let file = directory.join(format!("{name}.conf"));

@@ -85,10 +85,7 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
         closed(&mut text, tls);
     }
     if let Some(seat) = &options.seat {
-        let routes: Vec<String> =
-            seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
-        let (listen, routes) = (quoted(&seat.listen), routes.join(", "));
-        put(&mut text, &format!("cluster {{ name: liaison, listen: {listen}, routes: [ {routes} ] }}"));
+        seated(&mut text, seat, options.tls.as_ref());
     }
     put(&mut text, &format!("max_payload: {MAX_PAYLOAD}"));
     put(&mut text, "max_connections: 65536");
@@ -112,6 +109,17 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     }
     put(&mut text, "}");
     text
+}
+
+/// Where the servers of a cluster find each other, with TLS between them if there is any for clients.
+fn seated(text: &mut String, seat: &Seat, tls: Option<&Tls>) {
+    let routes: Vec<String> = seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
+    let (listen, routes) = (quoted(&seat.listen), routes.join(", "));
+    put(text, &format!("cluster {{ name: liaison, listen: {listen}, routes: [ {routes} ]"));
+    if let Some(tls) = tls {
+        closed(text, tls);
+    }
+    put(text, "}");
 }
 
 /// TLS 1.3 alone, and no client without a certificate. The handshake has time enough for five hundred at once on a busy machine.
@@ -368,7 +376,7 @@ mod tests {
         let known: Vec<&str> = alone.lines().collect();
         let new: Vec<&str> = one_of_three.lines().filter(|line| !known.contains(line)).collect();
         let routes = "routes: [ \"nats://10.0.0.1:6222\", \"nats://10.0.0.3:6222\" ]";
-        let cluster = format!("cluster {{ name: liaison, listen: \"10.0.0.2:6222\", {routes} }}");
+        let cluster = format!("cluster {{ name: liaison, listen: \"10.0.0.2:6222\", {routes}");
         assert_eq!(new, ["server_name: \"n2\"", cluster.as_str()]);
     }
 }
