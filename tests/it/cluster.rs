@@ -1,4 +1,6 @@
 //! A cluster: an instance dies with its disk, hangs and wakes up, servers die under load; nothing receipted is lost.
+//!
+//! `LIAISON_DEATHS` says how many instances die one after the other, `LIAISON_LEADERS` how many servers that lead.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 use super::auditor::audit;
 use super::control::{CANARY, control, files_with, order, reference, send};
 use super::harness::{
-    REPORT_SUBJECT, api, ends, example, fresh_id, liaison, report, setting, shifted, until,
+    Dice, REPORT_SUBJECT, api, ends, example, fresh_id, liaison, report, setting, shifted, until,
 };
 use super::instances::{Instances, hang, journal, serve};
 use super::load::Load;
@@ -28,21 +30,31 @@ fn verified(data: &std::path::Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// The instance that serves is killed, its directory removed; the standby serves in time.
+async fn dies(instances: &mut Instances, load: &Load) {
+    let receipted = load.receipted();
+    instances.lose_with_its_disk();
+    let killed = Instant::now();
+    instances.taken_over().await;
+    println!("{receipted} receipts, then the standby serves {:?} after the kill", killed.elapsed());
+    assert!(killed.elapsed() < TAKEOVER, "{:?}", killed.elapsed());
+}
+
 /// The first takes over from one that died with its disk, the second was made anew from the stream alone, and takes over
 /// from one that gave the lease back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_dies_with_its_disk_loses_nothing() {
+    let mut dice = Dice::new("instances that die");
     let mut instances = Instances::on_one_server().await;
     instances.stand_by("b").await;
     let load = Load::begin(&instances.exchange).await;
-    load.more(60).await;
-    instances.lose_with_its_disk();
-    let killed = Instant::now();
-    instances.taken_over().await;
-    println!("the standby serves {:?} after the kill", killed.elapsed());
-    assert!(killed.elapsed() < TAKEOVER, "{:?}", killed.elapsed());
-    load.more(20).await;
-    instances.stand_by("a").await;
+    for death in 0..setting("LIAISON_DEATHS", 1) {
+        load.more(20).await;
+        // The moment of the kill is what is thrown; nothing is waited for.
+        tokio::time::sleep(Duration::from_millis(dice.below(1_500))).await;
+        dies(&mut instances, &load).await;
+        instances.stand_by(if death % 2 == 0 { "a" } else { "b" }).await;
+    }
     load.more(20).await;
     let asked = Instant::now();
     instances.exchange.signal("TERM");
@@ -112,24 +124,26 @@ async fn the_stream_itself_refuses_who_does_not_know_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_lead_die_under_load_and_then_the_instance_with_its_disk() {
+    let mut dice = Dice::new("servers that lead");
     let mut instances = Instances::on_three_servers().await;
     instances.stand_by("b").await;
     let load = Load::begin(&instances.exchange).await;
     load.more(30).await;
-    for _ in 0..setting("LIAISON_KILLS", 4).div_ceil(2) {
-        let leader = instances.leader("JOURNAL_0").await;
+    let mut replaced = 0;
+    for kill in 0..setting("LIAISON_LEADERS", 2) {
+        // Whatever leads: mostly the journal, now and then what stands around it.
+        let led = if kill % 2 == 0 { "JOURNAL_0" } else { dice.pick(&["KV_LEASE", "RCPT", "IN_IT_MOI"]) };
+        let leader = instances.leader(led).await;
         let since = Instant::now();
         instances.servers[leader].kill();
         load.more(20).await;
-        println!("20 receipts more {:?} after the leader was killed", since.elapsed());
+        println!("20 receipts more {:?} after the leader of {led} was killed", since.elapsed());
         instances.servers[leader].again();
         load.more(20).await;
+        replaced += u64::from(instances.replaced().await);
     }
-    instances.lose_with_its_disk();
-    let killed = Instant::now();
-    instances.taken_over().await;
-    println!("the standby serves {:?} after the kill", killed.elapsed());
-    assert!(killed.elapsed() < TAKEOVER, "{:?}", killed.elapsed());
+    println!("the lease went over {replaced} times, without any instance having been killed");
+    dies(&mut instances, &load).await;
     load.more(20).await;
     let books = load.end().await;
     verified(&instances.exchange.data);

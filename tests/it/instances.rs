@@ -18,8 +18,25 @@ pub struct Instances {
     pub exchange: Exchange,
     pub servers: Vec<Server>,
     shared: PathBuf,
-    standby: Option<(Child, PathBuf)>,
+    standby: Option<Standby>,
     _folder: tempfile::TempDir,
+}
+
+/// An instance that stands by.
+struct Standby {
+    child: Child,
+    data: PathBuf,
+    /// How long its log was before it started.
+    logged: usize,
+}
+
+impl Standby {
+    /// Its window for operators, once it serves.
+    fn serves(&self) -> Option<String> {
+        let log = log_of(&self.data);
+        let ready = log[self.logged..].lines().rev().find_map(|line| line.split_once(" ready address="));
+        ready.map(|(_, http)| format!("http://{}", http.trim()))
+    }
 }
 
 /// A nats-server that can be killed and started again.
@@ -123,25 +140,33 @@ impl Instances {
         let logged = log_of(&data).len();
         let child = spawn(&data, &serve(&data));
         until("a standby", async || log_of(&data)[logged..].contains("standing by").then_some(())).await;
-        self.standby = Some((child, data));
+        self.standby = Some(Standby { child, data, logged });
     }
 
     /// The directory of the instance that stands by.
     pub fn standby_data(&self) -> &Path {
-        &self.standby.as_ref().expect("a standby").1
+        &self.standby.as_ref().expect("a standby").data
     }
 
     /// Waits until the standby serves; it is the exchange then. Gives the process that was, and how long it took.
     pub async fn taken_over(&mut self) -> (Child, Duration) {
         let since = Instant::now();
-        let (child, data) = self.standby.take().expect("a standby");
-        let http = until("the other instance", async || {
-            let log = log_of(&data);
-            let ready = log.lines().rev().find_map(|line| line.split_once(" ready address="));
-            ready.map(|(_, http)| format!("http://{}", http.trim()))
-        })
-        .await;
-        (self.exchange.moved(child, data, http), since.elapsed())
+        let standby = self.standby.take().expect("a standby");
+        let http = until("the other instance", async || standby.serves()).await;
+        (self.exchange.moved(standby.child, standby.data, http), since.elapsed())
+    }
+
+    /// If the standby serves although nobody killed the other one, that one is started again as the standby, as its
+    /// supervisor would; true then.
+    pub async fn replaced(&mut self) -> bool {
+        if self.standby.as_ref().is_none_or(|standby| standby.serves().is_none()) {
+            return false;
+        }
+        let name = text(Path::new(self.exchange.data.file_name().expect("a name")));
+        let (mut before, _) = self.taken_over().await;
+        assert_eq!(before.wait().expect("waits").code(), Some(1), "it lost its lease");
+        self.stand_by(&name).await;
+        true
     }
 
     /// Kills the instance that serves, and nothing is left of its directory.
@@ -165,7 +190,7 @@ impl Instances {
 
 impl Drop for Instances {
     fn drop(&mut self) {
-        if let Some((child, data)) = &mut self.standby {
+        if let Some(Standby { child, data, .. }) = &mut self.standby {
             if std::thread::panicking() {
                 eprintln!("--- {} ---\n{}", data.display(), log_of(data));
             }
