@@ -40,6 +40,8 @@ type Alarm = watch::Sender<Option<&'static str>>;
 pub(super) struct Seat {
     /// The way into the stream.
     pub(super) replica: Replica,
+    /// Grows with every taking of the lease.
+    pub(super) epoch: u64,
     /// The lease.
     pub(super) held: Held,
 }
@@ -89,7 +91,7 @@ pub(super) async fn open(
         tracing::warn!(%error, "erased content stays in the replicated journal for now");
     }
     tracing::info!(epoch = holder.epoch, records = follower.archive.next() - 1, "this instance serves");
-    Ok((follower.archive, Some(Seat { replica, held })))
+    Ok((follower.archive, Some(Seat { replica, epoch: holder.epoch, held })))
 }
 
 /// An archive that follows the stream.

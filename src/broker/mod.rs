@@ -193,6 +193,7 @@ impl Broker {
             reserve: Arc::new(Reserve::new(&config.archive)),
         };
         shared.reserve.look(&shared.metrics);
+        shared.metrics.lease_epoch.set(seat.as_ref().map_or(0, |seat| seat.epoch));
         shared.audit.begin(shared.reader.head_seq()).await?;
         let (registered, can_be_asked) = oneshot::channel();
         let alarm = (fail, failed);
