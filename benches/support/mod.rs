@@ -138,7 +138,12 @@ impl Exchange {
     async fn prepare(&self, registry: &Registry) {
         let admin = self.admin().await;
         let parties: Vec<PartyId> = registry.parties().map(|party| party.id.clone()).collect();
-        let options = streams::Options { intake_bytes: 4 << 30, mailbox_bytes: 4 << 30 };
+        let options = streams::Options {
+            intake_bytes: 4 << 30,
+            mailbox_bytes: 4 << 30,
+            replicas: 1,
+            replicated: false,
+        };
         streams::ensure(&admin, &parties, options).await.expect("streams must be made");
         let seed = keys::read_seed(&self.key("broker", "control")).expect("a key");
         let control =
@@ -200,7 +205,7 @@ impl Exchange {
         config.replay.bytes_per_second = u32::MAX;
         config.registry.file = self.folder.path().join("network.toml");
         config.rate = Rate { per_second: 1e9, burst: 1e9 };
-        Broker::start(config).await.expect("the broker must start")
+        Box::pin(Broker::start(config, || ())).await.expect("the broker must start")
     }
 
     /// Waits until every intake is acknowledged and every reader's mailbox holds everything; gives messages a second

@@ -83,6 +83,13 @@ impl Header {
         bytes
     }
 
+    /// The header as it stands before the payload, with its checksum.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.write();
+        bytes.extend_from_slice(&self.crc.to_le_bytes());
+        bytes
+    }
+
     /// The hash that the next frame names: everything but what changes when a body is taken away.
     #[must_use]
     pub fn hash(&self) -> Digest {

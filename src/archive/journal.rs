@@ -5,11 +5,17 @@
 //! names the place. After a failed write or sync nothing is written any more, and the next start writes the last frame
 //! again before it believes it: only that one can be whole in the kernel's memory and not on the disk.
 
+mod reading;
+
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+pub(super) use self::reading::at;
+pub use self::reading::{read, unpacked, whole};
+
+use self::reading::damaged;
 use super::frame::{self, HEADER, Header, Zstd};
 use super::pack::Pack;
 use super::{Error, Fault};
@@ -111,23 +117,55 @@ impl Journal {
         self.next
     }
 
+    /// Hash of the last frame.
+    #[must_use]
+    pub fn head(&self) -> Digest {
+        self.head
+    }
+
+    /// The next frame as it would stand here; nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Io`] from packing.
+    pub fn encode(
+        &mut self,
+        pack: &Pack,
+        leaves: &[Digest],
+        committed_ms: i64,
+    ) -> Result<(Header, Vec<u8>), Error> {
+        frame::encode(&mut self.zstd, self.head, committed_ms, pack, leaves, self.next)
+    }
+
     /// Appends one frame and waits until it is on stable storage.
     ///
     /// # Errors
-    /// [`Error::Io`] once, [`Error::Poisoned`] ever after: the kernel may have dropped the pages, and trying again would
-    /// be believing.
+    /// As [`Journal::put`].
     pub fn append(&mut self, pack: &Pack, leaves: &[Digest], committed_ms: i64) -> Result<Place, Error> {
         if self.broken {
             return Err(Error::Poisoned);
         }
-        let (header, bytes) =
-            frame::encode(&mut self.zstd, self.head, committed_ms, pack, leaves, self.next)?;
+        let (header, bytes) = self.encode(pack, leaves, committed_ms)?;
+        self.put(header, &bytes)
+    }
+
+    /// Appends a frame that was encoded, here or by another instance, and waits until it is on stable storage.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it does not follow. [`Error::Io`] once, [`Error::Poisoned`] ever after: the kernel may have
+    /// dropped the pages, and trying again would be believing.
+    pub fn put(&mut self, header: Header, bytes: &[u8]) -> Result<Place, Error> {
+        if self.broken {
+            return Err(Error::Poisoned);
+        }
+        if header.prev != self.head || header.first != self.next {
+            return Err(Error::Corrupt("a frame that does not follow the last one"));
+        }
         self.broken = true;
         if self.size >= SEGMENT {
             self.roll()?;
         }
         let path = self.segments.last().cloned().unwrap_or_default();
-        self.write(&path, &bytes).map_err(|error| Error::at(&path, error))?;
+        self.write(&path, bytes).map_err(|error| Error::at(&path, error))?;
         self.broken = false;
         let place = Place { segment: self.segments.len() - 1, offset: self.size, header };
         self.size += bytes.len() as u64;
@@ -276,56 +314,6 @@ fn begin(directory: &Path, first: u64) -> Result<PathBuf, Error> {
     File::create_new(&path).map_err(|error| Error::at(&path, error))?;
     sync_directory(directory)?;
     Ok(path)
-}
-
-/// Reads a frame and checks that its records are those that the chain commits to.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Damaged`].
-pub fn read(segments: &[PathBuf], place: &Place) -> Result<Pack, Error> {
-    frame::decode(&place.header, &payload(segments, place)?)
-}
-
-/// Reads a frame by its checksum alone, for looking through many.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Damaged`].
-pub fn unpacked(segments: &[PathBuf], place: &Place) -> Result<Pack, Error> {
-    frame::unpack(&place.header, &payload(segments, place)?)
-}
-
-fn payload(segments: &[PathBuf], place: &Place) -> Result<Vec<u8>, Error> {
-    let path = segments.get(place.segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
-    let file = File::open(path).map_err(|error| Error::at(path, error))?;
-    let mut payload = vec![0; place.header.len as usize];
-    file.read_exact_at(&mut payload, place.offset + HEADER as u64).map_err(|error| Error::at(path, error))?;
-    if !place.header.covers(&payload) {
-        return Err(damaged(path, place.offset, place.header.first));
-    }
-    Ok(payload)
-}
-
-/// The frame whose header stands here, if that is the one that is meant.
-///
-/// # Errors
-/// [`Error::Io`], or [`Error::Damaged`], which names `first`, if there is another or none.
-pub(super) fn at(
-    segments: &[PathBuf],
-    segment: usize,
-    offset: u64,
-    first: u64,
-    is_meant: impl Fn(&Header) -> bool,
-) -> Result<Place, Error> {
-    let path = segments.get(segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
-    let mut header = [0; HEADER];
-    let file = File::open(path).and_then(|file| file.read_exact_at(&mut header, offset));
-    file.map_err(|error| Error::at(path, error))?;
-    let header = Header::read(&header).filter(is_meant).ok_or_else(|| damaged(path, offset, first))?;
-    Ok(Place { segment, offset, header })
-}
-
-fn damaged(path: &Path, offset: u64, first: u64) -> Error {
-    Error::Damaged { file: path.to_owned(), offset, first }
 }
 
 /// Walks a journal without changing it.

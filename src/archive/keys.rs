@@ -133,6 +133,35 @@ impl KeyFile {
         Ok((first, seeds))
     }
 
+    /// Puts a seed that another instance made into its slot and syncs. What was destroyed stays destroyed.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put(&mut self, number: u64, seq: u64, seed: &Seed) -> Result<(), Error> {
+        if number < self.slots && matches!(self.read(number)?, Slot::Destroyed) {
+            return Ok(());
+        }
+        self.write_slot(number, slot(LIVE, seq, 0, seed).as_ref())
+    }
+
+    /// Marks a slot as destroyed whose seed was gone before it came here. One that holds a seed is left alone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn never_came(&mut self, number: u64, now_ms: i64) -> Result<(), Error> {
+        if number < self.slots && !matches!(self.read(number)?, Slot::Empty) {
+            return Ok(());
+        }
+        self.write_slot(number, slot(DESTROYED, 0, now_ms, &Zeroizing::new([0; 32])).as_ref())
+    }
+
+    fn write_slot(&mut self, number: u64, bytes: &[u8]) -> Result<(), Error> {
+        let written = self.file.write_all_at(bytes, (number + 1) * SLOT).and_then(|()| self.file.sync_data());
+        written.map_err(|error| Error::at(&self.path, error))?;
+        self.slots = self.slots.max(number + 1);
+        Ok(())
+    }
+
     /// Reads a slot.
     ///
     /// # Errors

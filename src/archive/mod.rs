@@ -13,6 +13,7 @@ pub mod backup;
 mod body;
 mod cache;
 pub mod checkpoint;
+mod commit;
 mod effect;
 mod erase;
 mod fates;
@@ -36,6 +37,7 @@ mod read_only;
 mod reader;
 mod record;
 mod redact;
+mod replica;
 pub mod restore;
 mod root;
 mod seal;
@@ -59,6 +61,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::body::{Body, Content};
+pub use self::commit::Prepared;
 pub use self::effect::{Act, Effect};
 pub use self::fates::{Confirmation, Erasure, Fate, Withdrawn};
 pub use self::feeds::Feeds;
@@ -66,20 +69,18 @@ pub use self::open::Recovery;
 pub use self::read_only::{ReadOnly, Stats};
 pub use self::reader::{FeedItem, Reader};
 pub use self::record::{Draft, Entry, Record, RefusedTarget, Summary};
+pub use self::replica::{SeedCopy, Seen, Traces};
 pub use self::root::RootKey;
 pub use self::stretch::{Sketch, Stretch};
 pub use self::vault::{Opened, Vault};
 pub use self::words::{Category, Ground, Handled, Plane, Why};
 pub use self::zone::Due;
 
-use self::filling::{Filling, Pending};
+use self::filling::Filling;
 use self::journal::Journal;
-use self::pack::Pack;
-use self::seal::{Full, Sealer};
-use self::vault::Fresh;
+use self::seal::Sealer;
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
-use crate::message::time;
 
 /// Records in a block; fewer if they are large.
 pub(crate) const BLOCK: usize = 256;
@@ -140,6 +141,15 @@ pub enum Error {
     /// sled failed while writing.
     #[error("sled: {0}")]
     Store(String),
+    /// Another instance carries this journal on. Nothing was written.
+    #[error("{0}; nothing was written here, and nothing is receipted")]
+    Fenced(String),
+    /// What stands here and what stands in the replicated journal are not the same.
+    #[error(
+        "the journal here and the replicated one differ from archive sequence {0} on: move the archive away, and it is \
+         made anew from the replicated one"
+    )]
+    Diverged(u64),
     /// A write or sync failed before; nothing is written any more.
     #[error("a write failed before; restart after the disk is mended")]
     Poisoned,
@@ -229,47 +239,6 @@ impl Archive {
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.reader.clone()
-    }
-
-    /// Keeps these in one frame, in this order. When it returns they are on stable storage.
-    ///
-    /// # Errors
-    /// [`Error::Io`] or [`Error::Store`] the first time, [`Error::Poisoned`] ever after: the caller must stop giving
-    /// receipts. What was on stable storage by then is found at the next start, and receipted when it comes again.
-    pub fn commit(&mut self, drafts: Vec<Draft>) -> Result<Vec<Archived>, Error> {
-        if drafts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let now = time::now().as_millisecond();
-        let first = self.journal.next();
-        let fresh = (first..).zip(&drafts).map(|(seq, draft)| {
-            let Draft { digest, payload, signature, seal, .. } = draft;
-            Fresh { seq, digest: *digest, payload, signature: signature.as_deref(), seal: *seal }
-        });
-        let bodies = self.vault.bodies(&fresh.collect::<Vec<_>>())?;
-        let records: Vec<Arc<Record>> = (first..)
-            .zip(drafts.into_iter().zip(bodies))
-            .map(|(seq, (draft, body))| Arc::new(Record::from_draft(draft, seq, now, body)))
-            .collect();
-        let pack = Arc::new(Pack::of(&records, self.vault.mask())?);
-        let leaves = pack.leaves()?;
-        let place = self.journal.append(&pack, &leaves, now)?;
-        let kept: Vec<(Archived, Option<u64>)> = records
-            .into_iter()
-            .map(|record| {
-                let print = zone::print_of(&record);
-                (owe(record, &mut self.feeds), print)
-            })
-            .collect();
-        let tiles = self.reader.append(place, self.journal.segments(), &kept, &leaves);
-        for (at, ((kept, print), tile)) in kept.iter().zip(tiles).enumerate() {
-            let pending = Pending { kept: kept.clone(), print: *print, pack: Arc::clone(&pack), at, tile };
-            if let Some(records) = self.filling.push(pending) {
-                let sealed = self.sealer.seal(Full { records, tip: place.header.hash() });
-                sealed.inspect_err(|_| self.journal.poison())?;
-            }
-        }
-        Ok(kept.into_iter().map(|(kept, _)| kept).collect())
     }
 
     /// The sequence that the next record gets.

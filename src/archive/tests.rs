@@ -4,6 +4,7 @@ mod erasure;
 mod fixture;
 mod matrix;
 mod model;
+mod replica;
 mod sweep;
 
 use std::path::Path;

@@ -81,6 +81,7 @@ pub enum Opened {
 #[derive(Debug)]
 pub struct Vault {
     mask: Mask,
+    word: String,
     message_key: Zeroizing<[u8; 32]>,
     block_key: Zeroizing<[u8; 32]>,
     messages: Mutex<KeyFile>,
@@ -123,11 +124,36 @@ impl Vault {
         check.copy_from_slice(&root.derive(b"check")[..16]);
         Ok(Self {
             mask: Mask::of(root),
+            word: Digest(*root.derive(b"shared word")).hex(),
             message_key: root.derive(b"message key"),
             block_key: root.derive(b"block key"),
             messages: Mutex::new(open(&directory.join("messages.liak"), check)?),
             blocks: Mutex::new(open(&directory.join("blocks.liak"), check).map_err(disposable)?),
         })
+    }
+
+    /// What tells whether two archives are under the same root key, and nothing about the key.
+    #[must_use]
+    pub(super) fn word(&self) -> String {
+        self.word.clone()
+    }
+
+    /// The seed in a slot, if there is one.
+    pub(super) fn seed(&self, slot: u64) -> Result<Option<Seed>, Error> {
+        Ok(match self.messages.lock().read(slot)? {
+            Slot::Live(seed) => Some(seed),
+            Slot::Destroyed | Slot::Empty | Slot::Damaged => None,
+        })
+    }
+
+    /// Puts a seed of another instance into its slot.
+    pub(super) fn take_seed(&self, slot: u64, seq: u64, seed: &Seed) -> Result<(), Error> {
+        self.messages.lock().put(slot, seq, seed)
+    }
+
+    /// Notes that the seed of a slot was destroyed before it came here.
+    pub(super) fn never_came(&self, slot: u64, now_ms: i64) -> Result<(), Error> {
+        self.messages.lock().never_came(slot, now_ms)
     }
 
     /// The mask of this archive.

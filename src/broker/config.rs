@@ -41,6 +41,8 @@ pub struct Config {
     pub drain: DrainSection,
     /// How often is looked for what falls due.
     pub retention: RetentionSection,
+    /// One of several instances with one archive; alone unless given.
+    pub cluster: Option<ClusterSection>,
     /// The registry file.
     pub registry: RegistrySection,
 }
@@ -59,7 +61,8 @@ pub struct BrokerSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsSection {
-    /// Address.
+    /// Address; several, with commas between them here, of the servers of a cluster.
+    #[serde(deserialize_with = "one_or_several")]
     pub url: String,
     /// Directory with `broker/{admin,intake,egress,control}.nk`.
     pub keys: PathBuf,
@@ -74,6 +77,30 @@ pub struct NatsSection {
     pub intake_bytes: i64,
     /// Most bytes in one mailbox; what does not fit waits in the archive.
     pub mailbox_bytes: i64,
+    /// Servers that hold each stream.
+    pub replicas: usize,
+}
+
+/// `[cluster]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSection {
+    /// Name of this instance; no other one has it.
+    pub instance: String,
+}
+
+/// An address, or a list of them.
+fn one_or_several<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Given::deserialize(from)? {
+        Given::One(url) => url,
+        Given::Several(urls) => urls.join(","),
+    })
 }
 
 /// `[archive]`.
@@ -181,6 +208,7 @@ impl Default for NatsSection {
             tls_key: None,
             intake_bytes: 1 << 30,
             mailbox_bytes: 1 << 30,
+            replicas: 1,
         }
     }
 }
@@ -249,6 +277,23 @@ impl Config {
         Issuer { broker: self.broker.name.clone(), operator: self.broker.operator.clone() }
     }
 
+    fn check_cluster(&self) -> Result<(), String> {
+        if ![1, 3, 5].contains(&self.nats.replicas) {
+            return Err(format!("nats.replicas is {}, must be 1, 3 or 5", self.nats.replicas));
+        }
+        let is_name = |name: &str| {
+            let mut bytes = name.bytes();
+            (1..=32).contains(&name.len())
+                && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        };
+        match &self.cluster {
+            Some(cluster) if !is_name(&cluster.instance) => {
+                Err("cluster.instance must be 1 to 32 lower-case letters, digits and hyphens".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the file; relative paths in it are taken from the file's own directory.
     ///
     /// # Errors
@@ -257,6 +302,7 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let mut config: Self =
             toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        config.check_cluster().map_err(|fault| format!("{}: {fault}", file.display()))?;
         let base = file.parent().unwrap_or_else(|| Path::new("."));
         for path in [&mut config.nats.keys, &mut config.archive.directory, &mut config.registry.file] {
             *path = base.join(&*path);
@@ -271,5 +317,37 @@ impl Config {
             *directory = base.join(&*directory);
         }
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let file = folder.path().join("liaison.toml");
+        std::fs::write(&file, text).expect("writes");
+        Config::read(&file)
+    }
+
+    #[test]
+    fn a_cluster_is_off_unless_it_is_named_and_a_bad_one_is_refused() {
+        let alone = read("[nats]\nurl = \"nats://a:1\"\n").expect("reads");
+        assert_eq!((alone.nats.url.as_str(), alone.nats.replicas), ("nats://a:1", 1));
+        assert!(alone.cluster.is_none());
+        let text =
+            "[nats]\nurl = [\"nats://a:1\", \"nats://b:1\"]\nreplicas = 3\n[cluster]\ninstance = \"eu-1\"\n";
+        let one = read(text).expect("reads");
+        assert_eq!(one.nats.url, "nats://a:1,nats://b:1");
+        assert_eq!(one.cluster.map(|cluster| cluster.instance).as_deref(), Some("eu-1"));
+        for bad in [
+            "[nats]\nreplicas = 2\n",
+            "[cluster]\ninstance = \"\"\n",
+            "[cluster]\n",
+            "[cluster]\nshard = 1\n",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! The broker's connections to NATS: one a role, each with the key of that role alone.
 
+use std::time::Duration;
+
 use super::config::Config;
 use super::{Error, rulebook};
 use crate::message::names::PartyId;
+use crate::message::time;
 use crate::wire;
 use crate::wire::connect::{self, Client, Road, Role};
 use crate::wire::egress::Publisher;
 use crate::wire::keys::Seed;
+use crate::wire::lease::Term;
 use crate::wire::tls::End;
 use crate::wire::{keys, streams};
 
@@ -24,17 +28,17 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) async fn open(config: &Config) -> Result<Self, Error> {
+    pub(super) async fn open(config: &Config, term: Option<Term>) -> Result<Self, Error> {
         Ok(Self {
             intake: road(config, Role::Intake)?,
-            publisher: Publisher::open(road(config, Role::Egress)?).await?,
+            publisher: Publisher::open(road(config, Role::Egress)?, term).await?,
             egress: open(config, Role::Egress).await?,
             control: open(config, Role::Control).await?,
         })
     }
 }
 
-fn road(config: &Config, role: Role) -> Result<Road, Error> {
+pub(super) fn road(config: &Config, role: Role) -> Result<Road, Error> {
     Ok(Road { to: config.nats.address(), seed: seed(config, role)? })
 }
 
@@ -49,13 +53,47 @@ pub(super) async fn open(config: &Config, role: Role) -> Result<Client, wire::Er
 }
 
 fn options(config: &Config) -> streams::Options {
-    streams::Options { intake_bytes: config.nats.intake_bytes, mailbox_bytes: config.nats.mailbox_bytes }
+    streams::Options {
+        intake_bytes: config.nats.intake_bytes,
+        mailbox_bytes: config.nats.mailbox_bytes,
+        replicas: config.nats.replicas,
+        replicated: config.cluster.is_some(),
+    }
 }
+
+/// How long a cluster may take until it makes streams: after a start, or the death of a server, it has no leader for some
+/// seconds.
+const SETTLING: Duration = Duration::from_secs(40);
+/// Pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Streams are made and compared with the administrator's key, in a connection that is closed again.
 pub(super) async fn ensure(config: &Config, parties: &[PartyId]) -> Result<(), Error> {
+    with_admin(config, async |admin| streams::ensure(admin, parties, options(config)).await).await
+}
+
+/// The same for what instances need to agree on who serves.
+pub(super) async fn ensure_replication(config: &Config) -> Result<(), Error> {
+    with_admin(config, async |admin| streams::ensure_replication(admin, options(config)).await).await
+}
+
+async fn with_admin(
+    config: &Config,
+    work: impl AsyncFn(&Client) -> Result<(), crate::wire::Error>,
+) -> Result<(), Error> {
     let admin = open(config, Role::Admin).await?;
-    let ensured = streams::ensure(&admin, parties, options(config)).await;
+    let until = time::stopwatch() + SETTLING;
+    let ensured = loop {
+        match work(&admin).await {
+            Err(crate::wire::Error::Api { call, words })
+                if config.nats.replicas > 1 && time::stopwatch() < until =>
+            {
+                tracing::info!(%call, %words, "the cluster does not make streams yet; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            ensured => break ensured,
+        }
+    };
     admin.drain().await.map_err(|error| Error::Nats(error.to_string()))?;
     Ok(ensured?)
 }
@@ -88,7 +126,8 @@ pub(super) async fn examine(config: &Config, parties: &[PartyId]) -> (Vec<Troubl
     if let Some(error) = config.nats.address().tls.and_then(|tls| tls.check(End::Client).err()) {
         return (vec![Trouble { error, role: None }], None);
     }
-    for role in [Role::Intake, Role::Egress, Role::Control] {
+    let replica = config.cluster.is_some().then_some(Role::Replica);
+    for role in [Role::Intake, Role::Egress, Role::Control].into_iter().chain(replica) {
         if let Err(error) = open(config, role).await {
             troubles.push(Trouble { error, role: Some(role) });
         }

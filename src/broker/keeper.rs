@@ -19,6 +19,7 @@ use super::own;
 use super::rate::{Buckets, Rate};
 use super::recall::{Found, Waiting, recall};
 use super::receipt::{Issuer, Receipt, receipt_of};
+use super::replica::{self, Replica};
 use super::routes::{self, Routes};
 use super::space::Reserve;
 use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
@@ -89,6 +90,8 @@ pub enum Work {
 pub struct Keeper {
     /// Nobody else writes.
     archive: Archive,
+    /// The way of its frames to other instances, if there are any.
+    replica: Option<Replica>,
     issuer: Issuer,
     rules: Arc<RwLock<Arc<Rules>>>,
     routes: Arc<RwLock<Routes>>,
@@ -117,9 +120,10 @@ enum Step {
 impl Keeper {
     /// A keeper for an opened archive.
     #[must_use]
-    pub(super) fn new(archive: Archive, shared: &Shared, issuer: Issuer) -> Self {
+    pub(super) fn new(archive: Archive, replica: Option<Replica>, shared: &Shared, issuer: Issuer) -> Self {
         Self {
             archive,
+            replica,
             issuer,
             rules: Arc::clone(&shared.rules),
             routes: Arc::clone(&shared.routes),
@@ -211,10 +215,16 @@ impl Keeper {
             return Ok(done);
         }
         let erases = drafts.iter().any(erases);
-        done.archived = self.archive.commit(drafts)?;
+        done.archived = match &mut self.replica {
+            None => self.archive.commit(drafts)?,
+            Some(replica) => replicated(&mut self.archive, replica, drafts)?,
+        };
         self.audit.took(&done.archived);
         if erases {
             self.archive.erase_ordered()?;
+            if let Some(replica) = &mut self.replica {
+                replica.erase(&self.archive)?;
+            }
         }
         if std::mem::take(&mut self.relearn) {
             let deployments = routes::deployments(&self.archive.reader())?;
@@ -397,6 +407,21 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Keeps what the replicated journal has taken.
+fn replicated(
+    archive: &mut Archive,
+    replica: &mut Replica,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Archived>, Error> {
+    let mut kept = Vec::with_capacity(drafts.len());
+    for part in replica::parts(drafts) {
+        let prepared = archive.prepare(part)?;
+        replica.carry(archive, &prepared)?;
+        kept.extend(archive.keep(prepared)?);
+    }
+    Ok(kept)
 }
 
 fn erases(draft: &Draft) -> bool {

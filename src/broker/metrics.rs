@@ -88,6 +88,8 @@ pub struct Metrics {
     pub clock_behind_seconds: Gauge,
     /// Since when no checkpoint holds all records; small while nothing is wrong, also when nothing comes in.
     pub checkpoint_lapse_seconds: Gauge,
+    /// Grows whenever an instance of a cluster begins to serve; 0 without a cluster.
+    pub lease_epoch: Gauge<u64, AtomicU64>,
     /// 1 while every check of `/readyz` holds.
     pub ready: Gauge,
     /// 1 while the audit log can be written.
@@ -169,6 +171,7 @@ impl Default for Metrics {
             ),
             archive_short: gauge(r, "archive_short", "1 while the reserve is touched"),
             clock_behind_seconds: gauge(r, "clock_behind_seconds", "How far the clock is behind NATS"),
+            lease_epoch: gauge(r, "lease_epoch", "Grows when another instance begins to serve"),
             ready: gauge(r, "ready", "1 while every check of /readyz holds"),
             audit_writing: gauge(r, "audit_writing", "1 while the audit log can be written"),
             clock_skew_seconds: gauge(r, "clock_skew_seconds", "Clock of nats-server ahead of ours"),

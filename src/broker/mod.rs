@@ -10,6 +10,7 @@
 pub mod audit;
 mod broom;
 pub mod checkpoints;
+mod cluster;
 pub mod config;
 mod connections;
 mod courier;
@@ -21,6 +22,7 @@ mod handling;
 mod intake;
 pub mod judging;
 pub mod keeper;
+mod lease;
 pub mod metrics;
 mod notices;
 mod outgoing;
@@ -29,6 +31,7 @@ pub mod rate;
 pub mod recall;
 pub mod receipt;
 pub mod replay;
+mod replica;
 pub mod retention;
 pub mod routes;
 pub mod rulebook;
@@ -56,6 +59,7 @@ pub use self::view::View;
 
 use self::audit::Audit;
 use self::checkpoints::Checkpoints;
+use self::cluster::{Held, Seat};
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
@@ -143,21 +147,25 @@ pub struct Broker {
     keeper: std::thread::JoinHandle<Result<(), archive::Error>>,
     outgoing: tokio::task::JoinHandle<()>,
     failed: watch::Receiver<Option<&'static str>>,
+    held: Option<Held>,
 }
 
 impl Broker {
-    /// Opens the archive, connects, asserts the streams and begins to take messages.
+    /// Opens the archive, connects, asserts the streams and begins to take messages. In a cluster `standing_by` is called
+    /// when this instance follows the one that serves, and the rest is done when it takes over.
     ///
     /// # Errors
     /// See [`Error`]; nothing was taken then.
-    pub async fn start(config: Config) -> Result<Self, Error> {
-        let rules = rulebook::load(&config).map_err(Error::Configuration)?;
-        let parties: Vec<PartyId> = rules.registry.parties().map(|party| party.id.clone()).collect();
-        let root = config.archive.root_key()?;
-        let (archive, recovery) = Archive::open(&config.archive.directory, &root)?;
-        tracing::info!(records = recovery.records, cut_bytes = recovery.cut_bytes, rebuilt = recovery.rebuilt,
-            took = ?recovery.took, why = ?recovery.why, "archive open");
+    pub async fn start(config: Config, standing_by: impl FnOnce()) -> Result<Self, Error> {
+        let mut rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let (fail, failed) = watch::channel(None);
+        // Its future is large, and is the whole of a start while it stands by.
+        let (archive, seat) = Box::pin(cluster::open(&config, &fail, standing_by)).await?;
+        if seat.is_some() {
+            // Who stood by for weeks has old ones.
+            rules = rulebook::load(&config).map_err(Error::Configuration)?;
+        }
+        let parties: Vec<PartyId> = rules.registry.parties().map(|party| party.id.clone()).collect();
         let (log, cut) = archive.audit()?;
         if cut > 0 {
             tracing::warn!(
@@ -166,7 +174,8 @@ impl Broker {
             );
         }
         let audit = Audit::start(log, config.archive.directory.clone(), fail.clone())?;
-        let connections = Connections::open(&config).await?;
+        let term = seat.as_ref().map(|seat| seat.held.term.clone());
+        let connections = Connections::open(&config, term).await?;
         connections::ensure(&config, &parties).await?;
         let bucket = Bucket::open(connections.control.clone()).await.map_err(Error::Nats)?;
         let reader = archive.reader();
@@ -184,10 +193,12 @@ impl Broker {
             reserve: Arc::new(Reserve::new(&config.archive)),
         };
         shared.reserve.look(&shared.metrics);
+        shared.metrics.lease_epoch.set(seat.as_ref().map_or(0, |seat| seat.epoch));
         shared.audit.begin(shared.reader.head_seq()).await?;
         let (registered, can_be_asked) = oneshot::channel();
         let alarm = (fail, failed);
-        let mut broker = Self::join(config, shared, archive, connections, bucket.clone(), registered, alarm)?;
+        let mut broker =
+            Self::join(config, shared, (archive, seat), connections, bucket.clone(), registered, alarm)?;
         for party in parties {
             broker.serve(party);
         }
@@ -202,7 +213,7 @@ impl Broker {
     fn join(
         config: Config,
         shared: Shared,
-        archive: Archive,
+        (archive, seat): (Archive, Option<Seat>),
         connections: Connections,
         bucket: Bucket,
         registered: oneshot::Sender<()>,
@@ -214,20 +225,21 @@ impl Broker {
         let (done_in, done_out) = mpsc::channel::<Done>(BATCHES);
         let asker = Asker::new(&judged_in);
         let gauges = Gauges::new(config.archive.directory.clone(), &raw, &judged_in, &done_in);
-        let publisher = connections.publisher.clone();
+        let (publisher, inspector) =
+            (connections.publisher.clone(), Inspector::new(connections.egress.clone()));
         let acker = Acker::default();
-        let issuer = config.issuer();
         let outgoing = Outgoing {
             publisher: publisher.clone(),
-            issuer,
+            issuer: config.issuer(),
             acker: acker.clone(),
-            inspector: Inspector::new(connections.egress.clone()),
+            inspector: inspector.clone(),
             couriers: Arc::clone(&shared.couriers),
             metrics: Arc::clone(&shared.metrics),
         };
         let outgoing = tokio::spawn(outgoing.run(done_out));
+        let (replica, held) = seat.map(|seat| (seat.replica, seat.held)).unzip();
         let keeper = {
-            let keeper = Keeper::new(archive, &shared, config.issuer());
+            let keeper = Keeper::new(archive, replica, &shared, config.issuer());
             threads::spawn("keeper", fail.clone(), move || keeper.run(judged_out, &done_in))?
         };
         let judge = {
@@ -238,7 +250,6 @@ impl Broker {
         // Until the process ends: the drain needs lines too.
         tokio::spawn(publisher.keep(CancellationToken::new()));
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
-        let inspector = Inspector::new(connections.egress.clone());
         tasks.spawn(checkpoints::run(shared.clone(), stop_all.clone()));
         tasks.spawn(space::watch(shared.clone(), stop_all.clone()));
         let replay = Arc::new(Replay {
@@ -250,14 +261,8 @@ impl Broker {
             gate: Arc::default(),
         });
         tasks.spawn(shared.audit.clone().keep_counting(stop_all.clone()));
-        let withdrawals = Withdrawals {
-            reader: shared.reader.clone(),
-            inspector: inspector.clone(),
-            couriers: Arc::clone(&shared.couriers),
-            metrics: Arc::clone(&shared.metrics),
-            directory: config.archive.directory.clone(),
-        };
-        tasks.spawn(withdrawals.run(stop_all.clone()));
+        let directory = config.archive.directory.clone();
+        tasks.spawn(Withdrawals::new(&shared, inspector.clone(), directory).run(stop_all.clone()));
         tasks.spawn(sweeper::run(asker.clone(), shared.clone(), config.retention, stop_intake.clone()));
         let services = Services { shared: shared.clone(), bucket, inspector, keeper: asker, replay };
         tasks.spawn(services.serve(connections.control.clone(), stop_all.clone(), registered));
@@ -277,6 +282,7 @@ impl Broker {
             keeper,
             outgoing,
             failed,
+            held,
         })
     }
 
@@ -390,6 +396,7 @@ impl Broker {
             keeper,
             mut outgoing,
             ready,
+            held,
             ..
         } = self;
         ready.store(false, Ordering::Relaxed);
@@ -420,6 +427,9 @@ impl Broker {
         let log = shared.audit.reader().clone();
         let noted = shared.audit.close().await;
         shared.checkpoints.sign_audit(&log);
+        if let Some(held) = held {
+            held.release().await;
+        }
         match joined {
             Ok((Ok(()), Ok(closed))) => {
                 closed.map_err(Error::Archive)?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::couriers::Couriers;
 use super::metrics::Metrics;
 use crate::archive::{Delivery, Error, Reader, Record};
@@ -52,6 +53,17 @@ enum Place {
 }
 
 impl Withdrawals {
+    /// Those of an archive in this directory.
+    pub(super) fn new(shared: &Shared, inspector: Inspector, directory: PathBuf) -> Self {
+        Self {
+            reader: shared.reader.clone(),
+            inspector,
+            couriers: Arc::clone(&shared.couriers),
+            metrics: Arc::clone(&shared.metrics),
+            directory,
+        }
+    }
+
     /// Runs until stopped.
     pub async fn run(self, stop: CancellationToken) {
         let mark = self.directory.join(MARK);

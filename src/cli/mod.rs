@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod keys;
 mod limits;
+mod nats_config;
 mod publish;
 mod replay;
 mod schema;
@@ -77,7 +78,7 @@ enum Command {
     #[command(subcommand)]
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.
-    NatsConfig(up::NatsConfigArgs),
+    NatsConfig(nats_config::Args),
     /// Keys of parties and posts: make, replace, refuse, list.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -130,7 +131,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Witness(args) => block_on(witness::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(command) => schema::run(&command),
-        Command::NatsConfig(args) => up::nats_config(&args),
+        Command::NatsConfig(args) => nats_config::run(&args),
         Command::Keys(command) => block_on(keys::run(command)),
         Command::Archive(command) => archive::run(command),
         Command::Audit(args) => block_on(audit::run(args)),

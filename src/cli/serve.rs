@@ -88,7 +88,9 @@ pub fn failure(error: &Error) -> Failure {
         Error::Configuration(_) => Exit::Configuration,
         Error::Wire(error) => wire_exit(error),
         Error::Nats(_) => Exit::Unreachable,
-        Error::Archive(archive::Error::Locked(_)) => Exit::Failure,
+        Error::Archive(
+            archive::Error::Locked(_) | archive::Error::Fenced(_) | archive::Error::Diverged(_),
+        ) => Exit::Failure,
         Error::Archive(archive::Error::Keys(_)) => Exit::Configuration,
         Error::Archive(_) | Error::Thread(..) => Exit::Io,
         Error::Stage(_) | Error::Drain(_) => Exit::Failure,
@@ -104,6 +106,7 @@ pub fn wire_exit(error: &crate::wire::Error) -> Exit {
         Wire::Denied(_) | Wire::Key { .. } => Exit::NotPermitted,
         Wire::NotDone(_) => Exit::DataInvalid,
         Wire::Drift(_) | Wire::TooOld(_) => Exit::Configuration,
+        Wire::Fenced(_) => Exit::Failure,
         Wire::Unreachable(_) | Wire::Server(_) | Wire::Api { .. } => Exit::Unreachable,
     }
 }
@@ -121,11 +124,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     super::limits::forbid_core_files();
     let mut config = configuration(&args.config, args.enable_case_plane, &args.root)?;
     args.tls.over(&mut config);
-    let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
+    let Some((broker, signals)) = Box::pin(started(&config)).await? else { return Ok(Exit::Ok) };
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
-    let signals = Signals::new()?;
     tracing::info!(%address, "ready");
     let file = args.config;
     watch(broker, listener, signals, async |broker: &mut Broker| {
@@ -135,6 +137,22 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         broker.reload(config).await
     })
     .await
+}
+
+/// The broker when it serves; `None` if it was told to stop while it stood by, which may take weeks. Without a cluster a
+/// signal just ends the start.
+async fn started(config: &Config) -> Result<Option<(Broker, Signals)>, Failure> {
+    let start = Box::pin(Broker::start(config.clone(), || tell(&[sd_notify::NotifyState::Ready])));
+    if config.cluster.is_none() {
+        let broker = start.await.map_err(|error| failure(&error))?;
+        return Ok(Some((broker, Signals::new()?)));
+    }
+    let mut signals = Signals::new()?;
+    let broker = tokio::select! {
+        broker = start => broker.map_err(|error| failure(&error))?,
+        () = signals.stop_again() => return Ok(None),
+    };
+    Ok(Some((broker, signals)))
 }
 
 /// Serves until a signal or a failure; SIGHUP calls `reload`.

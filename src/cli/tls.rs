@@ -68,8 +68,8 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// The server's files, made if they are missing; none without `--tls`.
-    pub fn files(&self, keys: &Path, listen: &str, members: &[Member]) -> Result<Option<Tls>, Failure> {
+    /// The files of the servers that listen there, made if they are missing; none without `--tls`.
+    pub fn files(&self, keys: &Path, listen: &[&str], members: &[Member]) -> Result<Option<Tls>, Failure> {
         let given = (&self.tls_client_ca, &self.tls_server_cert, &self.tls_server_key);
         if let (Some(ca), Some(certificate), Some(key)) = given {
             return Ok(Some(Tls { ca: ca.clone(), certificate: certificate.clone(), key: key.clone() }));
@@ -77,7 +77,8 @@ impl ServerTls {
         if !self.tls {
             return Ok(None);
         }
-        let hosts = certificates::hosts(listen, &self.tls_host);
+        let named = self.tls_host.clone();
+        let hosts = listen.iter().try_fold(named, |named, listen| certificates::hosts(listen, &named));
         ensured(keys, &hosts.map_err(|words| Failure::new(Exit::Usage, words))?, members).map(Some)
     }
 }

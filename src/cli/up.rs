@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::serve::{Root, Signals, configuration, failure, watch, wire_exit};
-use super::tls::{ServerTls, ensured};
+use super::tls::ensured;
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{Broker, rulebook};
@@ -55,25 +55,6 @@ pub struct Args {
     root: Root,
 }
 
-/// Arguments of `nats-config`.
-#[derive(Debug, clap::Args)]
-pub struct NatsConfigArgs {
-    /// Registry file; default: the demo registry.
-    #[arg(long, env = "LIAISON_REGISTRY")]
-    registry: Option<PathBuf>,
-    /// Where keys are kept and missing ones are made.
-    #[arg(long, env = "LIAISON_KEYS", default_value = "./liaison-data/keys")]
-    keys: PathBuf,
-    /// Directory of JetStream's store, for the configuration.
-    #[arg(long, env = "LIAISON_NATS_STORE", default_value = "./liaison-data/nats/store")]
-    store: PathBuf,
-    /// Address to listen on.
-    #[arg(long, env = "LIAISON_NATS_LISTEN", default_value = "127.0.0.1:4222")]
-    listen: String,
-    #[command(flatten)]
-    tls: ServerTls,
-}
-
 /// By these names clients call a server on their own machine.
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
 
@@ -101,7 +82,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let registry = read_registry(Some(&config.registry.file))?;
     let server = start_server(&args, &registry, &lock).await?;
     config.nats.url = url(&args, &server);
-    let ended = serve(&args, &config_file, config, &server).await;
+    let ended = Box::pin(serve(&args, &config_file, config, &server)).await;
     if let Err(error) = std::fs::remove_file(args.data.join("endpoints.json")) {
         tracing::debug!(%error, "endpoints.json");
     }
@@ -110,7 +91,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn serve(args: &Args, config_file: &Path, config: Config, server: &Server) -> Result<Exit, Failure> {
-    let broker = Broker::start(config.clone()).await.map_err(|error| failure(&error))?;
+    let broker = Box::pin(Broker::start(config.clone(), || ())).await.map_err(|error| failure(&error))?;
     let (listener, address) = console::bind(config.http.listen)
         .await
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", config.http.listen)))?;
@@ -147,6 +128,10 @@ fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
     let mut config = configuration(file, args.enable_case_plane, &args.root)?;
     config.nats.keys = args.data.join("keys");
     config.http.listen = args.http;
+    if config.cluster.is_some() || config.nats.replicas > 1 {
+        let words = "`liaison up` is alone on its machine: for a cluster use `liaison nats-config --cluster` and `liaison serve`";
+        return Err(Failure::new(Exit::Configuration, words));
+    }
     Ok(config)
 }
 
@@ -207,7 +192,7 @@ pub(super) fn read_registry(file: Option<&Path>) -> Result<Registry, Failure> {
     })
 }
 
-fn members(registry: &Registry) -> Vec<Member> {
+pub(super) fn members(registry: &Registry) -> Vec<Member> {
     registry.parties().map(|party| Member { party: party.id.clone(), posts: party.posts.clone() }).collect()
 }
 
@@ -260,19 +245,4 @@ fn announce(args: &Args, config: &Config, http: SocketAddr) -> Result<(), Failur
 fn say(words: &str) {
     // Nobody may be there to read it, or its disk be full: no reason to end.
     drop(std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()));
-}
-
-/// Runs `nats-config`: keys that are missing are made, the configuration goes to stdout.
-pub fn nats_config(args: &NatsConfigArgs) -> Result<Exit, Failure> {
-    let registry = read_registry(args.registry.as_deref())?;
-    let members = members(&registry);
-    let keys = keys::ensure(&args.keys, &members)
-        .map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
-    let options = accounts::Options {
-        listen: args.listen.clone(),
-        store: args.store.clone(),
-        tls: args.tls.files(&args.keys, &args.listen, &members)?,
-        ..accounts::Options::default()
-    };
-    super::exit::print(accounts::configuration(&members, &keys, &options).as_bytes())
 }

@@ -94,6 +94,21 @@ pub fn country_token(country: Option<&str>) -> String {
     country.map_or_else(|| "zz".to_owned(), str::to_ascii_lowercase)
 }
 
+/// Where the frames of a shard's journal go when it is replicated.
+#[must_use]
+pub fn journal(shard: u16) -> String {
+    format!("ilo.journal.{shard}")
+}
+
+/// Where stands what belongs to a replicated journal beside its frames: `term`, `key.<slot>`, `anew.<first sequence>`.
+#[must_use]
+pub fn journal_part(shard: u16, part: &str, number: Option<u64>) -> String {
+    match number {
+        Some(number) => format!("ilo.journal.{shard}.{part}.{number}"),
+        None => format!("ilo.journal.{shard}.{part}"),
+    }
+}
+
 /// The part of account, stream and durable names that stands for a party: upper case, `-` becomes `_`.
 #[must_use]
 pub fn upper(party: &PartyId) -> String {

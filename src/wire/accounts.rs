@@ -35,6 +35,19 @@ pub struct Options {
     pub store_bytes: u64,
     /// Certificate and key of the server, and the authority of its clients'; without them lines are open.
     pub tls: Option<Tls>,
+    /// Which server of a cluster it is; a server alone unless given.
+    pub seat: Option<Seat>,
+}
+
+/// A server's place in a cluster.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Its own name.
+    pub name: String,
+    /// Where it listens for the others.
+    pub listen: String,
+    /// Where the others do.
+    pub routes: Vec<String>,
 }
 
 impl Default for Options {
@@ -43,6 +56,7 @@ impl Default for Options {
             listen: "127.0.0.1:4222".to_owned(),
             store: "jetstream".into(),
             store_bytes: 1 << 40,
+            seat: None,
             tls: None,
         }
     }
@@ -65,9 +79,13 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
         "# Written by `liaison nats-config` from the registry; changes here are lost. Public keys only.",
     );
     put(&mut text, &format!("listen: {}", quoted(&options.listen)));
-    put(&mut text, "server_name: \"liaison-nats\"");
+    let name = options.seat.as_ref().map_or("liaison-nats", |seat| seat.name.as_str());
+    put(&mut text, &format!("server_name: {}", quoted(name)));
     if let Some(tls) = &options.tls {
         closed(&mut text, tls);
+    }
+    if let Some(seat) = &options.seat {
+        seated(&mut text, seat, options.tls.as_ref());
     }
     put(&mut text, &format!("max_payload: {MAX_PAYLOAD}"));
     put(&mut text, "max_connections: 65536");
@@ -91,6 +109,17 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     }
     put(&mut text, "}");
     text
+}
+
+/// Where the servers of a cluster find each other, with TLS between them if there is any for clients.
+fn seated(text: &mut String, seat: &Seat, tls: Option<&Tls>) {
+    let routes: Vec<String> = seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
+    let (listen, routes) = (quoted(&seat.listen), routes.join(", "));
+    put(text, &format!("cluster {{ name: liaison, listen: {listen}, routes: [ {routes} ]"));
+    if let Some(tls) = tls {
+        closed(text, tls);
+    }
+    put(text, "}");
 }
 
 /// TLS 1.3 alone, and no client without a certificate. The handshake has time enough for five hundred at once on a busy machine.
@@ -188,6 +217,11 @@ fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
         }
         egress.push(format!("$JS.API.CONSUMER.INFO.{mailbox}.main"));
     }
+    let mut replica = texts(&["ilo.journal.>", "$KV.LEASE.>"]);
+    for call in ["STREAM.INFO", "STREAM.MSG.GET", "STREAM.MSG.DELETE"] {
+        replica.push(format!("$JS.API.{call}.JOURNAL_0"));
+    }
+    replica.push("$JS.API.STREAM.MSG.GET.KV_LEASE".to_owned());
     // `_R_.>` is where the server expects answers to requests from other accounts.
     let mut control = texts(&["_R_.>", "_INBOX_operator.>", "_INBOX_admin.>", "$KV.SUBS.>"]);
     for call in
@@ -206,6 +240,7 @@ fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
         (Role::Intake, intake, texts(&["_INBOX_intake.>"])),
         (Role::Egress, egress, texts(&["_INBOX_egress.>"])),
         (Role::Control, control, texts(&["_INBOX_control.>", "ilo.svc.>", "$SRV.>"])),
+        (Role::Replica, replica, texts(&["_INBOX_replica.>"])),
         (
             Role::Operator,
             texts(&[
@@ -324,5 +359,24 @@ mod tests {
         for seed in ["SU", "SA"] {
             assert!(!text.split('"').any(|part| part.len() == 58 && part.starts_with(seed)), "a seed");
         }
+    }
+
+    /// Accounts, users and rights are those of a server alone, on each server of a cluster.
+    #[test]
+    fn servers_of_a_cluster_differ_in_their_places_alone() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let keys = super::super::keys::ensure(directory.path(), &[]).expect("makes keys");
+        let seat = Seat {
+            name: "n2".to_owned(),
+            listen: "10.0.0.2:6222".to_owned(),
+            routes: vec!["10.0.0.1:6222".to_owned(), "10.0.0.3:6222".to_owned()],
+        };
+        let alone = configuration(&[], &keys, &Options::default());
+        let one_of_three = configuration(&[], &keys, &Options { seat: Some(seat), ..Options::default() });
+        let known: Vec<&str> = alone.lines().collect();
+        let new: Vec<&str> = one_of_three.lines().filter(|line| !known.contains(line)).collect();
+        let routes = "routes: [ \"nats://10.0.0.1:6222\", \"nats://10.0.0.3:6222\" ]";
+        let cluster = format!("cluster {{ name: liaison, listen: \"10.0.0.2:6222\", {routes}");
+        assert_eq!(new, ["server_name: \"n2\"", cluster.as_str()]);
     }
 }

@@ -39,6 +39,8 @@ pub enum Role {
     Egress,
     /// Answers services, keeps subscriptions.
     Control,
+    /// Carries the journal to other instances, holds the lease.
+    Replica,
     /// An operator: asks for health and states, changes nothing.
     Operator,
     /// The server's own system account.
@@ -47,8 +49,8 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Admin, Self::Intake, Self::Egress, Self::Control, Self::Operator, Self::System];
+    pub const ALL: [Self; 7] =
+        [Self::Admin, Self::Intake, Self::Egress, Self::Control, Self::Replica, Self::Operator, Self::System];
 
     /// The name of its key file and inbox.
     #[must_use]
@@ -58,6 +60,7 @@ impl Role {
             Self::Intake => "intake",
             Self::Egress => "egress",
             Self::Control => "control",
+            Self::Replica => "replica",
             Self::Operator => "operator",
             Self::System => "sys",
         }
@@ -185,8 +188,9 @@ async fn open_with(
             }
         });
     let url = &to.url;
+    let urls: Vec<&str> = url.split(',').map(str::trim).collect();
     // The library's future is large, and whoever starts a broker holds several.
-    Box::pin(options.connect(url.as_str())).await.map_err(|error| match error.kind() {
+    Box::pin(options.connect(urls)).await.map_err(|error| match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             Error::Denied(format!("{url} does not let this key in"))
         }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Error;
 use super::answers::Answers;
 use super::connect::{self, Road, Role};
+use super::lease::Term;
 use crate::message::time;
 
 /// Header names and values, all written by the broker.
@@ -37,6 +38,8 @@ pub struct SendError(pub(super) String);
 #[derive(Debug, Clone)]
 pub struct Publisher {
     road: Road,
+    /// Nothing is sent when it is not held; a server alone has none.
+    term: Option<Term>,
     line: Arc<RwLock<Line>>,
 }
 
@@ -48,6 +51,7 @@ pub struct Line {
     inbox: Arc<str>,
     answers: Arc<Answers>,
     broken: CancellationToken,
+    term: Option<Term>,
 }
 
 impl Publisher {
@@ -55,9 +59,9 @@ impl Publisher {
     ///
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Denied`].
-    pub async fn open(road: Road) -> Result<Self, Error> {
-        let line = Line::open(&road).await?;
-        Ok(Self { road, line: Arc::new(RwLock::new(line)) })
+    pub async fn open(road: Road, term: Option<Term>) -> Result<Self, Error> {
+        let line = Line::open(&road, term.clone()).await?;
+        Ok(Self { road, term, line: Arc::new(RwLock::new(line)) })
     }
 
     /// The line that is up, or the last one that was.
@@ -84,7 +88,7 @@ impl Publisher {
             drop(line);
             let mut pause = PAUSE;
             loop {
-                match Line::open(&self.road).await {
+                match Line::open(&self.road, self.term.clone()).await {
                     Ok(line) => break *self.line.write() = line,
                     Err(error) => {
                         tracing::warn!(%error, "no line to send receipts and deliveries; trying again")
@@ -98,7 +102,7 @@ impl Publisher {
 }
 
 impl Line {
-    async fn open(road: &Road) -> Result<Self, Error> {
+    async fn open(road: &Road, term: Option<Term>) -> Result<Self, Error> {
         let (client, broken) = connect::connect_once(road, Role::Egress).await?;
         let inbox = client.new_inbox();
         let away = |error: String| Error::Unreachable(format!("{}: {error}", road.to.url));
@@ -106,7 +110,7 @@ impl Line {
         client.flush().await.map_err(|error| away(error.to_string()))?;
         let answers = Arc::<Answers>::default();
         tokio::spawn(hear(heard, Arc::clone(&answers), broken.clone()));
-        Ok(Self { client, inbox: format!("{inbox}.").into(), answers, broken })
+        Ok(Self { client, inbox: format!("{inbox}.").into(), answers, broken, term })
     }
 
     /// True once it broke.
@@ -133,15 +137,24 @@ impl Line {
             map.append(HeaderName::from_static(name), HeaderValue::from(value));
         }
         let (number, answer) = self.answers.await_one(time::stopwatch());
-        let reply = format!("{}{number}", self.inbox);
-        let sent =
-            self.client.publish_with_reply_and_headers(Subject::from(subject), reply, map, payload).await;
-        if let Err(error) = sent {
-            self.answers.tell(number, Err(SendError(error.to_string())));
+        if self.term.as_ref().is_some_and(|term| !term.is_held()) {
+            // Another instance may be sending by now.
+            self.answers.tell(number, Err(SendError("the lease is not held any more".to_owned())));
+        } else {
+            self.hand_over(number, subject, map, payload).await;
         }
         async move {
             let told = answer.await;
             told.unwrap_or_else(|_| Err(SendError("the connection broke before the answer".to_owned())))
+        }
+    }
+
+    async fn hand_over(&self, number: u64, subject: String, headers: HeaderMap, payload: Bytes) {
+        let reply = format!("{}{number}", self.inbox);
+        let sent =
+            self.client.publish_with_reply_and_headers(Subject::from(subject), reply, headers, payload).await;
+        if let Err(error) = sent {
+            self.answers.tell(number, Err(SendError(error.to_string())));
         }
     }
 }

@@ -11,8 +11,10 @@ pub mod connect;
 pub mod egress;
 pub mod inspect;
 pub mod intake;
+pub mod journal;
 pub mod keyring;
 pub mod keys;
+pub mod lease;
 pub mod mailbox;
 pub mod outbox;
 pub mod pipeline;
@@ -55,6 +57,9 @@ pub enum Error {
     /// The nats-server program.
     #[error("nats-server: {0}")]
     Server(String),
+    /// The stream of the journal did not take an entry, or nobody knows whether it did: another instance may carry on.
+    #[error("{0}")]
+    Fenced(String),
     /// An answer of JetStream that is an error, or no answer.
     #[error("{call}: {words}")]
     Api {

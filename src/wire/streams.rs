@@ -12,8 +12,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::subscriptions::BUCKET;
-use super::{Error, intake_stream, mailbox_stream};
+use super::{Error, intake_stream, journal, lease, mailbox_stream};
 use crate::message::names::PartyId;
+use crate::message::subject;
 
 /// How long intake and receipt streams keep what they hold.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -38,6 +39,10 @@ pub struct Options {
     pub intake_bytes: i64,
     /// Most bytes in one mailbox; what does not fit waits in the archive.
     pub mailbox_bytes: i64,
+    /// Servers that hold each stream. 1 leaves streams as an operator made them.
+    pub replicas: usize,
+    /// Whether the journal is replicated, and there is a lease on it.
+    pub replicated: bool,
 }
 
 /// Refuses servers that do not do what we rely on.
@@ -78,22 +83,40 @@ async fn run(
     new_enough(client)?;
     let context = jetstream::new(client.clone());
     let mut wanted = vec![receipts()];
+    wanted.extend(options.replicated.then(|| replicated_journal(0)));
     for party in parties {
         wanted.push(intake(party, options));
         wanted.push(mailbox(party, options));
     }
+    let wanted = wanted.into_iter().map(|config| Config { num_replicas: options.replicas, ..config });
     let checks = stream::iter(wanted).map(|config| one(&context, config, make)).buffer_unordered(AT_ONCE);
     let mut faults = Vec::new();
     for found in checks.collect::<Vec<_>>().await {
         faults.extend(found?);
     }
-    faults.extend(bucket(&context, make).await?);
+    let lease = options.replicated.then_some((lease::BUCKET, 1));
+    for (name, history) in std::iter::once((BUCKET, HISTORY)).chain(lease) {
+        faults.extend(bucket(&context, name, history, options.replicas, make).await?);
+    }
     if faults.is_empty() {
         Ok(())
     } else {
         faults.sort();
         Err(Error::Drift(faults))
     }
+}
+
+/// Makes what instances need to agree on who serves, before one of them does.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn ensure_replication(client: &async_nats::Client, options: Options) -> Result<(), Error> {
+    new_enough(client)?;
+    let context = jetstream::new(client.clone());
+    let journal = Config { num_replicas: options.replicas, ..replicated_journal(0) };
+    let mut faults = one(&context, journal, true).await?;
+    faults.extend(bucket(&context, lease::BUCKET, 1, options.replicas, true).await?);
+    if faults.is_empty() { Ok(()) } else { Err(Error::Drift(faults)) }
 }
 
 fn base(name: String, subject: String) -> Config {
@@ -143,6 +166,17 @@ fn receipts() -> Config {
     }
 }
 
+/// All of the journal for ever: an instance that has lost its disk is made anew from it.
+fn replicated_journal(shard: u16) -> Config {
+    let subject = subject::journal(shard);
+    Config {
+        discard: DiscardPolicy::New,
+        duplicate_window: WINDOW,
+        subjects: vec![subject.clone(), format!("{subject}.>")],
+        ..base(journal::stream(shard), subject)
+    }
+}
+
 fn main_durable() -> pull::Config {
     pull::Config {
         durable_name: Some("main".to_owned()),
@@ -174,8 +208,11 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
                 updated.duplicate_window = WINDOW;
             }
             faults.extend(differences(&wanted, &updated));
-            // The one limit that the operator sets in our own configuration follows it.
+            // What the operator sets in our own configuration follows it.
             updated.max_bytes = wanted.max_bytes;
+            if wanted.num_replicas > 1 {
+                updated.num_replicas = wanted.num_replicas;
+            }
             if make && faults.is_empty() && updated != *found {
                 context.update_stream(updated).await.map_err(|error| Error::api(&call, error))?;
             }
@@ -292,15 +329,35 @@ async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<S
 /// Versions of a party's subscriptions that are kept.
 const HISTORY: i64 = 5;
 
-/// The bucket of subscriptions. A setting that lets entries go is a difference: a party without its subscriptions has the
-/// default one, which takes everything that it is entitled to.
-async fn bucket(context: &Context, make: bool) -> Result<Vec<String>, Error> {
-    let name = format!("KV_{BUCKET}");
+/// A bucket. A setting that lets entries go is a difference: a party without its subscriptions has the default one, which takes
+/// everything that it is entitled to.
+async fn bucket(
+    context: &Context,
+    bucket: &str,
+    history: i64,
+    replicas: usize,
+    make: bool,
+) -> Result<Vec<String>, Error> {
+    let name = format!("KV_{bucket}");
     match context.get_stream(&name).await {
-        Ok(stream) => Ok(kept(&name, &stream.cached_info().config)),
+        Ok(stream) => {
+            let found = &stream.cached_info().config;
+            let faults = kept(&name, bucket, history, found);
+            if make && faults.is_empty() && replicas > 1 && found.num_replicas != replicas {
+                let updated = Config { num_replicas: replicas, ..found.clone() };
+                let call = format!("STREAM.UPDATE.{name}");
+                context.update_stream(updated).await.map_err(|error| Error::api(call, error))?;
+            }
+            Ok(faults)
+        }
         Err(_) if !make => Ok(vec![format!("{name}: is missing")]),
         Err(_) => {
-            let config = kv::Config { bucket: BUCKET.to_owned(), history: HISTORY, ..kv::Config::default() };
+            let config = kv::Config {
+                bucket: bucket.to_owned(),
+                history,
+                num_replicas: replicas,
+                ..kv::Config::default()
+            };
             let made = context.create_key_value(config).await;
             made.map(|_| Vec::new()).map_err(|error| Error::api(format!("STREAM.CREATE.{name}"), error))
         }
@@ -308,15 +365,15 @@ async fn bucket(context: &Context, make: bool) -> Result<Vec<String>, Error> {
 }
 
 /// What of the bucket's stream is not as it must be for entries to stay.
-fn kept(name: &str, found: &Config) -> Vec<String> {
+fn kept(name: &str, bucket: &str, history: i64, found: &Config) -> Vec<String> {
     let wanted = Config {
-        max_messages_per_subject: HISTORY,
+        max_messages_per_subject: history,
         discard: DiscardPolicy::New,
         // As the library makes it; a full bucket refuses, and nothing goes by it.
         allow_rollup: true,
         allow_direct: true,
         duplicate_window: found.duplicate_window,
-        ..base(name.to_owned(), format!("$KV.{BUCKET}.>"))
+        ..base(name.to_owned(), format!("$KV.{bucket}.>"))
     };
     differences(&wanted, found)
 }

@@ -27,7 +27,7 @@ const SCHEME: &str = "tls://";
 /// Where NATS is, and how the line to it is closed to others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Address {
-    /// Address of NATS.
+    /// Address of NATS, or those of a cluster's servers with commas between them.
     pub url: String,
     /// The files for TLS; without them the line is open.
     pub tls: Option<Tls>,
@@ -57,10 +57,10 @@ impl Address {
     }
 }
 
-/// True if the address asks for TLS.
+/// True if the address asks for TLS; of several one is enough, for none of them is then spoken to without.
 #[must_use]
 pub fn is_secured(url: &str) -> bool {
-    url.starts_with(SCHEME)
+    url.split(',').any(|url| url.trim().starts_with(SCHEME))
 }
 
 /// The same address, asking for TLS.

@@ -39,7 +39,7 @@ pub async fn send(exchange: &Exchange, client: &Client, subject: &str, message: 
 }
 
 /// Sends a control message of a party and wants it accepted.
-async fn order(exchange: &Exchange, client: &Client, kind: &str, message: &Value) -> Value {
+pub async fn order(exchange: &Exchange, client: &Client, kind: &str, message: &Value) -> Value {
     let party = message["originator"].as_str().expect("an originator");
     let subject = format!("ilo.in.{party}.system.ctl.{kind}.zz");
     let receipt = send(exchange, client, &subject, message).await;
@@ -194,7 +194,7 @@ pub fn files_with(directory: &Path, needle: &[u8]) -> Vec<String> {
     found
 }
 
-const CANARY: &str = "Invented-Canary-Name";
+pub const CANARY: &str = "Invented-Canary-Name";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_erasure_the_content_is_nowhere() {

@@ -97,6 +97,21 @@ impl Exchange {
         Self { child, server: Some(server), data, nats: url, http, args, _folder: Some(folder), _room: room }
     }
 
+    /// Starts `liaison serve` on this directory, beside servers that others look after.
+    pub async fn serving(data: &Path, nats: &str) -> Self {
+        let room = ROOM.acquire().await.expect("never closed");
+        let args = super::instances::serve(data);
+        let (child, _, http) = launch(data, &args).await;
+        let (data, nats) = (data.to_owned(), nats.to_owned());
+        Self { child, server: None, data, nats, http, args, _folder: None, _room: room }
+    }
+
+    /// Another process on another directory serves from now on; gives the one that did before.
+    pub fn moved(&mut self, child: Child, data: PathBuf, http: String) -> Child {
+        (self.args, self.data, self.http) = (super::instances::serve(&data), data, http);
+        std::mem::replace(&mut self.child, child)
+    }
+
     /// Kills the broker as a power cut of the process would; its nats-server goes with it.
     pub fn kill(&mut self) {
         self.child.kill().expect("kills");
@@ -203,7 +218,7 @@ impl Exchange {
         let options = ConnectOptions::with_nkey(seed.trim().to_owned())
             .custom_inbox_prefix(inbox)
             .request_timeout(Some(Duration::from_secs(5)));
-        options.connect(&self.nats).await.expect("connects")
+        options.connect(self.nats.split(',').collect::<Vec<_>>()).await.expect("connects")
     }
 
     /// Connects as the operator's observer in `CORE`, which may look at streams and ping the service.

@@ -90,7 +90,7 @@ async fn connect(exchange: &Exchange, party: &str, user: &str) -> Client {
         // A road that is lost without a word is found out by it.
         .ping_interval(Duration::from_secs(1))
         .request_timeout(Some(AGAIN));
-    options.connect(&exchange.nats).await.expect("connects")
+    options.connect(exchange.nats.split(',').collect::<Vec<_>>()).await.expect("connects")
 }
 
 async fn publish(

@@ -13,6 +13,7 @@ mod canary;
 mod certify;
 mod chaos;
 mod cli;
+mod cluster;
 mod console;
 mod control;
 mod crash;
@@ -26,9 +27,9 @@ mod faults;
 mod foreign;
 mod full;
 mod fuzz;
-#[allow(dead_code, reason = "a set of tools: not every one is in use at any time")]
 mod harness;
 mod hostile;
+mod instances;
 mod isolation;
 mod judged;
 mod keys;

@@ -73,6 +73,11 @@ fn explained(error: &Error) -> (Runbook, &'static str, &'static str) {
             "the broker is not let in, or not let do its work",
             "write the NATS configuration from the same keys and reload nats-server twice",
         ),
+        Error::Fenced(_) => (
+            Runbook::NatsDisconnected,
+            "another instance of the cluster serves: this one writes nothing",
+            "nothing, if it does; `liaison doctor` on its machine tells",
+        ),
         Error::TooOld(_) => (
             Runbook::Streams,
             "older servers ignore settings that the promises stand on, without a word",

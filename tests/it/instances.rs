@@ -1,0 +1,254 @@
+//! Several instances of one exchange: one nats-server or three, one broker that serves, others that stand by.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::harness::{
+    Exchange, few_parties, folder, liaison, log_of, server_apart, signal, spawn, text, until, word,
+};
+
+/// So many messages a second that no publisher is ever refused for its rate.
+const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
+
+/// The servers, the instance that serves, and the one that stands by, if there is one.
+pub struct Instances {
+    pub exchange: Exchange,
+    pub servers: Vec<Server>,
+    shared: PathBuf,
+    standby: Option<Standby>,
+    _folder: tempfile::TempDir,
+}
+
+/// An instance that stands by.
+struct Standby {
+    child: Child,
+    data: PathBuf,
+    /// How long its log was before it started.
+    logged: usize,
+}
+
+impl Standby {
+    /// Its window for operators, once it serves.
+    fn serves(&self) -> Option<String> {
+        let log = log_of(&self.data);
+        let ready = log[self.logged..].lines().rev().find_map(|line| line.split_once(" ready address="));
+        ready.map(|(_, http)| format!("http://{}", http.trim()))
+    }
+}
+
+/// A nats-server that can be killed and started again.
+pub struct Server {
+    name: String,
+    config: PathBuf,
+    child: Child,
+}
+
+impl Server {
+    fn spawn(name: &str, config: &Path) -> Child {
+        let program = word("LIAISON_NATS_SERVER").unwrap_or_else(|| "target/tools/nats-server".to_owned());
+        Command::new(program)
+            .arg("-c")
+            .arg(config)
+            .arg("-l")
+            .arg(config.with_file_name(format!("{name}.log")))
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("nats-server starts")
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kills");
+        self.child.wait().expect("waits");
+    }
+
+    pub fn again(&mut self) {
+        self.child = Self::spawn(&self.name, &self.config);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Instances {
+    /// One nats-server, and an instance that serves.
+    pub async fn on_one_server() -> Self {
+        let (folder, shared) = shared();
+        let (child, url) = server_apart(&shared).await;
+        let server = Server { name: "alone".to_owned(), config: shared.join("nats/nats-server.conf"), child };
+        Self::with(folder, shared, vec![server], &url, 1).await
+    }
+
+    /// Three nats-servers that hold each stream together, and an instance that serves.
+    pub async fn on_three_servers() -> Self {
+        let (folder, shared) = shared();
+        let (config, ports) = (shared.join("nats"), free_ports(6));
+        let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let mut command = liaison();
+        command.args(["nats-config", "--registry"]).arg(shared.join("network.toml"));
+        command.arg("--keys").arg(shared.join("keys")).arg("--store").arg(config.join("store"));
+        command.arg("--cluster").arg(&config);
+        let names = ["n1", "n2", "n3"];
+        for (name, pair) in names.iter().zip(addresses.chunks(2)) {
+            command.arg("--server").arg(format!("{name}={},{}", pair[0], pair[1]));
+        }
+        let written = command.output().expect("runs");
+        assert!(written.status.success(), "{written:?}");
+        let start = |name: &&str| {
+            let config = config.join(format!("{name}.conf"));
+            Server { name: (*name).to_owned(), child: Server::spawn(name, &config), config }
+        };
+        let servers = names.iter().map(start).collect();
+        let urls: Vec<String> =
+            addresses.iter().step_by(2).map(|address| format!("nats://{address}")).collect();
+        until("a server that answers", async || {
+            tokio::net::TcpStream::connect(&addresses[0]).await.ok().map(drop)
+        })
+        .await;
+        Self::with(folder, shared, servers, &urls.join(","), 3).await
+    }
+
+    async fn with(
+        folder: tempfile::TempDir,
+        shared: PathBuf,
+        servers: Vec<Server>,
+        urls: &str,
+        replicas: usize,
+    ) -> Self {
+        let list: Vec<&str> = urls.split(',').collect();
+        let nats = format!("[nats]\nurl = {}\nkeys = \"../keys\"\nreplicas = {replicas}\n", json!(list));
+        let planes = "[planes]\ncase = true\n";
+        let registry = "[registry]\nfile = \"../network.toml\"\n";
+        std::fs::write(shared.join("common.toml"), format!("{FAST}{nats}{planes}{registry}"))
+            .expect("writes");
+        let first = instance(&shared, "a");
+        let exchange = Exchange::serving(&first, urls).await;
+        std::fs::copy(shared.join("a.root-key"), shared.join("root-key")).expect("a root key");
+        Self { exchange, servers, shared, standby: None, _folder: folder }
+    }
+
+    /// Starts an instance that stands by.
+    pub async fn stand_by(&mut self, name: &str) {
+        assert!(self.standby.is_none());
+        let data = instance(&self.shared, name);
+        let logged = log_of(&data).len();
+        let child = spawn(&data, &serve(&data));
+        until("a standby", async || log_of(&data)[logged..].contains("standing by").then_some(())).await;
+        self.standby = Some(Standby { child, data, logged });
+    }
+
+    /// The directory of the instance that stands by.
+    pub fn standby_data(&self) -> &Path {
+        &self.standby.as_ref().expect("a standby").data
+    }
+
+    /// Waits until the standby serves; it is the exchange then. Gives the process that was, and how long it took.
+    pub async fn taken_over(&mut self) -> (Child, Duration) {
+        let since = Instant::now();
+        let standby = self.standby.take().expect("a standby");
+        let http = until("the other instance", async || standby.serves()).await;
+        (self.exchange.moved(standby.child, standby.data, http), since.elapsed())
+    }
+
+    /// If the standby serves although nobody killed the other one, that one is started again as the standby, as its
+    /// supervisor would; true then.
+    pub async fn replaced(&mut self) -> bool {
+        if self.standby.as_ref().is_none_or(|standby| standby.serves().is_none()) {
+            return false;
+        }
+        let name = text(Path::new(self.exchange.data.file_name().expect("a name")));
+        let (mut before, _) = self.taken_over().await;
+        assert_eq!(before.wait().expect("waits").code(), Some(1), "it lost its lease");
+        self.stand_by(&name).await;
+        true
+    }
+
+    /// Kills the instance that serves, and nothing is left of its directory.
+    pub fn lose_with_its_disk(&mut self) {
+        self.exchange.kill();
+        std::fs::remove_dir_all(&self.exchange.data).expect("removed");
+    }
+
+    /// Which server leads a stream.
+    pub async fn leader(&self, stream: &str) -> usize {
+        let named = until("a leader", async || {
+            let client = self.exchange.admin().await;
+            let answer = client.request(format!("$JS.API.STREAM.INFO.{stream}"), "".into()).await.ok()?;
+            let info: Value = serde_json::from_slice(&answer.payload).ok()?;
+            info["cluster"]["leader"].as_str().map(str::to_owned)
+        })
+        .await;
+        self.servers.iter().position(|server| server.name == named).expect("one of ours")
+    }
+}
+
+impl Drop for Instances {
+    fn drop(&mut self) {
+        if let Some(Standby { child, data, .. }) = &mut self.standby {
+            if std::thread::panicking() {
+                eprintln!("--- {} ---\n{}", data.display(), log_of(data));
+            }
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn shared() -> (tempfile::TempDir, PathBuf) {
+    let folder = folder();
+    let shared = folder.path().join("shared");
+    std::fs::create_dir_all(&shared).expect("a directory");
+    std::fs::write(shared.join("network.toml"), few_parties()).expect("a registry");
+    (folder, shared)
+}
+
+/// The directory of an instance: its own archive, the same keys and registry.
+fn instance(shared: &Path, name: &str) -> PathBuf {
+    let data = shared.join(name);
+    std::fs::create_dir_all(&data).expect("a directory");
+    let common = std::fs::read_to_string(shared.join("common.toml")).expect("what all have");
+    std::fs::write(data.join("liaison.toml"), format!("{common}[cluster]\ninstance = \"{name}\"\n"))
+        .expect("a configuration");
+    if !data.join("keys").exists() {
+        std::os::unix::fs::symlink("../keys", data.join("keys")).expect("a link");
+    }
+    let (root, own) = (shared.join("root-key"), shared.join(format!("{name}.root-key")));
+    if root.exists() && !own.exists() {
+        std::fs::copy(root, own).expect("copied");
+    }
+    data
+}
+
+/// The command line of an instance.
+pub fn serve(data: &Path) -> Vec<String> {
+    vec!["serve".to_owned(), "--config".to_owned(), text(&data.join("liaison.toml"))]
+}
+
+/// Ports that are free now; the servers of a cluster must know each other's before they start.
+fn free_ports(count: usize) -> Vec<u16> {
+    let bind = |_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listeners: Vec<std::net::TcpListener> = (0..count).map(bind).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()
+}
+
+/// Stops a process as a machine that hangs does, or lets it go on.
+pub fn hang(exchange: &Exchange, on: bool) {
+    signal(exchange.pid(), if on { "STOP" } else { "CONT" });
+}
+
+/// The journal of an archive, all segments in one.
+pub fn journal(data: &Path) -> Vec<u8> {
+    let entries = std::fs::read_dir(data.join("archive/journal")).expect("a journal").flatten();
+    let mut segments: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "liaj"))
+        .collect();
+    segments.sort();
+    segments.iter().flat_map(|segment| std::fs::read(segment).expect("readable")).collect()
+}
