@@ -47,7 +47,12 @@ async def publish(url, keys, payload):
     receipt = json.loads((await live.next_msg(timeout=20)).data)
     check(receipt["data"]["outcome"] == "accepted", f"receipt {receipt}")
     check(receipt["data"]["sha256"] == hashlib.sha256(payload).hexdigest(), "the receipt is for other bytes")
-    stored = await client.request(f"$JS.API.DIRECT.GET.RCPT.{subject}", b"", timeout=5)
+    # The server hands a receipt on before it has stored it.
+    for _ in range(100):
+        stored = await client.request(f"$JS.API.DIRECT.GET.RCPT.{subject}", b"", timeout=5)
+        if stored.data:
+            break
+        await asyncio.sleep(0.05)
     check(json.loads(stored.data) == receipt, "the stored receipt is not the live one")
     check(stored.headers["Nats-Subject"] == subject, "direct get gave another subject")
     await client.close()

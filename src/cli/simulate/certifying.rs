@@ -13,8 +13,9 @@ pub struct Certified {
     /// Instead of a run: lead a member-state system of this party through the scenarios of an acceptance.
     #[arg(long = "certify", env = "LIAISON_CERTIFY", value_name = "PARTY", conflicts_with_all = ["audit", "dry_run"])]
     pub party: Option<PartyId>,
-    /// The post that it publishes as; the system user unless given.
-    #[arg(long, env = "LIAISON_POST", requires = "party")]
+    /// The post that it publishes as; the system user unless given. Of no meaning without --certify.
+    // Not `requires`: the variable may be set for the other commands.
+    #[arg(long, env = "LIAISON_POST")]
     post: Option<PostId>,
     /// Command that publishes the lines which it reads, and prints a receipt a line.
     #[arg(long, env = "LIAISON_PUBLISHER", value_name = "CMD", requires = "party")]
