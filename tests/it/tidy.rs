@@ -146,3 +146,17 @@ fn the_architecture_prints_the_ranks_as_they_are() {
         assert!(text.contains(&row), "docs/ARCHITECTURE.md lacks a row that begins with {row}");
     }
 }
+
+/// Each decision stands in the list once, in order, and nothing else does: a merge left its marks there once.
+#[test]
+fn the_list_of_decisions_is_that_of_the_files() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decisions");
+    let entries = std::fs::read_dir(&directory).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut files: Vec<String> = names.filter(|name| name != "README.md").collect();
+    files.sort();
+    let list = std::fs::read_to_string(directory.join("README.md")).expect("a list");
+    let rows: Vec<&str> = list.lines().skip_while(|line| !line.starts_with("|---")).skip(1).collect();
+    let named: Vec<&str> = rows.iter().map(|row| row.split(['(', ')']).nth(1).unwrap_or(row)).collect();
+    assert_eq!(named, files);
+}
