@@ -20,6 +20,7 @@ use crate::message::time;
 use crate::rules::registry::{self, Registry};
 use crate::sim::demo;
 use crate::wire::accounts::{self, Member};
+use crate::wire::certificates::LOOPBACK;
 use crate::wire::keys;
 use crate::wire::server::{self, Server};
 use crate::wire::tls;
@@ -54,9 +55,6 @@ pub struct Args {
     #[command(flatten)]
     root: Root,
 }
-
-/// By these names clients call a server on their own machine.
-const LOOPBACK: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
 
 const CONFIG: &str = r#"# liaison.toml: written by `liaison up`; yours to change. SIGHUP reloads it.
 [broker]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-pub use self::signer::{Signer, SignerError};
+pub use self::signer::Signer;
 pub use self::witness::{Shown, WitnessLine};
 pub use crate::wire::asking::AskError;
 pub use crate::wire::pipeline::{Answers, Heard, Pipeline};

@@ -4,9 +4,7 @@
 //! is refused. It is never the key of a connection: who steals that one cannot sign.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -17,14 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::message::names::KeyId;
 use crate::message::signature::Detached;
-
-/// A file that holds no signing key.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{file}: {words}")]
-pub struct SignerError {
-    file: String,
-    words: String,
-}
+use crate::wire::{Error, keys};
 
 /// A key that can sign.
 pub struct Signer {
@@ -61,14 +52,9 @@ impl Signer {
     ///
     /// # Errors
     /// Missing, readable by others, no Ed25519 key as a JWK, or halves that do not belong together.
-    pub fn read(file: &Path) -> Result<Self, SignerError> {
-        let fault = |words: &str| at(file, words);
-        let meta = std::fs::metadata(file).map_err(|error| fault(&error.to_string()))?;
-        if meta.permissions().mode() & 0o077 != 0 {
-            return Err(fault(
-                "others may read it: set its mode to 0600, and revoke the key if it may be known",
-            ));
-        }
+    pub fn read(file: &Path) -> Result<Self, Error> {
+        let fault = |words: &str| keys::fault(file, words);
+        keys::is_private(file)?;
         let text = std::fs::read_to_string(file).map(Zeroizing::new);
         let text = text.map_err(|error| fault(&error.to_string()))?;
         let jwk: Jwk = serde_json::from_str(&text)
@@ -91,8 +77,11 @@ impl Signer {
     ///
     /// # Errors
     /// The file is there, or cannot be written.
-    pub fn create(file: &Path, id: KeyId) -> Result<Self, SignerError> {
-        let fault = |words: &dyn fmt::Display| at(file, &words.to_string());
+    pub fn create(file: &Path, id: KeyId) -> Result<Self, Error> {
+        let fault = |words: &dyn fmt::Display| keys::fault(file, words);
+        if file.exists() {
+            return Err(fault(&"is there already, and a key is never written over"));
+        }
         // The seed of a fresh nkey: the system's random numbers, through the library that makes the other keys.
         let pair = nkeys::KeyPair::new_user();
         let seed = pair.seed().map(Zeroizing::new).map_err(|error| fault(&error))?;
@@ -112,12 +101,7 @@ impl Signer {
             .recursive(true)
             .mode(0o700)
             .create(parent)
-            .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(file))
-            .and_then(|mut new| {
-                new.write_all(text.as_bytes())
-                    .and_then(|()| new.write_all(b"\n"))
-                    .and_then(|()| new.sync_all())
-            });
+            .and_then(|()| keys::write_private(file, &[text.as_bytes(), b"\n"]));
         written.map_err(|error| fault(&error))?;
         Ok(signer)
     }
@@ -141,12 +125,10 @@ impl Signer {
     }
 }
 
-fn at(file: &Path, words: &str) -> SignerError {
-    SignerError { file: file.display().to_string(), words: words.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -20,7 +20,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Error;
 use super::accounts::Member;
-use super::tls::{End, Tls, fault, is_private};
+use super::keys::{fault, is_private};
+use super::tls::{End, Tls};
 use crate::message::time;
 
 /// Days for which a certificate is valid, and for which the authority is.
@@ -28,6 +29,8 @@ const DAYS: i64 = 397;
 const AUTHORITY_DAYS: i64 = 3_650;
 /// Clocks of other machines may be behind ours.
 const HOUR: i64 = 3_600;
+/// By these names clients call a server on their own machine.
+pub const LOOPBACK: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
 /// The authority's name; certificates are tied to its key, not to this.
 const AUTHORITY: &str = "liaison certificate authority";
 
@@ -174,7 +177,7 @@ pub fn hosts(listen: &str, named: &[String]) -> Result<Vec<String>, String> {
     if hosts.is_empty() && ip.is_some_and(|ip| ip.is_unspecified()) {
         return Err(format!("{listen} is for other machines: say by --tls-host how they call this one"));
     }
-    let own = ["127.0.0.1", "::1", "localhost"].map(str::to_owned);
+    let own = LOOPBACK.map(str::to_owned);
     let listened = (!ip.is_some_and(|ip| ip.is_unspecified())).then(|| host.to_owned());
     for host in listened.into_iter().chain(own) {
         if !hosts.contains(&host) && !host.is_empty() {

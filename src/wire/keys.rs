@@ -58,8 +58,22 @@ impl std::fmt::Debug for Seed {
     }
 }
 
-fn fault(file: &Path, words: impl std::fmt::Display) -> Error {
+/// What is wrong with a file of a key or a certificate.
+pub(crate) fn fault(file: &Path, words: impl std::fmt::Display) -> Error {
     Error::Key { file: file.to_owned(), words: words.to_string() }
+}
+
+/// Refuses a secret that others may read: it is no secret any more.
+///
+/// # Errors
+/// [`Error::Key`]: missing, or readable by others.
+pub fn is_private(file: &Path) -> Result<(), Error> {
+    let meta = std::fs::metadata(file).map_err(|error| fault(file, error))?;
+    if meta.permissions().mode() & 0o077 != 0 {
+        let words = "others may read it: set its mode to 0600, and make a new one if it may be known";
+        return Err(fault(file, words));
+    }
+    Ok(())
 }
 
 /// The seed in a file.
@@ -71,11 +85,7 @@ pub fn read_seed(file: &Path) -> Result<Seed, Error> {
 }
 
 fn read(file: &Path) -> Result<(Seed, PublicKey), Error> {
-    let meta = std::fs::metadata(file).map_err(|error| fault(file, error))?;
-    if meta.permissions().mode() & 0o077 != 0 {
-        let words = "others may read it: set its mode to 0600, and change the key if it may be known";
-        return Err(fault(file, words));
-    }
+    is_private(file)?;
     let text = Zeroizing::new(std::fs::read_to_string(file).map_err(|error| fault(file, error))?);
     let seed = Seed(Zeroizing::new(text.trim().to_owned()));
     let public = KeyPair::from_seed(&seed).ok().and_then(|pair| PublicKey::parse(&pair.public_key()).ok());
@@ -190,7 +200,10 @@ pub fn settle(directory: &Path, ring: &Keyring, user: &User) -> Result<(), Error
 }
 
 /// Writes a file that nobody else can read at any moment. One that is there may have another mode and is replaced.
-pub(super) fn write_private(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+///
+/// # Errors
+/// What the file system said.
+pub fn write_private(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}

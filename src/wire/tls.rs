@@ -5,7 +5,6 @@
 
 use std::error::Error as _;
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use async_nats::rustls::{CertificateError, ClientConfig, Error as Fault, RootCer
 use async_nats::{ConnectError, ConnectOptions};
 
 use super::Error;
+use super::keys::{fault, is_private};
 use crate::message::time::{self, Timestamp};
 
 /// The scheme of an address at which nobody speaks without TLS.
@@ -220,16 +220,6 @@ fn verified(
     }
 }
 
-/// Refuses a secret that others may read: it is no secret any more.
-pub(super) fn is_private(file: &Path) -> Result<(), Error> {
-    let meta = std::fs::metadata(file).map_err(|error| fault(file, error.to_string()))?;
-    if meta.permissions().mode() & 0o077 != 0 {
-        let words = "others may read it: set its mode to 0600, and make a new one if it may be known";
-        return Err(fault(file, words.to_owned()));
-    }
-    Ok(())
-}
-
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let read = read.map_err(|error| fault(file, unread(&error)))?;
@@ -242,10 +232,6 @@ fn unread(error: &pem::Error) -> String {
         // The library's words quote lines of the file, which may be a key.
         _ => "holds nothing in PEM that can be used here".to_owned(),
     }
-}
-
-pub(super) fn fault(file: &Path, words: String) -> Error {
-    Error::Key { file: file.to_owned(), words }
 }
 
 fn in_words(why: &CertificateError) -> String {
