@@ -260,8 +260,9 @@ fn spawn(program: &Path, directory: &Path, port: u16, lock: &File) -> std::io::R
     if port != 0 {
         command.arg("-p").arg(port.to_string());
     }
-    let chosen = ["GOGC", "GOMEMLIMIT"].iter().any(|name| std::env::var_os(name).is_some());
-    if !chosen && let Some(memory) = memory().filter(|memory| *memory >= GARBAGE_MEMORY) {
+    if !is_collection_chosen()
+        && let Some(memory) = memory().filter(|memory| *memory >= GARBAGE_MEMORY)
+    {
         command.env("GOGC", GARBAGE.to_string()).env("GOMEMLIMIT", format!("{}B", memory / 2));
     }
     command
@@ -270,6 +271,12 @@ fn spawn(program: &Path, directory: &Path, port: u16, lock: &File) -> std::io::R
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
+}
+
+/// True if whoever started us has said how the server is to collect its garbage.
+#[expect(clippy::disallowed_methods, reason = "the server's own settings, which it inherits; not ours")]
+fn is_collection_chosen() -> bool {
+    ["GOGC", "GOMEMLIMIT"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
 /// Bytes that this process and its children may use: the machine's, or what its control group is given.
