@@ -37,6 +37,7 @@ pub mod routes;
 pub mod rulebook;
 pub mod services;
 mod space;
+mod standbys;
 mod supervision;
 pub mod survey;
 mod sweeper;
@@ -74,6 +75,7 @@ use self::replay::{Backlog, Limits, Replay};
 use self::routes::Routes;
 use self::services::Services;
 use self::space::Reserve;
+use self::standbys::Standbys;
 use self::withdrawals::Withdrawals;
 use crate::archive::audit::{Entry, Object, What, Word};
 use crate::archive::{self, Archive, Reader};
@@ -128,6 +130,7 @@ struct Shared {
     audit: Audit,
     replay: Arc<RwLock<Limits>>,
     reserve: Arc<Reserve>,
+    standbys: Arc<Standbys>,
 }
 
 /// A running broker. Drop does not stop it: call [`Broker::stop`].
@@ -162,7 +165,7 @@ impl Broker {
         let mut rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let (fail, failed) = watch::channel(None);
         // Its future is large, and is the whole of a start while it stands by.
-        let (archive, seat) = Box::pin(cluster::open(&config, &fail, standing_by)).await?;
+        let (archive, mut seat) = Box::pin(cluster::open(&config, &fail, standing_by)).await?;
         if seat.is_some() {
             // Who stood by for weeks has old ones.
             rules = rulebook::load(&config).map_err(Error::Configuration)?;
@@ -193,6 +196,7 @@ impl Broker {
             audit,
             replay: Arc::new(RwLock::new(config.replay)),
             reserve: Arc::new(Reserve::new(&config.archive)),
+            standbys: seat.as_mut().map(|seat| std::mem::take(&mut seat.standbys)).unwrap_or_default().into(),
         };
         shared.reserve.look(&shared.metrics);
         shared.metrics.lease_epoch.set(seat.as_ref().map_or(0, |seat| seat.epoch));
@@ -255,6 +259,7 @@ impl Broker {
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         tasks.spawn(checkpoints::run(shared.clone(), stop_all.clone()));
         tasks.spawn(space::watch(shared.clone(), stop_all.clone()));
+        tasks.spawn(Standbys::watch(shared.clone(), stop_all.clone()));
         let replay = Arc::new(Replay {
             reader: shared.reader.clone(),
             audit: shared.audit.clone(),
