@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 
 use super::auditor::audit;
-use super::harness::{Dice, Exchange, REPORT_SUBJECT, few_parties, fresh_id, queue, setting, signal, until};
+use super::harness::{
+    Dice, Exchange, REPORT_SUBJECT, few_parties, fresh_id, queue, receipt, setting, signal, until,
+};
 use super::load::{Load, message};
+use super::mail::readable_id;
 
 /// So many messages a second that no publisher is ever refused for its rate.
 const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
@@ -81,6 +84,37 @@ async fn killing_nats_alone_needs_no_restart_of_the_broker() {
     let (status, words) = exchange.get("/readyz").await;
     assert_eq!(status, 200, "{words}");
     audit(&exchange, &books).await;
+}
+
+/// The state of the intake consumers dies with nats-server: what is archived is read again as far as its receipt may be missing.
+/// Nobody sends anything again here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_archived_when_everything_died_gets_its_receipt() {
+    let prepare = |data: &std::path::Path| {
+        std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+        std::fs::create_dir(data.join("faults")).expect("a directory of faults");
+    };
+    let mut exchange = Exchange::with(&["--nats-port", &free_port()], prepare).await;
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let fresh = || {
+        let mut message = message("it-moi", "tn-01", "de-bpol", true);
+        message["id"] = fresh_id().into();
+        message.to_string().into_bytes()
+    };
+    let before = exchange.publish(&post, REPORT_SUBJECT, fresh()).await;
+    assert_eq!(before["data"]["outcome"], "accepted", "{before}");
+    std::fs::write(exchange.data.join("faults/receipting"), "kill 1").expect("a fault");
+    let message = fresh();
+    queue(&post, REPORT_SUBJECT, message.clone()).await;
+    let ended = until("the end", async || exchange.child.try_wait().expect("waits")).await;
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(9), "{ended}");
+    std::fs::remove_file(exchange.data.join("faults/receipting")).expect("no fault");
+    exchange.again().await;
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let id = readable_id(&message).expect("an id");
+    let receipt = receipt(&post, REPORT_SUBJECT, &id, &message).await;
+    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    assert_eq!(receipt["data"]["seq"], 2, "archived before it died, and not again: {receipt}");
 }
 
 /// `LIAISON_ARCHIVED` says how many messages are in the archive; 200000 is the figure of the design.
