@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::{ClusterSection, Config};
 use super::lease::{Step, Watch};
 use super::replica::{Replica, frame_upto};
+use super::standbys::{Presence, Standbys};
 use super::{Error, connections};
 use crate::archive::{self, Archive, Seen};
 use crate::message::time;
@@ -42,6 +43,8 @@ pub(super) struct Seat {
     pub(super) replica: Replica,
     /// Grows with every taking of the lease.
     pub(super) epoch: u64,
+    /// Who stands by.
+    pub(super) standbys: Standbys,
     /// The lease.
     pub(super) held: Held,
 }
@@ -85,13 +88,14 @@ pub(super) async fn open(
     standing_by();
     let (holder, held) = follower.stand_by(&key, cluster, alarm).await?;
     let last = follower.claim(&holder, &held.term).await?;
+    let standbys = Standbys::of(key.clone(), cluster.instance.clone());
     let mut replica = Replica::new(stream, key, held.term.clone(), last).await?;
     replica.catch_up(&follower.archive, follower.carried).await?;
     if let Err(error) = replica.erase_in_stream(&follower.archive).await {
         tracing::warn!(%error, "erased content stays in the replicated journal for now");
     }
     tracing::info!(epoch = holder.epoch, records = follower.archive.next() - 1, "this instance serves");
-    Ok((follower.archive, Some(Seat { replica, epoch: holder.epoch, held })))
+    Ok((follower.archive, Some(Seat { replica, epoch: holder.epoch, standbys, held })))
 }
 
 /// An archive that follows the stream.
@@ -131,10 +135,11 @@ impl Follower {
         alarm: &Alarm,
     ) -> Result<(Holder, Held), Error> {
         let mut watch = Watch::default();
+        let presence = Presence::begin(key.clone(), cluster.instance.clone());
         let mut troubled = false;
         tracing::info!(instance = %cluster.instance, records = self.archive.next() - 1, "standing by");
         loop {
-            match self.look(key, &mut watch, cluster).await {
+            match self.look(key, &mut watch, cluster, &presence).await {
                 Ok(Some((holder, revision, term))) => {
                     let stop = CancellationToken::new();
                     let renewal =
@@ -160,8 +165,9 @@ impl Follower {
         key: &LeaseKey,
         watch: &mut Watch,
         cluster: &ClusterSection,
+        presence: &Presence,
     ) -> Result<Option<(Holder, u64, Term)>, Error> {
-        self.advance().await?;
+        self.advance(Some(presence)).await?;
         let found = key.look().await?;
         let Step::Take { revision, epoch } = watch.look(found.as_ref(), time::stopwatch()) else {
             return Ok(None);
@@ -183,7 +189,7 @@ impl Follower {
         let entry = Entry::Term(Bytes::from(words.to_string()));
         let mut claimed = None;
         loop {
-            match self.advance().await {
+            match self.advance(None).await {
                 Err(Error::Wire(wire::Error::Api { .. })) if term.is_held() => {
                     tokio::time::sleep(LOOK).await;
                     continue;
@@ -216,7 +222,9 @@ impl Follower {
     }
 
     /// Follows all that is there.
-    async fn advance(&mut self) -> Result<(), Error> {
+    async fn advance(&mut self, presence: Option<&Presence>) -> Result<(), Error> {
+        let tell = |head| presence.into_iter().for_each(|presence| presence.kept(head));
+        tell(self.archive.next() - 1);
         while let Some(placed) = self.stream.behind(self.read + 1).await? {
             match placed.entry {
                 Entry::Term(words) => self.is_ours(&words)?,
@@ -224,6 +232,7 @@ impl Follower {
                 Entry::Frame(bytes) | Entry::Anew(_, bytes) => self.take(&bytes).await?,
             }
             self.read = placed.sequence;
+            tell(self.archive.next() - 1);
         }
         Ok(())
     }

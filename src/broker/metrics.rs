@@ -90,6 +90,10 @@ pub struct Metrics {
     pub checkpoint_lapse_seconds: Gauge,
     /// Grows whenever an instance of a cluster begins to serve; 0 without a cluster.
     pub lease_epoch: Gauge<u64, AtomicU64>,
+    /// Instances of the cluster that stand by.
+    pub cluster_standbys: Gauge,
+    /// Records that the nearest of them had not said to have; 0 if there is none.
+    pub cluster_behind_records: Gauge<u64, AtomicU64>,
     /// 1 while every check of `/readyz` holds.
     pub ready: Gauge,
     /// 1 while the audit log can be written.
@@ -172,6 +176,8 @@ impl Default for Metrics {
             archive_short: gauge(r, "archive_short", "1 while the reserve is touched"),
             clock_behind_seconds: gauge(r, "clock_behind_seconds", "How far the clock is behind NATS"),
             lease_epoch: gauge(r, "lease_epoch", "Grows when another instance begins to serve"),
+            cluster_standbys: gauge(r, "cluster_standbys", "Instances that stand by"),
+            cluster_behind_records: gauge(r, "cluster_behind_records", "Records the nearest standby lacks"),
             ready: gauge(r, "ready", "1 while every check of /readyz holds"),
             audit_writing: gauge(r, "audit_writing", "1 while the audit log can be written"),
             clock_skew_seconds: gauge(r, "clock_skew_seconds", "Clock of nats-server ahead of ours"),

@@ -37,6 +37,7 @@ pub mod routes;
 pub mod rulebook;
 pub mod services;
 mod space;
+mod standbys;
 mod supervision;
 pub mod survey;
 mod sweeper;
@@ -44,7 +45,7 @@ mod threads;
 mod view;
 mod withdrawals;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -74,11 +75,12 @@ use self::replay::{Backlog, Limits, Replay};
 use self::routes::Routes;
 use self::services::Services;
 use self::space::Reserve;
+use self::standbys::Standbys;
 use self::withdrawals::Withdrawals;
 use crate::archive::audit::{Entry, Object, What, Word};
 use crate::archive::{self, Archive, Reader};
 use crate::message::names::PartyId;
-use crate::message::raw::Raw;
+use crate::message::raw::{Position, Raw};
 use crate::message::time;
 use crate::rules::Rules;
 use crate::wire::inspect::Inspector;
@@ -128,6 +130,7 @@ struct Shared {
     audit: Audit,
     replay: Arc<RwLock<Limits>>,
     reserve: Arc<Reserve>,
+    standbys: Arc<Standbys>,
 }
 
 /// A running broker. Drop does not stop it: call [`Broker::stop`].
@@ -136,6 +139,8 @@ pub struct Broker {
     shared: Shared,
     connections: Connections,
     acker: Acker,
+    /// Up to where each intake stream had surely been receipted at the start, if not up to its end.
+    receipted: HashMap<PartyId, Position>,
     parties: BTreeSet<PartyId>,
     ready: Arc<AtomicBool>,
     gauges: Arc<Gauges>,
@@ -160,7 +165,7 @@ impl Broker {
         let mut rules = rulebook::load(&config).map_err(Error::Configuration)?;
         let (fail, failed) = watch::channel(None);
         // Its future is large, and is the whole of a start while it stands by.
-        let (archive, seat) = Box::pin(cluster::open(&config, &fail, standing_by)).await?;
+        let (archive, mut seat) = Box::pin(cluster::open(&config, &fail, standing_by)).await?;
         if seat.is_some() {
             // Who stood by for weeks has old ones.
             rules = rulebook::load(&config).map_err(Error::Configuration)?;
@@ -191,6 +196,7 @@ impl Broker {
             audit,
             replay: Arc::new(RwLock::new(config.replay)),
             reserve: Arc::new(Reserve::new(&config.archive)),
+            standbys: seat.as_mut().map(|seat| std::mem::take(&mut seat.standbys)).unwrap_or_default().into(),
         };
         shared.reserve.look(&shared.metrics);
         shared.metrics.lease_epoch.set(seat.as_ref().map_or(0, |seat| seat.epoch));
@@ -228,6 +234,7 @@ impl Broker {
         let (publisher, inspector) =
             (connections.publisher.clone(), Inspector::new(connections.egress.clone()));
         let acker = Acker::default();
+        let receipted = shared.reader.positions_before(outgoing::UNSENT)?;
         let outgoing = Outgoing {
             publisher: publisher.clone(),
             issuer: config.issuer(),
@@ -252,6 +259,7 @@ impl Broker {
         tasks.spawn(routes::follow(bucket.clone(), Arc::clone(&shared.routes), stop_all.clone()));
         tasks.spawn(checkpoints::run(shared.clone(), stop_all.clone()));
         tasks.spawn(space::watch(shared.clone(), stop_all.clone()));
+        tasks.spawn(Standbys::watch(shared.clone(), stop_all.clone()));
         let replay = Arc::new(Replay {
             reader: shared.reader.clone(),
             audit: shared.audit.clone(),
@@ -271,6 +279,7 @@ impl Broker {
             shared,
             connections,
             acker,
+            receipted,
             parties: BTreeSet::new(),
             ready: Arc::default(),
             gauges,
@@ -303,8 +312,9 @@ impl Broker {
         self.tasks.spawn(courier.run());
         let (reader, whose) = (self.shared.reader.clone(), party.clone());
         let archived = move || reader.last_position(&whose);
-        let puller =
-            Puller::new(self.connections.intake.clone(), party.clone(), self.acker.clone(), archived);
+        let receipted = self.receipted.remove(&party).or_else(&archived);
+        let (road, acker) = (self.connections.intake.clone(), self.acker.clone());
+        let puller = Puller::new(road, party.clone(), acker, receipted, archived);
         let metrics = Arc::clone(&self.shared.metrics);
         let gate = Gate {
             checkpoints: Arc::clone(&self.shared.checkpoints),

@@ -13,6 +13,7 @@ use super::couriers::Couriers;
 use super::gauges::Gauges;
 use super::metrics::Metrics;
 use super::space::Reserve;
+use super::standbys::Standbys;
 use crate::archive::Reader;
 use crate::wire::connect::Watch;
 
@@ -43,6 +44,7 @@ pub struct View {
     checkpoints: Arc<Checkpoints>,
     audit: Audit,
     reserve: Arc<Reserve>,
+    standbys: Arc<Standbys>,
     couriers: Arc<RwLock<Couriers>>,
     ready: Arc<AtomicBool>,
     gauges: Arc<Gauges>,
@@ -62,6 +64,7 @@ impl View {
             checkpoints: Arc::clone(&shared.checkpoints),
             audit: shared.audit.clone(),
             reserve: Arc::clone(&shared.reserve),
+            standbys: Arc::clone(&shared.standbys),
             couriers: Arc::clone(&shared.couriers),
             ready,
             gauges,
@@ -73,7 +76,7 @@ impl View {
     }
 
     /// The checks of `/readyz`. A full mailbox, or an intake that cannot be read, does not make the broker unready: it stalls
-    /// nobody else. It is degraded then.
+    /// nobody else. It is degraded then, and when nobody stands by in a cluster.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         let away: Vec<&str> = self
@@ -99,7 +102,10 @@ impl View {
             some => format!("{} take no deliveries: {}", some.len(), some.join(", ")),
         };
         let (signed, checkpoint) = self.checkpoints.check();
-        vec![
+        let standby = self.standbys.check();
+        let standby =
+            standby.map(|(degraded, words)| Check { degraded, ..Check::of("standby", true, words) });
+        let mut checks = vec![
             Check::of("nats", away.is_empty(), nats),
             self.archive(),
             Check {
@@ -110,7 +116,9 @@ impl View {
             self.clock(),
             Check::of("audit", audited, audit.to_owned()),
             Check { degraded: !stalled.is_empty(), ..Check::of("mailboxes", true, mailboxes) },
-        ]
+        ];
+        checks.extend(standby);
+        checks
     }
 
     /// Short of room is not ready: messages wait, and whoever can should send elsewhere or wait too.

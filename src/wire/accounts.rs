@@ -198,16 +198,18 @@ fn core(text: &mut String, members: &[Member], keys: &Keys) {
 /// The rights of each user of the broker.
 fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let mut intake = Vec::new();
+    // Each party's intake is read over a connection of its own, and nats-server keeps a copy of these rights for each: what
+    // is listed by party counts squared. So only what makes a stream readable is: none but an intake stream has a consumer
+    // of this name.
+    let mut intake = texts(&["$JS.API.STREAM.INFO.*", "$JS.ACK.*.intake.>"]);
+    for call in ["CONSUMER.MSG.NEXT", "CONSUMER.INFO", "CONSUMER.DELETE"] {
+        intake.push(format!("$JS.API.{call}.*.intake"));
+    }
     let mut egress = texts(&["ilo.out.>", "ilo.rcpt.>"]);
     for member in members {
         let (stream, mailbox) = (intake_stream(&member.party), mailbox_stream(&member.party));
-        for call in ["CONSUMER.MSG.NEXT", "CONSUMER.INFO", "CONSUMER.CREATE", "CONSUMER.DELETE"] {
-            intake.push(format!("$JS.API.{call}.{stream}.intake"));
-        }
-        intake.push(format!("$JS.API.STREAM.INFO.{stream}"));
+        intake.push(format!("$JS.API.CONSUMER.CREATE.{stream}.intake"));
         intake.push(format!("$JS.API.STREAM.MSG.GET.{stream}"));
-        intake.push(format!("$JS.ACK.{stream}.intake.>"));
         for call in ["STREAM.INFO", "STREAM.MSG.GET", "STREAM.MSG.DELETE", "STREAM.PURGE"] {
             egress.push(format!("$JS.API.{call}.{mailbox}"));
         }

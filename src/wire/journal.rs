@@ -168,9 +168,7 @@ impl Journal {
 
     async fn next(&self, from: u64, filter: &str) -> Result<Option<Placed>, Error> {
         let name = stream(self.shard);
-        let call = format!("STREAM.MSG.GET.{name}");
-        let answer = ask(&self.client, &call, &json!({ "seq": from.max(1), "next_by_subj": filter })).await?;
-        let Some(found) = found(&call, &answer)? else { return Ok(None) };
+        let Some(found) = get_next(&self.client, &name, from, filter).await? else { return Ok(None) };
         let Found { sequence, subject, payload } = found;
         let entry = self.entry(&subject, payload).ok_or_else(|| Error::api(&name, "an unknown entry"))?;
         Ok(Some(Placed { sequence, entry }))
@@ -224,6 +222,17 @@ pub(super) async fn get(
 ) -> Result<Option<Found>, Error> {
     let call = format!("STREAM.MSG.GET.{stream}");
     found(&call, &ask(client, &call, &json!({ by: which })).await?)
+}
+
+/// The first message at or behind a stream sequence whose subject is one of these.
+pub(super) async fn get_next(
+    client: &Client,
+    stream: &str,
+    from: u64,
+    filter: &str,
+) -> Result<Option<Found>, Error> {
+    let call = format!("STREAM.MSG.GET.{stream}");
+    found(&call, &ask(client, &call, &json!({ "seq": from.max(1), "next_by_subj": filter })).await?)
 }
 
 fn found(call: &str, answer: &Value) -> Result<Option<Found>, Error> {

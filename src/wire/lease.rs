@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::journal::{get, publish};
+use super::journal::{get, get_next, publish};
 use crate::message::time;
 
 /// Name of the bucket.
@@ -21,6 +21,9 @@ pub const BUCKET: &str = "LEASE";
 /// How long a holder believes in its lease after it began to renew it. Servers find a new leader 4 to 9 s after one died:
 /// most such deaths must not cost the broker too. Longer, and another instance would not serve within 15 s.
 pub const HOLD: Duration = Duration::from_secs(9);
+
+/// More than there are standbys: words that come while they are read do not keep a reader for ever.
+const MOST_SIGNS: usize = 200;
 
 /// Who holds a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,15 @@ pub struct Holder {
     pub epoch: u64,
     /// Given back in order: nobody needs to wait.
     pub released: bool,
+}
+
+/// What a standby says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sign {
+    /// Name of the instance.
+    pub instance: String,
+    /// The last archive sequence that it has.
+    pub kept: u64,
 }
 
 /// The key of a shard in the bucket.
@@ -88,6 +100,33 @@ impl LeaseKey {
     pub async fn note_erased(&self, upto: u64) -> Result<(), Error> {
         let body = Bytes::from(upto.to_string());
         publish(&self.client, self.mark(), HeaderMap::new(), body).await.map(|_| ())
+    }
+
+    /// Says that an instance stands by. Each has a key of its own, so nobody waits for anybody.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn sign(&self, sign: &Sign) -> Result<(), Error> {
+        let body = serde_json::to_vec(sign).map_err(|error| Error::api(stream(), error))?;
+        let at = self.subject(&format!("{}-standby.{}", self.key, sign.instance));
+        publish(&self.client, at, HeaderMap::new(), body.into()).await.map(|_| ())
+    }
+
+    /// The last word of each instance that ever stood by, with its revision. Of two hundred at most.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn signs(&self) -> Result<Vec<(u64, Sign)>, Error> {
+        let (filter, mut from, mut signs) = (self.subject(&format!("{}-standby.*", self.key)), 1, Vec::new());
+        while signs.len() < MOST_SIGNS {
+            let Some(found) = get_next(&self.client, &stream(), from, &filter).await? else { break };
+            from = found.sequence + 1;
+            // What another version says of itself may be read by nobody here.
+            if let Ok(sign) = serde_json::from_slice(&found.payload) {
+                signs.push((found.sequence, sign));
+            }
+        }
+        Ok(signs)
     }
 
     fn mark(&self) -> String {

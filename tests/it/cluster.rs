@@ -236,3 +236,58 @@ async fn an_instance_that_does_not_belong_does_not_stand_by() {
     assert_eq!(code, Some(78), "{words}");
     assert!(words.contains("root key is not that of the other instances"), "{words}");
 }
+
+/// What the serving instance tells of its standbys: the count, and the check of `/readyz` with the status beside it.
+async fn told_of_standbys(instances: &Instances) -> (String, String, String) {
+    let (_, metrics) = instances.exchange.get("/metrics").await;
+    let (status, ready) = instances.exchange.get("/readyz").await;
+    assert_eq!(status, 200, "never unready for it: {ready}");
+    let ready: Value = serde_json::from_str(&ready).expect("JSON");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let line = ready["checks"].as_array().expect("checks").iter().find(|line| line["check"] == "standby");
+    let count = metrics.lines().find_map(|line| line.strip_prefix("liaison_cluster_standbys "));
+    let count = count.expect("the metric").to_owned();
+    (count, text(&ready["status"]), text(&line.expect("a line")["detail"]))
+}
+
+/// Starts a standby and waits until it is seen.
+async fn stands_by(instances: &mut Instances) {
+    instances.stand_by("b").await;
+    until("a standby that is seen", async || {
+        let (count, status, words) = told_of_standbys(instances).await;
+        (count == "1" && status == "ok" && words == "1 stand by: b").then_some(())
+    })
+    .await;
+}
+
+/// An operator sees who stands by, that nobody does any more, and that somebody does again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_nobody_stands_by_is_seen() {
+    let mut instances = Instances::on_one_server().await;
+    let (_, status, words) = told_of_standbys(&instances).await;
+    assert!(status == "ok" && words.starts_with("nobody stands by"), "nobody is missed yet: {words}");
+    stands_by(&mut instances).await;
+    let post = instances.exchange.connect("it-moi", "tn-01").await;
+    let sent = send(&instances.exchange, &post, REPORT_SUBJECT, &report()).await;
+    assert_eq!(sent["outcome"], "accepted");
+    until("a standby that has everything", async || {
+        let (_, metrics) = instances.exchange.get("/metrics").await;
+        metrics.contains("liaison_cluster_behind_records 0\n").then_some(())
+    })
+    .await;
+    instances.standby_dies();
+    until("nobody", async || (told_of_standbys(&instances).await.0 == "0").then_some(())).await;
+    // The same configuration with the port that was taken.
+    let data = &instances.exchange.data;
+    let config = std::fs::read_to_string(data.join("liaison.toml")).expect("readable");
+    let window = instances.exchange.http.trim_start_matches("http://").to_owned();
+    std::fs::write(data.join("doctor.toml"), format!("{config}[http]\nlisten = \"{window}\"\n"))
+        .expect("writes");
+    let mut doctor = liaison();
+    let doctor = doctor.args(["doctor", "--json", "--config"]).arg(data.join("doctor.toml"));
+    let doctor = doctor.output().expect("runs");
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("LiaisonNoStandby"), "{doctor:?}");
+    until("a degraded broker", async || (told_of_standbys(&instances).await.1 == "degraded").then_some(()))
+        .await;
+    stands_by(&mut instances).await;
+}

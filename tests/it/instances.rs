@@ -148,6 +148,13 @@ impl Instances {
         &self.standby.as_ref().expect("a standby").data
     }
 
+    /// Kills the instance that stands by.
+    pub fn standby_dies(&mut self) {
+        let Standby { mut child, .. } = self.standby.take().expect("a standby");
+        child.kill().expect("kills");
+        child.wait().expect("waits");
+    }
+
     /// Waits until the standby serves; it is the exchange then. Gives the process that was, and how long it took.
     pub async fn taken_over(&mut self) -> (Child, Duration) {
         let since = Instant::now();

@@ -65,6 +65,7 @@ runbooks! {
     MailboxNotRead = "LiaisonMailboxNotRead",
     MailboxStalled = "LiaisonMailboxStalled",
     NatsDisconnected = "LiaisonNatsDisconnected",
+    NoStandby = "LiaisonNoStandby",
     NotReady = "LiaisonNotReady",
     OverwritesFailed = "LiaisonOverwritesFailed",
     ReloadFailed = "LiaisonReloadFailed",

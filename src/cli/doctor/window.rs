@@ -140,6 +140,12 @@ impl Window {
             let what = format!("for {seconds} s no checkpoint has held all records");
             tell(Severity::Critical, Runbook::CheckpointLate, what, why, action);
         }
+        if above("liaison_lease_epoch", 0.0).is_some() && value("liaison_cluster_standbys") == Some(0.0) {
+            let why = "if this instance dies nobody takes over, and there is no second copy of the archive but the stream";
+            let action = "start the other instance, or see its log for why it ended";
+            let what = "no instance stands by".to_owned();
+            tell(Severity::Warning, Runbook::NoStandby, what, why, action);
+        }
         if let Some(count) = above("liaison_erasures_overdue", 0.0) {
             let why = "an authority has not confirmed an erasure that the law gave a date for";
             let action = "`ledger` names who has not confirmed; call them";
@@ -201,7 +207,7 @@ mod tests {
     #[test]
     fn what_counters_and_checks_say_is_told() {
         let text = "# HELP liaison_up x\nliaison_up 1\nliaison_mailboxes_stalled 2\nliaison_config_last_reload_successful 0\n\
-                    liaison_intakes_interrupted 1\nliaison_checkpoint_lapse_seconds 700\nliaison_erasures_overdue 1\n\
+                    liaison_intakes_interrupted 1\nliaison_checkpoint_lapse_seconds 700\nliaison_erasures_overdue 1\nliaison_lease_epoch 3\nliaison_cluster_standbys 0\n\
                     liaison_overwrites_failed_total 3\nliaison_messages_total{code=\"\"} 1\n";
         let checks = serde_json::json!({ "checks": [
             { "check": "nats", "ok": false, "detail": "not connected" }, { "check": "archive", "ok": true, "detail": "" },
@@ -224,6 +230,7 @@ mod tests {
             "LiaisonIntakeInterrupted",
             "LiaisonReloadFailed",
             "LiaisonCheckpointLate",
+            "LiaisonNoStandby",
             "LiaisonErasuresOverdue",
             "LiaisonOverwritesFailed",
         ];
