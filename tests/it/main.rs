@@ -5,6 +5,7 @@
     reason = "tests stand outside: they have a clock and an environment of their own"
 )]
 
+mod acknowledgements;
 mod all_pairs;
 mod audit;
 mod auditor;
