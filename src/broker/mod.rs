@@ -333,10 +333,9 @@ impl Broker {
     /// Resolves when a stage ended by itself: the caller must stop the process.
     pub async fn failed(&mut self) -> Error {
         tokio::select! {
-            stage = self.failed.wait_for(Option::is_some) => match stage {
-                Ok(stage) => Error::Stage(stage.unwrap_or("a stage")),
-                Err(_) => Error::Stage("a stage"),
-            },
+            stage = self.failed.wait_for(Option::is_some) => {
+                Error::Stage(stage.ok().and_then(|stage| *stage).unwrap_or("a stage"))
+            }
             // None of these ends before it is told to, but by a panic.
             _ = &mut self.outgoing => Error::Stage("the sender of receipts"),
             Some(_) = self.tasks.join_next() => Error::Stage("a task"),
