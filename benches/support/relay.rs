@@ -25,7 +25,7 @@ pub async fn relay(exchange: &Exchange, filled: &Filled, fan_out: usize, headers
     let acker = Acker::default();
     let publisher = Publisher::open(road("egress"), None).await.expect("connects");
     let parties = filled.counts.iter().map(|(party, count)| {
-        let puller = Puller::new(road("intake"), party.clone(), acker.clone(), None, || None);
+        let puller = Puller::new(road("intake"), party.clone(), acker.clone(), || None);
         one(puller, acker.clone(), publisher.clone(), exchange, *count, fan_out, headers)
     });
     let relays = futures_util::future::join_all(parties);

@@ -3,7 +3,7 @@
 //! Blocks are read from sled, and from the journal where sled's copy is missing or bad. What cannot be read from either
 //! is an error and never "not there": a message that is wrongly taken for unknown would be accepted a second time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -232,26 +232,6 @@ impl Reader {
     #[must_use]
     pub fn last_position(&self, party: &PartyId) -> Option<Position> {
         self.index.read().positions.get(party).copied()
-    }
-
-    /// How far each intake stream was decided before the last so many records; parties that none of them is from are not named.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn positions_before(&self, records: u64) -> Result<HashMap<PartyId, Position>, Error> {
-        let head = self.head_seq();
-        let mut before = HashMap::<PartyId, Position>::new();
-        for seq in head.saturating_sub(records) + 1..=head {
-            let record = self.get(seq)?.ok_or(Error::Corrupt("a sequence without a record"))?;
-            // What the broker says by itself came from nowhere.
-            let Some(sequence) = record.position.sequence.checked_sub(1) else { continue };
-            let position = Position { sequence, ..record.position };
-            let known = before.entry(record.party.clone()).or_insert(position);
-            if known.epoch != position.epoch || known.sequence > position.sequence {
-                *known = position;
-            }
-        }
-        Ok(before)
     }
 
     /// The record of a publication, by its place in the intake stream; the latest if there are several. Only the last

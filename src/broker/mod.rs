@@ -45,7 +45,7 @@ mod threads;
 mod view;
 mod withdrawals;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -80,7 +80,7 @@ use self::withdrawals::Withdrawals;
 use crate::archive::audit::{Entry, Object, What, Word};
 use crate::archive::{self, Archive, Reader};
 use crate::message::names::PartyId;
-use crate::message::raw::{Position, Raw};
+use crate::message::raw::Raw;
 use crate::message::time;
 use crate::rules::Rules;
 use crate::wire::inspect::Inspector;
@@ -139,8 +139,6 @@ pub struct Broker {
     shared: Shared,
     connections: Connections,
     acker: Acker,
-    /// Up to where each intake stream had surely been receipted at the start, if not up to its end.
-    receipted: HashMap<PartyId, Position>,
     parties: BTreeSet<PartyId>,
     ready: Arc<AtomicBool>,
     gauges: Arc<Gauges>,
@@ -234,7 +232,6 @@ impl Broker {
         let (publisher, inspector) =
             (connections.publisher.clone(), Inspector::new(connections.egress.clone()));
         let acker = Acker::default();
-        let receipted = shared.reader.positions_before(outgoing::UNSENT)?;
         let outgoing = Outgoing {
             publisher: publisher.clone(),
             issuer: config.issuer(),
@@ -279,7 +276,6 @@ impl Broker {
             shared,
             connections,
             acker,
-            receipted,
             parties: BTreeSet::new(),
             ready: Arc::default(),
             gauges,
@@ -312,9 +308,8 @@ impl Broker {
         self.tasks.spawn(courier.run());
         let (reader, whose) = (self.shared.reader.clone(), party.clone());
         let archived = move || reader.last_position(&whose);
-        let receipted = self.receipted.remove(&party).or_else(&archived);
         let (road, acker) = (self.connections.intake.clone(), self.acker.clone());
-        let puller = Puller::new(road, party.clone(), acker, receipted, archived);
+        let puller = Puller::new(road, party.clone(), acker, archived);
         let metrics = Arc::clone(&self.shared.metrics);
         let gate = Gate {
             checkpoints: Arc::clone(&self.shared.checkpoints),

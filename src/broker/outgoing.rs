@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::broom::REST;
 use super::couriers::Couriers;
-use super::keeper::{Done, MOST_IN_COMMIT};
+use super::keeper::Done;
 use super::metrics::Metrics;
 use super::receipt::{Issuer, Receipt};
 use crate::message::fault::{self, Spot};
@@ -31,9 +31,6 @@ use crate::wire::intake_stream;
 
 /// Commits whose receipts may be under way at once.
 const COMMITS: usize = 8;
-/// The receipts of all records but the last so many are stored: those of the commits that are under way, that wait to be, and
-/// that the keeper and the sender hold in their hands.
-pub const UNSENT: u64 = ((COMMITS + super::BATCHES + 2) * MOST_IN_COMMIT) as u64;
 
 /// How long the end may wait for what is still to be overwritten.
 const LAST: Duration = Duration::from_secs(2);

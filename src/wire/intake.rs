@@ -5,10 +5,6 @@
 //! and every interruption the durable is made anew right behind its acknowledged floor, and a delivery that is not the
 //! next one is an interruption. Reading a message twice is harmless: the archive knows each place in a stream.
 //!
-//! nats-server holds the state of the durable in memory: on disk it would be written anew ten times a second for each party
-//! that sends, and nothing in it is needed. If it is gone, this process knows how far receipts went; if that is gone too, the
-//! archive knows what they surely went beyond.
-//!
 //! Each party has a connection of its own, because what a party publishes can break it: the server passes on subjects
 //! and headers that the client library cannot parse. Two interruptions without a message in between make the next
 //! messages suspects; those are read one by one (`suspects.rs`), and the reading goes on behind them.
@@ -131,8 +127,6 @@ pub struct Puller<A> {
     acker: Acker,
     /// The last place of this stream that the archive knows.
     archived: A,
-    /// Everything of this stream up to here was archived and receipted before this process began.
-    receipted: Option<Position>,
     open: Option<Open>,
     troubles: u32,
     /// Suspects were handed on up to here; nothing is read behind them before they are archived.
@@ -140,12 +134,11 @@ pub struct Puller<A> {
 }
 
 impl<A: Fn() -> Option<Position>> Puller<A> {
-    /// A reader. `archived` gives the last place of this stream that the archive knows; up to `receipted` nothing needs to be
-    /// read again.
+    /// A reader. `archived` gives the last place of this stream that the archive knows.
     #[must_use]
-    pub fn new(road: Road, party: PartyId, acker: Acker, receipted: Option<Position>, archived: A) -> Self {
+    pub fn new(road: Road, party: PartyId, acker: Acker, archived: A) -> Self {
         let stream = intake_stream(&party);
-        Self { road, party, stream, acker, archived, receipted, open: None, troubles: 0, behind: None }
+        Self { road, party, stream, acker, archived, open: None, troubles: 0, behind: None }
     }
 
     /// Whose stream.
@@ -255,15 +248,16 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         let durable = acknowledged.is_some();
         let behind = self.behind.filter(|behind| behind.epoch == epoch).map_or(0, |behind| behind.sequence);
         let done = self.acker.known(&self.party, epoch);
-        let floor = acknowledged.unwrap_or_else(|| self.receipted(epoch)).max(behind).max(done);
+        let floor = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
         let last = info.cached_info().state.last_sequence;
         let sequence = if floor > last { cut_back(&self.party, floor, last) } else { floor };
         Ok((info, epoch, Floor { sequence, durable }))
     }
 
-    /// What is known without a durable, in this life of the stream.
-    fn receipted(&self, epoch: i64) -> u64 {
-        self.receipted.filter(|position| position.epoch == epoch).map_or(0, |position| position.sequence)
+    /// Without a floor: far enough behind the archive that everything whose receipt may be missing is read again.
+    fn behind_archive(&self, epoch: i64) -> u64 {
+        let known = (self.archived)().filter(|position| position.epoch == epoch);
+        known.map_or(0, |position| position.sequence.saturating_sub(PENDING_MAX.unsigned_abs()))
     }
 
     /// Reads the next messages with calls that cannot break the connection. The durable is made anew behind them only
@@ -313,7 +307,6 @@ fn durable(start: u64) -> pull::Config {
         ack_wait: ACK_WAIT,
         max_deliver: -1,
         max_ack_pending: PENDING_MAX,
-        memory_storage: true,
         ..pull::Config::default()
     }
 }

@@ -30,7 +30,7 @@ const STOP: Duration = Duration::from_secs(10);
 const BETWEEN_RELOADS: Duration = Duration::from_millis(600);
 /// The server collects its garbage when the heap is five times what is in use, and not when it is twice that. Most of what is
 /// in use are the last 4 to 8 MiB of each stream, so it looks for garbage far more often than there is much: each time it
-/// takes both cores of a small machine for a quarter of a second, and everybody waits (decision 0014).
+/// takes a core for a quarter of a second, which a busy small machine does not have, and everybody waits (decision 0014).
 const GARBAGE: u64 = 400;
 /// Only where the machine has this memory; beyond half of it the server collects as often as it must.
 const GARBAGE_MEMORY: u64 = 8 << 30;

@@ -86,8 +86,7 @@ async fn killing_nats_alone_needs_no_restart_of_the_broker() {
     audit(&exchange, &books).await;
 }
 
-/// The state of the intake consumers dies with nats-server: what is archived is read again as far as its receipt may be missing.
-/// Nobody sends anything again here.
+/// What is archived and was not acknowledged is read again, and answered. Nobody sends anything again here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_archived_when_everything_died_gets_its_receipt() {
     let prepare = |data: &std::path::Path| {
