@@ -2,9 +2,9 @@
 //! but time are in `roads.rs`.
 
 use async_nats::Client;
-use serde_json::json;
 
-use super::harness::{FEW, api, stream};
+use super::auditor::taken;
+use super::harness::{FEW, stream};
 use super::proxy::Weather;
 use super::scene::Scene;
 
@@ -12,19 +12,13 @@ use super::scene::Scene;
 const LOSSES: usize = 3;
 const TRIES: usize = 30;
 
-/// The last sequence of a stream.
-async fn last(admin: &Client, name: &str) -> u64 {
-    let info = api(admin, &format!("STREAM.INFO.{name}"), &json!({})).await;
-    info["state"]["last_seq"].as_u64().expect("a sequence")
-}
-
 /// How many letters and receipts nats-server has taken.
-async fn taken(admin: &Client) -> (u64, u64) {
+async fn both(admin: &Client) -> (u64, u64) {
     // Receipts first: they are what the broker sends soonest, and a late look would find nothing new.
-    let receipts = last(admin, "RCPT").await;
+    let receipts = taken(admin, "RCPT").await;
     let mut letters = 0;
     for party in FEW {
-        letters += last(admin, &stream("MBOX", party)).await;
+        letters += taken(admin, &stream("MBOX", party)).await;
     }
     (letters, receipts)
 }
@@ -37,10 +31,10 @@ async fn answers_to_the_broker_that_are_lost_double_nothing() {
     let (mut letters, mut receipts) = (0, 0);
     for _ in 0..TRIES {
         scene.broker.set(Weather::SilentBack);
-        let before = taken(&admin).await;
+        let before = both(&admin).await;
         scene.hold(100, 400).await;
         scene.broker.set(Weather::Cut);
-        let after = taken(&admin).await;
+        let after = both(&admin).await;
         scene.broker.set(Weather::Fair);
         letters += usize::from(after.0 > before.0);
         receipts += usize::from(after.1 > before.1);

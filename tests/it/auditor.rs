@@ -161,6 +161,10 @@ async fn delivered(
             "{party} {number} came twice, and differs"
         );
     }
+    // Above, what comes again is one with what came before: a pull that was not acknowledged, or a mailbox made anew. Whether a
+    // letter was put in twice is told by the stream: it counts what it takes, and letters are all that it takes.
+    let taken = taken(&exchange.admin().await, &stream("MBOX", party)).await;
+    assert!(taken <= owed.len() as u64, "{party} got {taken} letters for {}", owed.len());
     let letters: Vec<Letter> = by_number.into_values().collect();
     audit_feed(&letters);
     let got: Vec<String> = letters.iter().map(Letter::id).collect();
@@ -171,6 +175,12 @@ async fn delivered(
         assert_eq!(letter.subject, format!("ilo.out.{party}.net.flow.observation.tn"));
     }
     letters.len()
+}
+
+/// How many messages a stream has ever taken.
+pub async fn taken(admin: &Client, stream: &str) -> u64 {
+    let info = api(admin, &format!("STREAM.INFO.{stream}"), &json!({})).await;
+    info["state"]["last_seq"].as_u64().expect("a sequence")
 }
 
 /// What was not read yet, up to the letter with this number; then shows that there is none more.
