@@ -76,7 +76,7 @@ impl Broom {
             let mut at = from;
             while let Some(found) = self.inspector.next(stream, &filter, at, upto).await? {
                 let began = time::stopwatch();
-                self.inspector.delete(stream, found, "").await?;
+                self.inspector.delete(stream, found).await?;
                 at = found + 1;
                 tokio::time::sleep(began.elapsed() * REST).await;
             }

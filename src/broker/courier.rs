@@ -2,19 +2,20 @@
 //!
 //! The feed in the archive is the outbox, and the mailbox itself says how far delivery came: the courier reads the
 //! last `Ilo-Feed-Seq` there and goes on behind it. So there is no delivery state of ours that a crash could make
-//! wrong. A mailbox never gets a hole: letters fly together only over one line, and only as many as it surely has room for.
-//! A full, missing or slow mailbox keeps only its own courier waiting.
+//! wrong. A mailbox never gets a hole: letters go in parcels that it takes from the front on or not at all, and nothing is
+//! sent behind a parcel before it is answered. A full, missing or slow mailbox keeps only its own courier waiting.
 //!
 //! What the party has acknowledged is swept out of the mailbox beside it (`broom.rs`), except the last letter, which holds
 //! the place.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::FuturesOrdered;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
+use futures_util::future::{Fuse, FusedFuture as _};
 use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -37,18 +38,16 @@ use crate::message::signature;
 use crate::message::subject;
 use crate::message::time::{self, Timestamp};
 use crate::rules::Rules;
-use crate::wire::egress::{Headers, Publisher};
+use crate::wire::egress::{Headers, Letter, Line, Publisher, SendError};
 use crate::wire::inspect::Inspector;
-use crate::wire::mailbox_stream;
+use crate::wire::{FEED_SEQ, mailbox_stream};
 
 /// Deliveries handed over directly; what does not fit is read from the archive instead.
 pub const QUEUE: usize = 1_024;
-/// Deliveries in flight to one mailbox.
-const WINDOW: usize = 256;
-/// More than subject, headers and the store's own bytes around a payload.
-const LETTER_OVERHEAD: u64 = 1_024;
-/// Bytes read from the archive at once.
-const READ_BYTES: usize = 4 << 20;
+/// Letters in one parcel.
+const PARCEL: usize = 256;
+/// Bytes in one parcel that has more than one letter, and read from the archive at once.
+const PARCEL_BYTES: usize = 4 << 20;
 /// Pause between two sweepings of a mailbox.
 const SWEEP: Duration = Duration::from_secs(30);
 /// Pauses after a mailbox did not take a delivery. Trying again is cheap: one letter, until it is taken.
@@ -96,11 +95,14 @@ pub struct Courier {
 struct Round {
     /// Feed sequence of the last letter handed to the connection.
     sent: u64,
-    /// Bytes that the mailbox surely has room for.
-    room: u64,
+    /// Where the last letter stands in the mailbox stream that is known to stand there.
+    at: u64,
     ready: VecDeque<FeedItem>,
     swept: u64,
 }
+
+/// A parcel on its way: how many letters, the feed sequence of the last, and where it stands in the mailbox stream.
+type Flight = Pin<Box<dyn Future<Output = (u64, u64, Result<u64, SendError>)> + Send>>;
 
 impl Courier {
     /// Runs until stopped. At the end everything that was handed over before the stop is in the mailbox, or stays in
@@ -146,8 +148,9 @@ impl Courier {
         if line.is_broken() {
             return Err("not connected".to_owned());
         }
-        let mut round = Round { sent: self.came_to().await?, ..Round::default() };
-        let mut flying = FuturesOrdered::new();
+        let (sent, at) = self.came_to().await?;
+        let mut round = Round { sent, at, ..Round::default() };
+        let mut flying: Fuse<Flight> = Fuse::terminated();
         // Before the first letter: a mailbox that was full may have room by now.
         let told = self.broom.clone().sweep(round.swept, self.case_plane()).await;
         self.swept(told, &mut round);
@@ -156,36 +159,22 @@ impl Courier {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweeping = JoinSet::new();
         loop {
-            let window = match (self.is_suspended(), self.progress.is_stalled()) {
-                (true, _) => 0, // A-22; what is owed waits in the archive
-                (false, true) => 1,
-                (false, false) => WINDOW,
-            };
-            while flying.len() < window {
-                let Some(item) = self.next(&mut round)? else { break };
-                if !self.fits(&mut round, &item, flying.is_empty()).await? {
-                    round.ready.push_front(item);
-                    break;
+            let suspended = self.is_suspended(); // A-22; what is owed waits in the archive
+            if flying.is_terminated() && !suspended {
+                let parcel = self.pack(&mut round, &line)?;
+                if !parcel.is_empty() {
+                    flying = self.send(parcel, round.sent, &line).await.fuse();
                 }
-                round.sent = item.feed_seq;
-                let (subject, headers, payload) = self.letter(&item)?;
-                let answer = line.publish(subject, headers, payload).await;
-                let feed_seq = item.feed_seq;
-                flying.push_back(async move { answer.await.map(|at| (feed_seq, at)) });
             }
-            let idle = window == 0 || (flying.len() < window && round.ready.is_empty());
+            let idle = flying.is_terminated();
             tokio::select! {
-                Some(answer) = flying.next(), if !flying.is_empty() => {
-                    self.stored(answer)?;
-                    // Answers come in heaps: the rest of this one at once.
-                    while let Some(Some(answer)) = flying.next().now_or_never() {
-                        self.stored(answer)?;
-                    }
-                }
+                answer = &mut flying, if !idle => self.stored(&mut round, answer)?,
                 changed = self.skipped.changed(), if idle => {
                     if changed.is_err() { self.stop.cancel(); }
                 }
-                Some(item) = self.fresh.recv(), if idle => round.ready.push_back(item),
+                Some(item) = self.fresh.recv(), if idle => {
+                    if !suspended { round.ready.push_back(item); }
+                }
                 _ = sweep.tick(), if sweeping.is_empty() => {
                     sweeping.spawn(self.broom.clone().sweep(round.swept, self.case_plane()));
                 }
@@ -196,10 +185,18 @@ impl Courier {
                 () = self.stop.cancelled() => break,
             }
         }
-        while let Some(answer) = flying.next().await {
-            self.stored(answer)?;
+        if !flying.is_terminated() {
+            let answer = flying.await;
+            self.stored(&mut round, answer)?;
         }
         Ok(())
+    }
+
+    /// Hands a parcel to the line; `last` is the feed sequence of its last letter.
+    async fn send(&self, parcel: Vec<Letter>, last: u64, line: &Line) -> Flight {
+        let count = parcel.len() as u64;
+        let answer = line.parcel(parcel).await;
+        Box::pin(async move { (count, last, answer.await) })
     }
 
     /// True while the party takes no part. Looked at again with every message for it and at every sweep.
@@ -212,27 +209,37 @@ impl Courier {
         self.rules.read().policy.case_plane
     }
 
-    /// Whether a letter may be sent now: the mailbox surely has room for it, or it flies alone, so that its refusal
-    /// leaves nothing behind it that was taken.
-    async fn fits(&self, round: &mut Round, item: &FeedItem, alone: bool) -> Result<bool, String> {
-        let size = item.record.body.len() as u64 + LETTER_OVERHEAD;
-        if alone && round.room < size {
-            let room = self.inspector.room(&mailbox_stream(&self.party)).await;
-            round.room = room.map_err(|error| error.to_string())?;
+    /// The letters of the next parcel: all that is there, but one alone after a refusal, so that no more is sent again and again
+    /// than one.
+    fn pack(&mut self, round: &mut Round, line: &Line) -> Result<Vec<Letter>, String> {
+        let most = if self.progress.is_stalled() { 1 } else { line.parcel_of(PARCEL) };
+        let (mut letters, mut bytes) = (Vec::new(), 0);
+        while letters.len() < most && bytes < PARCEL_BYTES {
+            let Some(item) = self.next(round)? else { break };
+            let letter = self.letter(&item)?;
+            bytes += letter.2.len();
+            round.sent = item.feed_seq;
+            letters.push(letter);
         }
-        let fits = alone || round.room >= size;
-        if fits {
-            round.room = round.room.saturating_sub(size);
-        }
-        Ok(fits)
+        Ok(letters)
     }
 
-    fn stored(&self, answer: Result<(u64, u64), crate::wire::egress::SendError>) -> Result<(), String> {
-        let (feed_seq, at) = answer.map_err(|error| error.to_string())?;
+    /// Takes note of an answer. Letters are all that a mailbox stream takes: if the last one does not stand where it must, not all of
+    /// them are there, or somebody else wrote.
+    fn stored(
+        &self,
+        round: &mut Round,
+        (count, feed_seq, answer): (u64, u64, Result<u64, SendError>),
+    ) -> Result<(), String> {
+        let at = answer.map_err(|error| error.to_string())?;
+        if at != round.at + count {
+            return Err(format!("the mailbox took {count} letters behind {} up to {at}", round.at));
+        }
+        round.at = at;
         fault::point(Spot::Delivered);
         self.progress.stored(feed_seq, at);
         self.stall(None);
-        self.delivered.inc();
+        self.delivered.inc_by(count);
         Ok(())
     }
 
@@ -253,7 +260,7 @@ impl Courier {
         if self.reader.feed_head(&self.party) <= round.sent {
             return Ok(None);
         }
-        let items = self.reader.feed(&self.party, round.sent, WINDOW, READ_BYTES);
+        let items = self.reader.feed(&self.party, round.sent, PARCEL, PARCEL_BYTES);
         for item in items.map_err(|error| error.to_string())?.into_iter().rev() {
             round.ready.push_front(item);
         }
@@ -263,23 +270,24 @@ impl Courier {
         }
     }
 
-    /// How far the mailbox is: the last feed sequence there.
-    async fn came_to(&self) -> Result<u64, String> {
+    /// How far the mailbox is: the last feed sequence there, and the last stream sequence.
+    async fn came_to(&self) -> Result<(u64, u64), String> {
         let stream = mailbox_stream(&self.party);
         let filter = format!("ilo.out.{}.>", self.party);
         let head = self.reader.feed_head(&self.party);
         let last = self.inspector.last(&stream, &filter).await.map_err(|error| error.to_string())?;
-        let (feed_seq, at) = match last {
+        // Read second: what still came in between is counted.
+        let at = self.inspector.last_sequence(&stream).await.map_err(|error| error.to_string())?;
+        let feed_seq = match last {
+            // One message a feed sequence: behind the last one that stands there only such stood as were taken back.
             Some(last) => {
-                let header = last.headers.iter().find(|(name, _)| name == "Ilo-Feed-Seq");
-                let feed_seq = header.and_then(|(_, value)| value.parse().ok());
-                (feed_seq.ok_or("the last message of the mailbox has no feed sequence")?, last.sequence)
+                let header = last.headers.iter().find(|(name, _)| name == FEED_SEQ);
+                let feed_seq = header.and_then(|(_, value)| value.parse::<u64>().ok());
+                let feed_seq = feed_seq.ok_or("the last message of the mailbox has no feed sequence")?;
+                feed_seq + at.saturating_sub(last.sequence)
             }
-            // Never swept empty: somebody purged it. One message a feed sequence, so the counts agree.
-            None => {
-                let count = self.inspector.last_sequence(&stream).await.map_err(|error| error.to_string())?;
-                (count.min(head), count)
-            }
+            // Never swept empty: somebody purged it.
+            None => at.min(head),
         };
         if feed_seq > head {
             // Going on would leave out what this archive has yet to count up to there.
@@ -289,9 +297,12 @@ impl Courier {
             ));
         }
         if feed_seq > 0 {
+            // What was stored and not answered is counted here; what another process sent is not.
+            let before = self.progress.last_stored();
+            self.delivered.inc_by(if before > 0 { feed_seq.saturating_sub(before) } else { 0 });
             self.progress.stored(feed_seq, at);
         }
-        Ok(feed_seq)
+        Ok((feed_seq, at))
     }
 
     /// Takes note of what a sweeping saw and did.
@@ -328,7 +339,7 @@ impl Courier {
     }
 
     /// What goes into the mailbox: the received bytes, or what says that they are withdrawn.
-    fn letter(&self, item: &FeedItem) -> Result<(String, Headers, Bytes), String> {
+    fn letter(&self, item: &FeedItem) -> Result<Letter, String> {
         let record = &item.record;
         let withdrawn = self.reader.withdrawn(record, time::now().as_millisecond());
         let opened = match withdrawn {
@@ -358,7 +369,7 @@ impl Courier {
             ("Nats-Msg-Id", format!("{}-{}-{}", self.party, item.feed_seq, &running[..16])),
             // Of the message, also where a tombstone stands in its place: the running digest counts it.
             ("Ilo-Digest", format!("sha256:{}", record.digest)),
-            ("Ilo-Feed-Seq", item.feed_seq.to_string()),
+            (FEED_SEQ, item.feed_seq.to_string()),
             ("Ilo-Feed-Digest", running),
             ("Ilo-Archived-At", time::rfc3339(archived)),
         ];

@@ -48,7 +48,7 @@ async fn overwrite(
 ) {
     while let Some((party, sequence)) = personal.recv().await {
         let began = time::stopwatch();
-        let deleted = inspector.delete(&intake_stream(&party), sequence, "").await;
+        let deleted = inspector.delete(&intake_stream(&party), sequence).await;
         metrics.overwrites_waiting.dec();
         if let Err(error) = deleted {
             metrics.overwrites_failed.inc();

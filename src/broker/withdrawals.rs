@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 use crate::archive::{Delivery, Error, Reader, Record};
 use crate::message::names::PartyId;
 use crate::wire::inspect::Inspector;
-use crate::wire::{intake_stream, mailbox_stream};
+use crate::wire::{self, intake_stream, mailbox_stream};
 
 /// Pause between two looks at the orders.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -129,7 +129,7 @@ impl Withdrawals {
         let delivery = match place {
             Place::Mailbox(delivery) => delivery,
             Place::Intake(party, sequence) => {
-                return self.delete(party, &intake_stream(party), *sequence, "").await;
+                return told(party, self.inspector.delete(&intake_stream(party), *sequence).await);
             }
         };
         let progress = self.couriers.read().progress(&delivery.party);
@@ -140,13 +140,15 @@ impl Withdrawals {
         }
         let Some(at) = progress.stream_sequence_of(delivery.feed_seq) else { return true };
         // A tombstone stays: it says what became of the message.
-        self.delete(&delivery.party, &mailbox_stream(&delivery.party), at, ".ctl.msg.receipt.zz").await
+        let (party, but) = (&delivery.party, ".ctl.msg.receipt.zz");
+        let stream = mailbox_stream(party);
+        told(party, self.inspector.delete_letter(&stream, at, delivery.feed_seq, but).await)
     }
+}
 
-    async fn delete(&self, party: &PartyId, stream: &str, at: u64, but: &str) -> bool {
-        let deleted = self.inspector.delete(stream, at, but).await;
-        deleted.inspect_err(|error| tracing::warn!(%party, %error, "a copy cannot be taken back yet")).is_ok()
-    }
+/// True if it is done.
+fn told(party: &PartyId, deleted: Result<(), wire::Error>) -> bool {
+    deleted.inspect_err(|error| tracing::warn!(%party, %error, "a copy cannot be taken back yet")).is_ok()
 }
 
 fn note(mark: &Path, upto: u64) -> std::io::Result<()> {

@@ -154,7 +154,7 @@ impl Subscriber {
         Ok(letters
             .into_iter()
             .map(|letter| Delivered {
-                feed_seq: letter.header("Ilo-Feed-Seq").parse().unwrap_or_default(),
+                feed_seq: letter.header(crate::wire::FEED_SEQ).parse().unwrap_or_default(),
                 archived_at: letter.header("Ilo-Archived-At"),
                 digest: letter.header("Ilo-Digest"),
                 feed_digest: letter.header("Ilo-Feed-Digest"),

@@ -115,6 +115,10 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
 fn seated(text: &mut String, seat: &Seat, tls: Option<&Tls>) {
     let routes: Vec<String> = seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
     let (listen, routes) = (quoted(&seat.listen), routes.join(", "));
+    // A line of which nothing is heard is closed after 90 s, also one between servers: what a process that hung still holds
+    // must not come when the ids of what was sent in its place are forgotten (`streams.rs`).
+    put(text, "ping_interval: \"30s\"");
+    put(text, "ping_max: 2");
     put(text, &format!("cluster {{ name: liaison, listen: {listen}, routes: [ {routes} ]"));
     if let Some(tls) = tls {
         closed(text, tls);
@@ -379,6 +383,6 @@ mod tests {
         let new: Vec<&str> = one_of_three.lines().filter(|line| !known.contains(line)).collect();
         let routes = "routes: [ \"nats://10.0.0.1:6222\", \"nats://10.0.0.3:6222\" ]";
         let cluster = format!("cluster {{ name: liaison, listen: \"10.0.0.2:6222\", {routes}");
-        assert_eq!(new, ["server_name: \"n2\"", cluster.as_str()]);
+        assert_eq!(new, ["server_name: \"n2\"", "ping_interval: \"30s\"", "ping_max: 2", cluster.as_str()]);
     }
 }

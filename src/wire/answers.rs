@@ -1,4 +1,4 @@
-//! The answers that a line waits for: a number a letter, the letter's future behind it.
+//! The answers that a line waits for: a number a parcel, its future behind it.
 //!
 //! Numbers rise, and streams answer nearly in order, so the open ones lie in a queue and are found by their place. One look
 //! at the oldest now and then takes the place of a timer a letter. The library's own way costs a subscription entry, a
@@ -37,9 +37,11 @@ struct Waiting {
     to: Option<oneshot::Sender<Told>>,
 }
 
-/// What a stream says to a publication.
+/// What a stream says to a publication, or while a parcel comes in.
 #[derive(Deserialize)]
 struct PubAck<'a> {
+    #[serde(default, borrow, rename = "type")]
+    kind: Option<std::borrow::Cow<'a, str>>,
     #[serde(default)]
     seq: u64,
     #[serde(borrow)]
@@ -53,7 +55,7 @@ struct Refusal<'a> {
 }
 
 impl Answers {
-    /// A number for a letter that is about to be sent. If the line is closed, the future ends at once.
+    /// A number for what is about to be sent. If the line is closed, the future ends at once.
     pub(super) fn await_one(&self, now: Instant) -> (u64, oneshot::Receiver<Told>) {
         let (to, answer) = oneshot::channel();
         let mut open = self.open.lock();
@@ -66,11 +68,13 @@ impl Answers {
         (number, answer)
     }
 
-    /// Takes an answer to the letter that its subject names.
-    pub(super) fn take(&self, message: &Message) {
-        let number = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        if let Some(number) = number {
-            self.tell(number, read(message));
+    /// Takes an answer; the number stands in its subject behind this prefix.
+    pub(super) fn take(&self, prefix: &str, message: &Message) {
+        let behind = message.subject.strip_prefix(prefix).and_then(|behind| behind.split('.').next());
+        if let Some(number) = behind.and_then(|number| number.parse().ok())
+            && let Some(told) = read(message)
+        {
+            self.tell(number, told);
         }
     }
 
@@ -118,14 +122,25 @@ impl Open {
     }
 }
 
-fn read(message: &Message) -> Told {
+/// `None` while there is more to come.
+fn read(message: &Message) -> Option<Told> {
     if message.status.is_some() {
-        return Err(SendError("no stream takes this subject".to_owned()));
+        return Some(Err(SendError("no stream takes this subject".to_owned())));
     }
-    match serde_json::from_slice(&message.payload) {
-        Ok(PubAck { error: Some(refusal), .. }) => Err(SendError(refusal.description.into_owned())),
-        Ok(PubAck { seq, error: None }) if seq > 0 => Ok(seq),
-        _ => Err(SendError("an answer that is no PubAck".to_owned())),
+    told(&message.payload)
+}
+
+fn told(payload: &[u8]) -> Option<Told> {
+    let unreadable = || SendError("an answer that is no PubAck".to_owned());
+    let Ok(PubAck { kind, seq, error }) = serde_json::from_slice(payload) else {
+        return Some(Err(unreadable()));
+    };
+    match (kind.as_deref(), error) {
+        (Some("ack"), _) => None,
+        (_, Some(refusal)) => Some(Err(SendError(refusal.description.into_owned()))),
+        (Some("gap"), None) => Some(Err(SendError("a part of the parcel got lost on the way".to_owned()))),
+        (None, None) if seq > 0 => Some(Ok(seq)),
+        _ => Some(Err(unreadable())),
     }
 }
 
@@ -152,6 +167,23 @@ mod tests {
         assert!(answers.give_up(now + Duration::from_secs(3), Duration::from_secs(2)));
         assert!(three.await.expect("told").is_err());
         assert!(answers.open.lock().waiting.is_empty());
+    }
+
+    /// The words are those of nats-server 2.15.1.
+    #[test]
+    fn what_a_stream_says_to_a_parcel_is_understood() {
+        let told = |payload: &str| told(payload.as_bytes()).map(|told| told.map_err(|error| error.0));
+        assert_eq!(told(r#"{"type":"ack","seq":0,"msgs":500}"#), None, "it has begun");
+        assert_eq!(told(r#"{"stream":"MBOX_X","seq":42,"batch":"b","count":7}"#), Some(Ok(42)));
+        assert!(told(r#"{"type":"gap","last_seq":3,"seq":5}"#).expect("an end").is_err());
+        let full = r#"{"type":"err","seq":3,"error":{"code":400,"err_code":10077,"description":"maximum bytes exceeded"}}"#;
+        assert_eq!(told(full), Some(Err("maximum bytes exceeded".to_owned())));
+        let unknown =
+            r#"{"error":{"code":400,"err_code":10206,"description":"unknown"},"stream":"MBOX_X","seq":0}"#;
+        assert_eq!(told(unknown), Some(Err("unknown".to_owned())));
+        // All of it stood there already: where, is not said.
+        assert!(told(r#"{"stream":"MBOX_X","seq":0,"batch":"b","count":2}"#).expect("an end").is_err());
+        assert!(told("+OK").expect("an end").is_err());
     }
 
     #[tokio::test]

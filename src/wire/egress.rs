@@ -1,8 +1,13 @@
 //! Sending into streams: receipts and deliveries, each with its acknowledgement.
 //!
 //! Nothing that matters is published without one: a stream that is full or gone says so only in the answer. A line that
-//! breaks never comes back: what the client library still held would be sent later, behind what was sent anew, and leave a
-//! hole in a mailbox. A new line takes its place; whoever was sending on the old one looks how far it came and goes on.
+//! breaks never comes back: what the client library still held would be sent later, behind what was sent anew. A new line
+//! takes its place; whoever was sending on the old one looks how far it came and goes on.
+//!
+//! Letters of one mailbox go in parcels (fast-ingest batches of nats-server 2.14, ADR-50): the stream takes a letter only
+//! right behind the one before it in its parcel, whatever happens to its leader meanwhile. What is sent one by one without
+//! waiting leaves a hole where a leader that died had some of it. Nothing goes behind a parcel before it is answered, so no
+//! letter can overtake another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +26,16 @@ use crate::message::time;
 
 /// Header names and values, all written by the broker.
 pub type Headers = Vec<(&'static str, String)>;
+
+/// Subject, headers and payload.
+pub type Letter = (String, Headers, Bytes);
+
+/// The stream acknowledges a parcel after so many letters at the latest. More than one has: it is answered once, at its end.
+const FLOW: u16 = 1_000;
+/// What a letter is in its parcel.
+const START: u8 = 0;
+const APPEND: u8 = 1;
+const COMMIT: u8 = 2;
 
 /// How long an acknowledgement may take, and how often it is looked for those that did not come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +64,8 @@ pub struct Line {
     client: Client,
     /// Where answers come, without the number.
     inbox: Arc<str>,
+    /// Whether the server knows what a parcel is.
+    parcels: bool,
     answers: Arc<Answers>,
     broken: CancellationToken,
     term: Option<Term>,
@@ -106,11 +123,19 @@ impl Line {
         let (client, broken) = connect::connect_once(road, Role::Egress).await?;
         let inbox = client.new_inbox();
         let away = |error: String| Error::Unreachable(format!("{}: {error}", road.to.url));
-        let heard = client.subscribe(format!("{inbox}.*")).await.map_err(|error| away(error.to_string()))?;
+        let heard = client.subscribe(format!("{inbox}.>")).await.map_err(|error| away(error.to_string()))?;
         client.flush().await.map_err(|error| away(error.to_string()))?;
         let answers = Arc::<Answers>::default();
-        tokio::spawn(hear(heard, Arc::clone(&answers), broken.clone()));
-        Ok(Self { client, inbox: format!("{inbox}.").into(), answers, broken, term })
+        let inbox: Arc<str> = format!("{inbox}.").into();
+        tokio::spawn(hear(heard, Arc::clone(&inbox), Arc::clone(&answers), broken.clone()));
+        let parcels = super::server::takes_parcels(&client.server_info().version);
+        Ok(Self { client, inbox, parcels, answers, broken, term })
+    }
+
+    /// How many letters may be in one parcel of this many at most.
+    #[must_use]
+    pub fn parcel_of(&self, most: usize) -> usize {
+        if self.parcels { most } else { 1 }
     }
 
     /// True once it broke.
@@ -125,23 +150,32 @@ impl Line {
     }
 
     /// Hands a message to the connection; the future behind it is the stream's answer: the stream sequence at which the
-    /// message stands. What is handed over stays in order. How many answers are awaited at once is the caller's to bound.
+    /// message stands. How many answers are awaited at once is the caller's to bound.
     pub async fn publish(
         &self,
         subject: String,
         headers: Headers,
         payload: Bytes,
     ) -> impl Future<Output = Result<u64, SendError>> + Send + use<> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(HeaderName::from_static(name), HeaderValue::from(value));
-        }
+        self.parcel(vec![(subject, headers, payload)]).await
+    }
+
+    /// Hands letters to the connection of which the stream takes each only right behind the one before it. The future behind
+    /// it is the stream's answer: the stream sequence of the last letter. If it is an error, or not what must come of so
+    /// many letters, a beginning of them may stand there.
+    pub async fn parcel(
+        &self,
+        letters: Vec<Letter>,
+    ) -> impl Future<Output = Result<u64, SendError>> + Send + use<> {
         let (number, answer) = self.answers.await_one(time::stopwatch());
-        if self.term.as_ref().is_some_and(|term| !term.is_held()) {
-            // Another instance may be sending by now.
-            self.answers.tell(number, Err(SendError("the lease is not held any more".to_owned())));
-        } else {
-            self.hand_over(number, subject, map, payload).await;
+        let last = letters.len();
+        for (at, letter) in (1..).zip(letters) {
+            if self.term.as_ref().is_some_and(|term| !term.is_held()) {
+                // Another instance may be sending by now.
+                self.answers.tell(number, Err(SendError("the lease is not held any more".to_owned())));
+                break;
+            }
+            self.hand_over(number, self.reply(number, at, last), letter).await;
         }
         async move {
             let told = answer.await;
@@ -149,10 +183,29 @@ impl Line {
         }
     }
 
-    async fn hand_over(&self, number: u64, subject: String, headers: HeaderMap, payload: Bytes) {
-        let reply = format!("{}{number}", self.inbox);
+    /// Where the answer to a letter comes; of a parcel it says which letter it is. The name of a parcel must be new in its stream:
+    /// that of the line, and the number.
+    fn reply(&self, number: u64, at: usize, last: usize) -> String {
+        let inbox = &self.inbox;
+        if last == 1 {
+            return format!("{inbox}{number}");
+        }
+        let part = match at {
+            1 => START,
+            at if at == last => COMMIT,
+            _ => APPEND,
+        };
+        let name = inbox.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+        format!("{inbox}{number}.{name}-{number}.{FLOW}.fail.{at}.{part}.$FI")
+    }
+
+    async fn hand_over(&self, number: u64, reply: String, (subject, headers, payload): Letter) {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from(value));
+        }
         let sent =
-            self.client.publish_with_reply_and_headers(Subject::from(subject), reply, headers, payload).await;
+            self.client.publish_with_reply_and_headers(Subject::from(subject), reply, map, payload).await;
         if let Err(error) = sent {
             self.answers.tell(number, Err(SendError(error.to_string())));
         }
@@ -161,7 +214,12 @@ impl Line {
 
 /// Takes the answers of the streams until the line breaks. A line on which letters wait and nothing at all is heard is dead:
 /// half open, or the server hangs. The client library finds that out in a minute; a new line is there in a second.
-async fn hear(mut heard: async_nats::Subscriber, answers: Arc<Answers>, broken: CancellationToken) {
+async fn hear(
+    mut heard: async_nats::Subscriber,
+    inbox: Arc<str>,
+    answers: Arc<Answers>,
+    broken: CancellationToken,
+) {
     let mut look = tokio::time::interval(LOOK);
     let mut last = time::stopwatch();
     loop {
@@ -169,7 +227,7 @@ async fn hear(mut heard: async_nats::Subscriber, answers: Arc<Answers>, broken: 
             message = heard.next() => match message {
                 Some(message) => {
                     last = time::stopwatch();
-                    answers.take(&message);
+                    answers.take(&inbox, &message);
                 }
                 None => break,
             },

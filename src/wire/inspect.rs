@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::Error;
+use super::{Error, FEED_SEQ};
 use crate::message::time::{self, Timestamp};
 
 /// Code of JetStream for "no message found".
@@ -54,7 +54,7 @@ impl Inspector {
     pub async fn last(&self, stream: &str, filter: &str) -> Result<Option<Last>, Error> {
         let call = format!("STREAM.MSG.GET.{stream}");
         let answer = self.ask(&call, &json!({ "last_by_subj": filter })).await?;
-        if answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE) {
+        if missing(&answer) {
             return Ok(None);
         }
         let answer = refused(&call, answer)?;
@@ -75,17 +75,6 @@ impl Inspector {
         let call = format!("STREAM.INFO.{stream}");
         let answer = refused(&call, self.ask(&call, &json!({})).await?)?;
         Ok(answer["state"]["last_seq"].as_u64().unwrap_or_default())
-    }
-
-    /// Bytes that a stream has room for.
-    ///
-    /// # Errors
-    /// [`Error::Api`].
-    pub async fn room(&self, stream: &str) -> Result<u64, Error> {
-        let call = format!("STREAM.INFO.{stream}");
-        let answer = refused(&call, self.ask(&call, &json!({})).await?)?;
-        let most = answer["config"]["max_bytes"].as_u64().unwrap_or(u64::MAX);
-        Ok(most.saturating_sub(answer["state"]["bytes"].as_u64().unwrap_or_default()))
     }
 
     /// Where the durable `main` of a mailbox stands.
@@ -112,25 +101,47 @@ impl Inspector {
         refused(&call, self.ask(&call, &json!({ "seq": before })).await?).map(|_| ())
     }
 
-    /// Deletes one message and has its bytes overwritten, unless its subject ends like this. One that is not there is
-    /// deleted.
+    /// Deletes one message and has its bytes overwritten. One that is not there is deleted.
     ///
     /// # Errors
     /// [`Error::Api`].
-    pub async fn delete(&self, stream: &str, sequence: u64, but: &str) -> Result<(), Error> {
-        let look = format!("STREAM.MSG.GET.{stream}");
-        let found = self.ask(&look, &json!({ "seq": sequence })).await?;
-        let missing = |answer: &Value| answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE);
-        if missing(&found) {
-            return Ok(());
+    pub async fn delete(&self, stream: &str, sequence: u64) -> Result<(), Error> {
+        match self.at(stream, sequence).await? {
+            Some(_) => self.overwrite(stream, sequence).await,
+            None => Ok(()),
         }
-        let found = refused(&look, found)?;
-        if found["message"]["subject"]
-            .as_str()
-            .is_some_and(|subject| !but.is_empty() && subject.ends_with(but))
-        {
-            return Ok(());
+    }
+
+    /// The same for a letter with this feed sequence, unless its subject ends like this.
+    ///
+    /// # Errors
+    /// [`Error::Api`], also if another letter stands there.
+    pub async fn delete_letter(
+        &self,
+        stream: &str,
+        sequence: u64,
+        feed_seq: u64,
+        but: &str,
+    ) -> Result<(), Error> {
+        let Some(message) = self.at(stream, sequence).await? else { return Ok(()) };
+        let block = STANDARD.decode(message["hdrs"].as_str().unwrap_or_default()).unwrap_or_default();
+        if !headers(&block).contains(&(FEED_SEQ.to_owned(), feed_seq.to_string())) {
+            return Err(Error::api(stream, format!("at {sequence} stands another letter than {feed_seq}")));
         }
+        let stays = message["subject"].as_str().is_some_and(|subject| subject.ends_with(but));
+        if stays { Ok(()) } else { self.overwrite(stream, sequence).await }
+    }
+
+    async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Value>, Error> {
+        let call = format!("STREAM.MSG.GET.{stream}");
+        let answer = self.ask(&call, &json!({ "seq": sequence })).await?;
+        if missing(&answer) {
+            return Ok(None);
+        }
+        refused(&call, answer).map(|answer| Some(answer["message"].clone()))
+    }
+
+    async fn overwrite(&self, stream: &str, sequence: u64) -> Result<(), Error> {
         let call = format!("STREAM.MSG.DELETE.{stream}");
         let answer = self.ask(&call, &json!({ "seq": sequence, "no_erase": false })).await?;
         if missing(&answer) { Ok(()) } else { refused(&call, answer).map(|_| ()) }
@@ -143,7 +154,7 @@ impl Inspector {
     pub async fn next(&self, stream: &str, filter: &str, from: u64, last: u64) -> Result<Option<u64>, Error> {
         let call = format!("STREAM.MSG.GET.{stream}");
         let answer = self.ask(&call, &json!({ "seq": from.max(1), "next_by_subj": filter })).await?;
-        if answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE) {
+        if missing(&answer) {
             return Ok(None);
         }
         let answer = refused(&call, answer)?;
@@ -161,6 +172,10 @@ impl Inspector {
 /// How far a clock that shows this now is ahead of ours.
 pub(super) fn ahead_ms(theirs: Timestamp) -> i64 {
     theirs.as_millisecond() - time::now().as_millisecond()
+}
+
+fn missing(answer: &Value) -> bool {
+    answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE)
 }
 
 pub(super) fn refused(call: &str, answer: Value) -> Result<Value, Error> {

@@ -82,6 +82,9 @@ pub fn intake_stream(party: &crate::message::names::PartyId) -> String {
     format!("IN_{}", crate::message::subject::upper(party))
 }
 
+/// The header with the number of a letter in the feed of its recipient.
+pub const FEED_SEQ: &str = "Ilo-Feed-Seq";
+
 /// The name of the mailbox stream of a party.
 #[must_use]
 pub fn mailbox_stream(party: &crate::message::names::PartyId) -> String {

@@ -96,10 +96,21 @@ fn version(program: &Path) -> Option<String> {
 /// True for the versions that do what we rely on.
 #[must_use]
 pub fn is_new_enough(version: &str) -> bool {
+    let (major, minor, patch) = numbers(version);
+    takes_parcels(version) || ((major, minor) == (2, 12) && patch >= 7)
+}
+
+/// True for the versions whose streams take letters in parcels (`egress.rs`).
+#[must_use]
+pub fn takes_parcels(version: &str) -> bool {
+    let (major, minor, _) = numbers(version);
+    (major, minor) >= (2, 14)
+}
+
+fn numbers(version: &str) -> (u64, u64, u64) {
     let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u64>().ok());
     let mut next = || parts.next().unwrap_or(0);
-    let (major, minor, patch) = (next(), next(), next());
-    (major, minor) >= (2, 14) || ((major, minor) == (2, 12) && patch >= 7)
+    (next(), next(), next())
 }
 
 /// Becomes the program, killed by the kernel when `parent` is gone. Returns only if that fails.

@@ -25,8 +25,9 @@ const NO_WINDOW: Duration = Duration::from_millis(100);
 /// only what a broken line still carries into the stream at that moment must fall into it; every id within it is in the
 /// server's memory.
 const WINDOW: Duration = Duration::from_secs(10);
-/// What it was before: such a stream is changed at the start.
-const FORMER_WINDOW: Duration = Duration::from_secs(120);
+/// The same where several servers hold a mailbox: a letter may wait in a leader for its followers, or in an instance that
+/// hangs. Longer than a line is kept on which nobody answers (`accounts.rs`, 90 s): what comes still later does not come.
+const WINDOW_REPLICATED: Duration = Duration::from_secs(120);
 /// The largest message that an intake stream takes, headers included.
 const INTAKE_MESSAGE_MAX: i32 = 512 * 1024;
 /// Streams made or compared at the same time.
@@ -82,11 +83,12 @@ async fn run(
 ) -> Result<(), Error> {
     new_enough(client)?;
     let context = jetstream::new(client.clone());
+    let parcels = super::server::takes_parcels(&client.server_info().version);
     let mut wanted = vec![receipts()];
     wanted.extend(options.replicated.then(|| replicated_journal(0)));
     for party in parties {
         wanted.push(intake(party, options));
-        wanted.push(mailbox(party, options));
+        wanted.push(mailbox(party, options, parcels));
     }
     let wanted = wanted.into_iter().map(|config| Config { num_replicas: options.replicas, ..config });
     let checks = stream::iter(wanted).map(|config| one(&context, config, make)).buffer_unordered(AT_ONCE);
@@ -146,11 +148,12 @@ fn intake(party: &PartyId, options: Options) -> Config {
 }
 
 /// Unread letters never grow old: what the party acknowledged is swept away by its courier.
-fn mailbox(party: &PartyId, options: Options) -> Config {
+fn mailbox(party: &PartyId, options: Options, parcels: bool) -> Config {
     Config {
         discard: DiscardPolicy::New,
         max_bytes: options.mailbox_bytes,
-        duplicate_window: WINDOW,
+        duplicate_window: if options.replicas > 1 { WINDOW_REPLICATED } else { WINDOW },
+        allow_batch_publish: parcels,
         ..base(mailbox_stream(party), format!("ilo.out.{party}.>"))
     }
 }
@@ -204,9 +207,7 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
         Ok(stream) => {
             let found = &stream.cached_info().config;
             let mut updated = found.clone();
-            if wanted.duplicate_window == WINDOW && found.duplicate_window == FORMER_WINDOW {
-                updated.duplicate_window = WINDOW;
-            }
+            follow(&wanted, &mut updated);
             faults.extend(differences(&wanted, &updated));
             // What the operator sets in our own configuration follows it.
             updated.max_bytes = wanted.max_bytes;
@@ -237,6 +238,15 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
     Ok(faults)
 }
 
+/// Mailboxes of an earlier version, or of a time with another number of replicas, are changed at the next start.
+fn follow(wanted: &Config, found: &mut Config) {
+    const OURS: [Duration; 2] = [WINDOW, WINDOW_REPLICATED];
+    if OURS.contains(&wanted.duplicate_window) && OURS.contains(&found.duplicate_window) {
+        found.duplicate_window = wanted.duplicate_window;
+    }
+    found.allow_batch_publish |= wanted.allow_batch_publish;
+}
+
 /// What differs, one line a setting. `max_bytes` is the operator's and follows our configuration.
 fn differences(wanted: &Config, found: &Config) -> Vec<String> {
     let settings = |config: &Config| {
@@ -253,6 +263,7 @@ fn differences(wanted: &Config, found: &Config) -> Vec<String> {
             ("allow_rollup_hdrs", config.allow_rollup.to_string()),
             ("allow_direct", config.allow_direct.to_string()),
             ("allow_msg_ttl", config.allow_message_ttl.to_string()),
+            ("allow_batched", config.allow_batch_publish.to_string()),
             ("allow_atomic", config.allow_atomic_publish.to_string()),
             ("allow_msg_schedules", config.allow_message_schedules.to_string()),
             ("no_ack", config.no_ack.to_string()),

@@ -163,8 +163,11 @@ async fn delivered(
     }
     // Above, what comes again is one with what came before: a pull that was not acknowledged, or a mailbox made anew. Whether a
     // letter was put in twice is told by the stream: it counts what it takes, and letters are all that it takes.
-    let taken = taken(&exchange.admin().await, &stream("MBOX", party)).await;
-    assert!(taken <= owed.len() as u64, "{party} got {taken} letters for {}", owed.len());
+    let admin = exchange.admin().await;
+    let taken = taken(&admin, &stream("MBOX", party)).await;
+    let standing = standing(&admin, &stream("MBOX", party)).await;
+    let told = || standing.iter().map(|letter| letter.join(" ")).collect::<Vec<_>>().join("\n");
+    assert!(taken <= owed.len() as u64, "{party} got {taken} letters for {}:\n{}", owed.len(), told());
     let letters: Vec<Letter> = by_number.into_values().collect();
     audit_feed(&letters);
     let got: Vec<String> = letters.iter().map(Letter::id).collect();
@@ -181,6 +184,24 @@ async fn delivered(
 pub async fn taken(admin: &Client, stream: &str) -> u64 {
     let info = api(admin, &format!("STREAM.INFO.{stream}"), &json!({})).await;
     info["state"]["last_seq"].as_u64().expect("a sequence")
+}
+
+/// Stream sequence, feed sequence and time of each letter that stands in a mailbox.
+async fn standing(admin: &Client, stream: &str) -> Vec<[String; 3]> {
+    let mut letters = Vec::new();
+    let mut next = 1;
+    loop {
+        let ask = json!({ "seq": next, "next_by_subj": "ilo.out.>" });
+        let found = api(admin, &format!("STREAM.MSG.GET.{stream}"), &ask).await;
+        let Some(at) = found["message"]["seq"].as_u64() else { return letters };
+        let headers = base64::engine::general_purpose::STANDARD
+            .decode(found["message"]["hdrs"].as_str().unwrap_or_default())
+            .expect("headers");
+        let headers = String::from_utf8_lossy(&headers).into_owned();
+        let number = headers.lines().find_map(|line| line.strip_prefix("Ilo-Feed-Seq: ")).unwrap_or("?");
+        letters.push([at.to_string(), number.to_owned(), found["message"]["time"].to_string()]);
+        next = at + 1;
+    }
 }
 
 /// What was not read yet, up to the letter with this number; then shows that there is none more.

@@ -291,3 +291,28 @@ async fn that_nobody_stands_by_is_seen() {
         .await;
     stands_by(&mut instances).await;
 }
+
+/// Letters fly to a mailbox while the server that leads it dies; what the intake, the journal and the receipts need lives on, so
+/// the letters go on. None may be left out, and none be put in twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mailboxes_whose_leader_dies_get_neither_a_hole_nor_a_double() {
+    let mut instances = Instances::on_three_servers().await;
+    instances.stand_by("b").await;
+    let load = Load::begin(&instances.exchange).await;
+    load.more(20).await;
+    for kill in 0..usize::try_from(setting("LIAISON_LEADERS", 2)).expect("a few") {
+        let victim = 1 + kill % 2;
+        instances.lead_mailboxes(victim).await;
+        load.more(20).await;
+        let since = Instant::now();
+        instances.servers[victim].kill();
+        // Longer than an election takes.
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        instances.servers[victim].again();
+        load.more(20).await;
+        println!("{} receipts {:?} after the kill", load.receipted(), since.elapsed());
+        instances.replaced().await;
+    }
+    let books = load.end().await;
+    audit(&instances.exchange, &books).await;
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::harness::{
-    Exchange, few_parties, folder, liaison, log_of, server_apart, signal, spawn, text, until, word,
+    Exchange, api, few_parties, folder, liaison, log_of, server_apart, signal, spawn, text, until, word,
 };
 
 /// So many messages a second that no publisher is ever refused for its rate.
@@ -192,6 +192,28 @@ impl Instances {
         })
         .await;
         self.servers.iter().position(|server| server.name == named).expect("one of ours")
+    }
+}
+
+impl Instances {
+    /// Has this server lead all mailboxes, and the first one everything that a receipt needs.
+    pub async fn lead_mailboxes(&self, victim: usize) {
+        let admin = self.exchange.admin().await;
+        let names = api(&admin, "STREAM.NAMES", &json!({})).await;
+        let names: Vec<String> = serde_json::from_value(names["streams"].clone()).expect("names");
+        for name in names {
+            let wanted = if name.starts_with("MBOX_") { victim } else { 0 };
+            until("a leader where it is wanted", async || {
+                let leads = self.leader(&name).await;
+                let to = json!({ "placement": { "preferred": self.servers[wanted].name } });
+                let call = format!("$JS.API.STREAM.LEADER.STEPDOWN.{name}");
+                if leads != wanted {
+                    admin.request(call, to.to_string().into()).await.ok();
+                }
+                (leads == wanted).then_some(())
+            })
+            .await;
+        }
     }
 }
 

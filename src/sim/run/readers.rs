@@ -272,7 +272,7 @@ fn line(party: &PartyId, letter: &Letter, at: u64, held: bool) -> Read {
     Read {
         party: party.to_string(),
         subject: letter.subject().to_owned(),
-        feed_seq: letter.header("Ilo-Feed-Seq").parse().unwrap_or_default(),
+        feed_seq: letter.header(crate::wire::FEED_SEQ).parse().unwrap_or_default(),
         id: event.id,
         source: event.source,
         sha256: Digest::of(&payload).hex(),
