@@ -5,7 +5,7 @@
 //! holds the lease, and how another instance follows, is in `cluster.rs`.
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Runtime};
 
 use super::Error;
 use crate::archive::{self, Archive, Draft, Prepared, Seen};
@@ -30,7 +30,9 @@ pub struct Replica {
     last: u64,
     /// The last order to erase that was carried out in the stream.
     erased: u64,
-    runtime: Handle,
+    /// Of the thread that carries, from its first carrying on: its timers must work until the thread ends, also while the daemon
+    /// stops because the lease is lost.
+    runtime: Option<Runtime>,
 }
 
 /// What is to be committed, in parts of which each fits into one message of the stream.
@@ -76,7 +78,7 @@ impl Replica {
     /// For the holder, who knows everything up to this stream sequence.
     pub(super) async fn new(stream: Journal, key: LeaseKey, term: Term, last: u64) -> Result<Self, Error> {
         let erased = key.erased_upto().await?;
-        Ok(Self { stream, key, term, last, erased, runtime: Handle::current() })
+        Ok(Self { stream, key, term, last, erased, runtime: None })
     }
 
     /// Puts a frame and the seeds of its sealed bodies into the stream. Blocks; must not be called from a task.
@@ -89,8 +91,15 @@ impl Replica {
             entries.push(Entry::Seed(seed.slot, Bytes::copy_from_slice(&seed.bytes)));
         }
         entries.push(Entry::Frame(Bytes::copy_from_slice(prepared.bytes())));
-        let runtime = self.runtime.clone();
-        runtime.block_on(self.append(entries)).map_err(|error| fenced(&error))
+        let runtime = self.runtime()?;
+        let appended = runtime.block_on(self.append(entries));
+        self.runtime = Some(runtime);
+        appended.map_err(|error| fenced(&error))
+    }
+
+    fn runtime(&mut self) -> Result<Runtime, archive::Error> {
+        let made = self.runtime.take().map_or_else(|| Builder::new_current_thread().enable_time().build(), Ok);
+        made.map_err(|error| archive::Error::Fenced(format!("no runtime: {error}")))
     }
 
     /// Puts into the stream what it lacks and this archive has: the stream is new, or its servers lost what was last in it.
@@ -119,8 +128,10 @@ impl Replica {
     /// # Errors
     /// [`archive::Error::Fenced`], or the archive cannot be read.
     pub fn erase(&mut self, archive: &Archive) -> Result<(), archive::Error> {
-        let runtime = self.runtime.clone();
-        match runtime.block_on(self.erase_in_stream(archive)) {
+        let runtime = self.runtime()?;
+        let erased = runtime.block_on(self.erase_in_stream(archive));
+        self.runtime = Some(runtime);
+        match erased {
             Err(Error::Wire(wire::Error::Fenced(words))) => Err(archive::Error::Fenced(words)),
             Err(Error::Archive(error)) => Err(error),
             Err(error) => {

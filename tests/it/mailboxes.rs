@@ -102,3 +102,34 @@ async fn an_intake_stream_made_anew_begins_an_epoch_of_its_own() {
     audit_feed(&letters);
     assert_eq!(ids(&letters), [first, second]);
 }
+
+/// What makes a hole where letters are sent one by one without waiting: one is refused, the one behind it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parcel_is_taken_from_the_front_on_or_not_at_all() {
+    use liaison::wire::connect::Road;
+    use liaison::wire::egress::{Letter, Publisher};
+    use liaison::wire::keys::read_seed;
+    use liaison::wire::tls::Address;
+    let exchange = Exchange::small("[nats]\nmailbox_bytes = 4000\n").await;
+    let seed = read_seed(&exchange.key("broker", "egress")).expect("a key");
+    let road = Road { to: Address::plain(exchange.nats.clone()), seed };
+    let publisher = Publisher::open(road, None).await.expect("connects");
+    let line = publisher.line();
+    assert_eq!(line.parcel_of(256), 256, "the tests' server knows parcels");
+    let letter = |bytes: usize| -> Letter {
+        ("ilo.out.gr-hp.net.flow.observation.tn".to_owned(), Vec::new(), vec![b'x'; bytes].into())
+    };
+    let admin = exchange.admin().await;
+    let taken = async || super::auditor::taken(&admin, &stream("MBOX", "gr-hp")).await;
+    let parcel = |sizes: &[usize]| line.parcel(sizes.iter().map(|size| letter(*size)).collect());
+    assert_eq!(parcel(&[100, 100, 100]).await.await.expect("room enough"), 3);
+    let refused = parcel(&[100, 5_000, 100]).await.await.expect_err("does not fit").to_string();
+    assert!(refused.contains("maximum bytes exceeded"), "{refused}");
+    assert_eq!(taken().await, 4, "the first of the three, and nothing behind the one that does not fit");
+    assert_eq!(parcel(&[100, 100]).await.await.expect("goes on"), 6);
+    // One by one, for comparison.
+    let (one, two, three) = (parcel(&[100]).await, parcel(&[5_000]).await, parcel(&[100]).await);
+    assert_eq!(one.await.expect("fits"), 7);
+    two.await.expect_err("does not fit");
+    assert_eq!(three.await.expect("passed it"), 8);
+}
