@@ -83,6 +83,7 @@ pub(super) async fn open(
     let Some(cluster) = &config.cluster else { return Ok((archive, None)) };
     connections::ensure_replication(config).await?;
     let stream = Journal::open(&connections::road(config, Role::Replica)?, SHARD).await?;
+    let stream = if config.nats.replicas > 1 { stream.watched() } else { stream };
     let key = LeaseKey::new(stream.client(), SHARD);
     let mut follower = Follower::begin(archive, stream.clone()).await?;
     standing_by();

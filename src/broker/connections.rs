@@ -11,8 +11,9 @@ use crate::wire::connect::{self, Client, Road, Role};
 use crate::wire::egress::Publisher;
 use crate::wire::keys::Seed;
 use crate::wire::lease::Term;
+use crate::wire::stranded::Watched;
 use crate::wire::tls::End;
-use crate::wire::{keys, streams};
+use crate::wire::{keys, mailbox_stream, streams};
 
 /// The connections of a running broker.
 #[derive(Debug, Clone)]
@@ -25,17 +26,34 @@ pub(super) struct Connections {
     pub(super) egress: Client,
     /// Services and subscriptions.
     pub(super) control: Client,
+    /// Whether the servers of the last two see each other.
+    _watched: Vec<Watched>,
 }
 
 impl Connections {
-    pub(super) async fn open(config: &Config, term: Option<Term>) -> Result<Self, Error> {
+    pub(super) async fn open(
+        config: &Config,
+        term: Option<Term>,
+        parties: &[PartyId],
+    ) -> Result<Self, Error> {
+        let egress = open(config, Role::Egress).await?;
+        let control = open(config, Role::Control).await?;
+        let mailbox = parties.first().map(mailbox_stream);
+        let mailbox = mailbox.and_then(|stream| watched(config, &egress, &stream));
+        let watched = watched(config, &control, "KV_SUBS").into_iter().chain(mailbox).collect();
         Ok(Self {
             intake: road(config, Role::Intake)?,
             publisher: Publisher::open(road(config, Role::Egress)?, term).await?,
-            egress: open(config, Role::Egress).await?,
-            control: open(config, Role::Control).await?,
+            egress,
+            control,
+            _watched: watched,
         })
     }
+}
+
+/// Watches a connection whose server may be cut off from others.
+fn watched(config: &Config, client: &Client, stream: &str) -> Option<Watched> {
+    (config.nats.replicas > 1).then(|| Watched::begin(client.clone(), stream))
 }
 
 pub(super) fn road(config: &Config, role: Role) -> Result<Road, Error> {

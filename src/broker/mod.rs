@@ -178,7 +178,7 @@ impl Broker {
         }
         let audit = Audit::start(log, config.archive.directory.clone(), fail.clone())?;
         let term = seat.as_ref().map(|seat| seat.held.term.clone());
-        let connections = Connections::open(&config, term).await?;
+        let connections = Connections::open(&config, term, &parties).await?;
         connections::ensure(&config, &parties).await?;
         let bucket = Bucket::open(connections.control.clone()).await.map_err(Error::Nats)?;
         let reader = archive.reader();

@@ -98,7 +98,8 @@ impl Replica {
     }
 
     fn runtime(&mut self) -> Result<Runtime, archive::Error> {
-        let made = self.runtime.take().map_or_else(|| Builder::new_current_thread().enable_time().build(), Ok);
+        let made =
+            self.runtime.take().map_or_else(|| Builder::new_current_thread().enable_time().build(), Ok);
         made.map_err(|error| archive::Error::Fenced(format!("no runtime: {error}")))
     }
 

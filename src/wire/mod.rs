@@ -20,6 +20,7 @@ pub mod outbox;
 pub mod pipeline;
 pub mod server;
 pub mod services;
+pub mod stranded;
 pub mod streams;
 pub mod subscriptions;
 pub mod survey;

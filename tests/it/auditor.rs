@@ -39,6 +39,14 @@ impl Books {
             self.changed.push(id.to_owned());
         }
     }
+
+    /// What others saw earlier or later.
+    pub fn add(&mut self, more: Self) {
+        self.attempts.extend(more.attempts);
+        self.receipts.extend(more.receipts);
+        self.changed.extend(more.changed);
+        more.heard.into_iter().for_each(|(id, body)| self.hear(&id, &body));
+    }
 }
 
 /// Whom an audience means, by the few parties of the tests.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::harness::{
     Exchange, api, few_parties, folder, liaison, log_of, server_apart, signal, spawn, text, until, word,
 };
+use super::proxy::{Proxy, Weather};
 
 /// So many messages a second that no publisher is ever refused for its rate.
 const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
@@ -17,6 +18,8 @@ const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
 pub struct Instances {
     pub exchange: Exchange,
     pub servers: Vec<Server>,
+    /// The roads between servers, from one to another, if they go over proxies.
+    roads: Vec<(usize, usize, Proxy)>,
     shared: PathBuf,
     standby: Option<Standby>,
     _folder: tempfile::TempDir,
@@ -87,6 +90,15 @@ impl Instances {
 
     /// Three nats-servers that hold each stream together, and an instance that serves.
     pub async fn on_three_servers() -> Self {
+        Self::on_three(false).await
+    }
+
+    /// The same, and servers can be parted from each other.
+    pub async fn on_three_servers_that_part() -> Self {
+        Self::on_three(true).await
+    }
+
+    async fn on_three(part: bool) -> Self {
         let (folder, shared) = shared();
         let (config, ports) = (shared.join("nats"), free_ports(6));
         let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
@@ -100,6 +112,19 @@ impl Instances {
         }
         let written = command.output().expect("runs");
         assert!(written.status.success(), "{written:?}");
+        let mut roads = Vec::new();
+        for (from, name) in names.iter().enumerate().filter(|_| part) {
+            let file = config.join(format!("{name}.conf"));
+            // What servers tell each other of their addresses would lead around the proxies.
+            let mut text = read(&file).replace("routes:", "advertise: \"127.0.0.1:9\", routes:");
+            for to in (0..names.len()).filter(|to| *to != from) {
+                let listen = &addresses[2 * to + 1];
+                let road = Proxy::start(listen, (10 * from + to) as u64).await;
+                text = text.replace(&format!("nats://{listen}"), &road.url());
+                roads.push((from, to, road));
+            }
+            std::fs::write(&file, text).expect("writes");
+        }
         let start = |name: &&str| {
             let config = config.join(format!("{name}.conf"));
             Server { name: (*name).to_owned(), child: Server::spawn(name, &config), config }
@@ -111,7 +136,15 @@ impl Instances {
             tokio::net::TcpStream::connect(&addresses[0]).await.ok().map(drop)
         })
         .await;
-        Self::with(folder, shared, servers, &urls.join(","), 3).await
+        let mut all = Self::with(folder, shared, servers, &urls.join(","), 3).await;
+        all.roads = roads;
+        all
+    }
+
+    /// How the roads between this server and the others are from now on; clients reach it all the same.
+    pub fn part(&self, server: usize, weather: Weather) {
+        let its = self.roads.iter().filter(|(from, to, _)| [from, to].contains(&&server));
+        its.for_each(|(_, _, road)| road.set(weather));
     }
 
     async fn with(
@@ -130,7 +163,7 @@ impl Instances {
         let first = instance(&shared, "a");
         let exchange = Exchange::serving(&first, urls).await;
         std::fs::copy(shared.join("a.root-key"), shared.join("root-key")).expect("a root key");
-        Self { exchange, servers, shared, standby: None, _folder: folder }
+        Self { exchange, servers, roads: Vec::new(), shared, standby: None, _folder: folder }
     }
 
     /// Starts an instance that stands by.
@@ -217,6 +250,14 @@ impl Instances {
     }
 }
 
+impl Instances {
+    /// Where clients of parties connect from now on: to all servers but this one.
+    pub fn clients_avoid(&mut self, server: usize, all: &str) {
+        let rest = all.split(',').enumerate().filter(|(at, _)| *at != server).map(|(_, url)| url);
+        self.exchange.nats = rest.collect::<Vec<_>>().join(",");
+    }
+}
+
 impl Drop for Instances {
     fn drop(&mut self) {
         if let Some(Standby { child, data, .. }) = &mut self.standby {
@@ -227,6 +268,10 @@ impl Drop for Instances {
             drop(child.wait());
         }
     }
+}
+
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).expect("readable")
 }
 
 fn shared() -> (tempfile::TempDir, PathBuf) {

@@ -42,6 +42,7 @@ mod materials;
 mod memory;
 mod ops;
 mod oracle;
+mod partition;
 mod poison;
 mod processes;
 mod proof;

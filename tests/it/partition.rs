@@ -1,0 +1,45 @@
+//! Servers of a cluster that are all alive and do not see each other.
+//!
+//! The one that is alone believes for a while that it leads what it led; whoever is connected to it gets no further. The others
+//! go on without it. Parties are connected to those; the instances to any.
+
+use std::time::{Duration, Instant};
+
+use super::auditor::audit;
+use super::harness::{Dice, setting};
+use super::instances::Instances;
+use super::load::Load;
+use super::proxy::Weather;
+
+/// One server after the other is alone for a while. Receipts go on meanwhile, and nothing is lost or put in twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_alone_holds_nothing_up_for_long() {
+    let mut dice = Dice::new("servers that part");
+    let mut instances = Instances::on_three_servers_that_part().await;
+    let all = instances.exchange.nats.clone();
+    instances.stand_by("b").await;
+    let mut audited = Vec::new();
+    for round in 0..setting("LIAISON_PARTINGS", 1) {
+        let alone = match round {
+            0 => instances.leader("JOURNAL_0").await,
+            _ => usize::try_from(dice.below(3)).expect("one of three"),
+        };
+        instances.clients_avoid(alone, &all);
+        let load = Load::begin(&instances.exchange).await;
+        load.more(20).await;
+        let weather = if round % 2 == 0 { Weather::Silent } else { Weather::Cut };
+        instances.part(alone, weather);
+        let since = Instant::now();
+        load.more(100).await;
+        println!("{weather:?} around n{}: 100 receipts after {:?}", alone + 1, since.elapsed());
+        tokio::time::sleep(Duration::from_secs(20).saturating_sub(since.elapsed())).await;
+        load.more(20).await;
+        instances.part(alone, Weather::Fair);
+        load.more(20).await;
+        instances.replaced().await;
+        audited.push(load.end().await);
+    }
+    let mut books = audited.pop().expect("one at least");
+    audited.into_iter().for_each(|more| books.add(more));
+    audit(&instances.exchange, &books).await;
+}
