@@ -5,7 +5,7 @@
 //! its own word: what was receipted is then here. What it does from then on is the same as that of an instance alone,
 //! except that its frames go into the stream first (`replica.rs`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -31,6 +31,8 @@ const SHARD: u16 = 0;
 const RENEW: Duration = Duration::from_secs(1);
 /// How often a standby looks for new entries and at the lease.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long nothing may succeed until a server is taken anew; in time for a lease that is believed in for nine seconds.
+const STRANDED: Duration = Duration::from_secs(4);
 /// How long giving the lease back may take.
 const RELEASE: Duration = Duration::from_secs(3);
 
@@ -83,7 +85,6 @@ pub(super) async fn open(
     let Some(cluster) = &config.cluster else { return Ok((archive, None)) };
     connections::ensure_replication(config).await?;
     let stream = Journal::open(&connections::road(config, Role::Replica)?, SHARD).await?;
-    let stream = if config.nats.replicas > 1 { stream.watched() } else { stream };
     let key = LeaseKey::new(stream.client(), SHARD);
     let mut follower = Follower::begin(archive, stream.clone()).await?;
     standing_by();
@@ -137,7 +138,7 @@ impl Follower {
     ) -> Result<(Holder, Held), Error> {
         let mut watch = Watch::default();
         let presence = Presence::begin(key.clone(), cluster.instance.clone());
-        let mut troubled = false;
+        let mut trouble: Option<Instant> = None;
         tracing::info!(instance = %cluster.instance, records = self.archive.next() - 1, "standing by");
         loop {
             match self.look(key, &mut watch, cluster, &presence).await {
@@ -148,11 +149,12 @@ impl Follower {
                     let task = tokio::spawn(renewal.run(alarm.clone(), stop.clone()));
                     return Ok((holder, Held { term, stop, task }));
                 }
-                Ok(None) => troubled = false,
+                Ok(None) => trouble = None,
                 Err(Error::Wire(error @ wire::Error::Api { .. })) => {
-                    if !std::mem::replace(&mut troubled, true) {
+                    if trouble.is_none() {
                         tracing::warn!(%error, "the replicated journal cannot be read; trying again");
                     }
+                    leave_if_stranded(key, &mut trouble).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -270,6 +272,15 @@ impl Follower {
     }
 }
 
+/// Takes a server anew when nothing has succeeded for a while since `trouble` began, and begins to count again.
+async fn leave_if_stranded(key: &LeaseKey, trouble: &mut Option<Instant>) {
+    let since = trouble.get_or_insert_with(time::stopwatch);
+    if since.elapsed() >= STRANDED {
+        key.leave_server().await;
+        *since = time::stopwatch();
+    }
+}
+
 /// The renewal of a lease.
 struct Renewal {
     key: LeaseKey,
@@ -281,6 +292,7 @@ struct Renewal {
 impl Renewal {
     /// Renews until told to give it back. Rings if it is lost.
     async fn run(mut self, alarm: Alarm, stop: CancellationToken) {
+        let mut trouble = None;
         let lost = loop {
             tokio::select! {
                 () = tokio::time::sleep(RENEW) => {}
@@ -292,8 +304,10 @@ impl Renewal {
                     return;
                 }
             }
-            if let Err(words) = self.once().await {
-                break words;
+            match self.once().await {
+                Err(words) => break words,
+                Ok(true) => trouble = None,
+                Ok(false) => leave_if_stranded(&self.key, &mut trouble).await,
             }
             if !self.term.is_held() {
                 break "it could not be renewed in time";
@@ -304,7 +318,8 @@ impl Renewal {
         alarm.send_replace(Some("the lease"));
     }
 
-    async fn once(&mut self) -> Result<(), &'static str> {
+    /// False if nobody knows whether it is renewed.
+    async fn once(&mut self) -> Result<bool, &'static str> {
         let began = time::stopwatch();
         match self.key.put(&self.holder, self.revision).await {
             Ok(Some(revision)) => {
@@ -314,11 +329,19 @@ impl Renewal {
             // An answer may have been lost: then it was this instance that wrote it.
             Ok(None) => match self.key.look().await {
                 Ok(Some((revision, holder))) if holder == self.holder => self.revision = revision,
+                // Told by a server that is cut off and does not know yet what this instance wrote since.
+                Ok(Some((revision, _))) if revision < self.revision => return Ok(false),
                 Ok(_) => return Err("another instance has it"),
-                Err(error) => tracing::warn!(%error, "the lease cannot be looked at"),
+                Err(error) => {
+                    tracing::warn!(%error, "the lease cannot be looked at");
+                    return Ok(false);
+                }
             },
-            Err(error) => tracing::warn!(%error, "the lease is not renewed yet"),
+            Err(error) => {
+                tracing::warn!(%error, "the lease is not renewed yet");
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -40,7 +40,7 @@ impl Connections {
         let control = open(config, Role::Control).await?;
         let mailbox = parties.first().map(mailbox_stream);
         let mailbox = mailbox.and_then(|stream| watched(config, &egress, &stream));
-        let watched = watched(config, &control, "KV_SUBS").into_iter().chain(mailbox).collect();
+        let watched = watched(config, &control, SUBSCRIPTIONS).into_iter().chain(mailbox).collect();
         Ok(Self {
             intake: road(config, Role::Intake)?,
             publisher: Publisher::open(road(config, Role::Egress)?, term).await?,
@@ -50,6 +50,10 @@ impl Connections {
         })
     }
 }
+
+/// The streams whose state is asked for.
+const RECEIPTS: &str = "RCPT";
+const SUBSCRIPTIONS: &str = "KV_SUBS";
 
 /// Watches a connection whose server may be cut off from others.
 fn watched(config: &Config, client: &Client, stream: &str) -> Option<Watched> {
@@ -100,20 +104,29 @@ async fn with_admin(
     work: impl AsyncFn(&Client) -> Result<(), crate::wire::Error>,
 ) -> Result<(), Error> {
     let admin = open(config, Role::Admin).await?;
+    let _watched = watched(config, &admin, RECEIPTS);
+    let ensured = settled(config, async || work(&admin).await.map_err(Error::from)).await;
+    admin.drain().await.map_err(|error| Error::Nats(error.to_string()))?;
+    ensured
+}
+
+/// Does something again while a cluster does not answer.
+pub(super) async fn settled<T>(
+    config: &Config,
+    work: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, Error> {
     let until = time::stopwatch() + SETTLING;
-    let ensured = loop {
-        match work(&admin).await {
-            Err(crate::wire::Error::Api { call, words })
+    loop {
+        match work().await {
+            Err(error @ (Error::Wire(wire::Error::Api { .. }) | Error::Nats(_)))
                 if config.nats.replicas > 1 && time::stopwatch() < until =>
             {
-                tracing::info!(%call, %words, "the cluster does not make streams yet; trying again");
+                tracing::info!(%error, "the cluster does not answer yet; trying again");
                 tokio::time::sleep(PAUSE).await;
             }
-            ensured => break ensured,
+            ended => return ended,
         }
-    };
-    admin.drain().await.map_err(|error| Error::Nats(error.to_string()))?;
-    Ok(ensured?)
+    }
 }
 
 /// What would keep the broker from its NATS.

@@ -180,9 +180,10 @@ impl Broker {
         let term = seat.as_ref().map(|seat| seat.held.term.clone());
         let connections = Connections::open(&config, term, &parties).await?;
         connections::ensure(&config, &parties).await?;
-        let bucket = Bucket::open(connections.control.clone()).await.map_err(Error::Nats)?;
         let reader = archive.reader();
-        let routes = routes::rebuild(&reader, &bucket).await?;
+        let (bucket, routes) =
+            connections::settled(&config, async || routes::rebuild(&reader, &connections.control).await)
+                .await?;
         let shared = Shared {
             rules: Arc::new(RwLock::new(Arc::new(rules))),
             routes: Arc::new(RwLock::new(routes)),

@@ -188,8 +188,10 @@ impl Outgoing {
         async move {
             let mut answer = first.await;
             let mut patience = Duration::from_millis(100);
-            while let Err(error) = answer {
-                tracing::warn!(%error, "a receipt was not stored; sending it again");
+            if let Err(error) = &answer {
+                tracing::warn!(%error, "a receipt was not stored; sending it again until it is");
+            }
+            while answer.is_err() {
                 tokio::time::sleep(patience).await;
                 patience = (patience * 2).min(Duration::from_secs(5));
                 answer = publisher.publish(subject.clone(), headers.clone(), body.clone()).await.await;

@@ -22,6 +22,7 @@ use crate::rules::deployments::{self, Deployments};
 use crate::rules::judge::{self, Permitted};
 use crate::rules::subscriptions::{Subscription, Subscriptions};
 use crate::rules::{Rules, settle};
+use crate::wire::connect::Client;
 use crate::wire::subscriptions::{Bucket, Stored};
 
 /// Pause before the bucket is followed again after an interruption.
@@ -125,12 +126,13 @@ impl Routes {
 }
 
 /// Deployments from the archive, subscriptions from the bucket.
-pub(super) async fn rebuild(reader: &Reader, bucket: &Bucket) -> Result<Routes, Error> {
+pub(super) async fn rebuild(reader: &Reader, control: &Client) -> Result<(Bucket, Routes), Error> {
+    let bucket = Bucket::open(control.clone()).await.map_err(Error::Nats)?;
     let mut routes = Routes { deployments: deployments(reader)?, ..Routes::default() };
     for stored in bucket.all().await.map_err(Error::Nats)? {
         routes.subscribe(stored);
     }
-    Ok(routes)
+    Ok((bucket, routes))
 }
 
 /// The deployments that the archive tells of: what was accepted and not taken back, and its corrections, each at its place.

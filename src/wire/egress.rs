@@ -127,7 +127,8 @@ impl Line {
         client.flush().await.map_err(|error| away(error.to_string()))?;
         let answers = Arc::<Answers>::default();
         let inbox: Arc<str> = format!("{inbox}.").into();
-        tokio::spawn(hear(heard, Arc::clone(&inbox), Arc::clone(&answers), broken.clone()));
+        let several = road.to.url.contains(',');
+        tokio::spawn(hear(heard, several, Arc::clone(&inbox), Arc::clone(&answers), broken.clone()));
         let parcels = super::server::takes_parcels(&client.server_info().version);
         Ok(Self { client, inbox, parcels, answers, broken, term })
     }
@@ -213,26 +214,32 @@ impl Line {
 }
 
 /// Takes the answers of the streams until the line breaks. A line on which letters wait and nothing at all is heard is dead:
-/// half open, or the server hangs. The client library finds that out in a minute; a new line is there in a second.
+/// half open, or the server hangs. The client library finds that out in a minute; a new line is there in a second. If there are
+/// `several` servers, one that knows no stream any more may be cut off from the others, and is as good as dead.
 async fn hear(
     mut heard: async_nats::Subscriber,
+    several: bool,
     inbox: Arc<str>,
     answers: Arc<Answers>,
     broken: CancellationToken,
 ) {
     let mut look = tokio::time::interval(LOOK);
-    let mut last = time::stopwatch();
+    let (mut last, mut refused) = (time::stopwatch(), false);
     loop {
         tokio::select! {
             message = heard.next() => match message {
                 Some(message) => {
-                    last = time::stopwatch();
+                    refused = several && message.status.is_some();
+                    if !refused {
+                        last = time::stopwatch();
+                    }
                     answers.take(&inbox, &message);
                 }
                 None => break,
             },
             _ = look.tick() => {
-                if answers.give_up(time::stopwatch(), PATIENCE) && last.elapsed() >= PATIENCE {
+                let given_up = answers.give_up(time::stopwatch(), PATIENCE);
+                if (given_up || refused) && last.elapsed() >= PATIENCE {
                     tracing::warn!("no stream answers on this line; taking a new one");
                     broken.cancel();
                 }

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use super::Error;
 use super::connect::{self, Road, Role};
 use super::lease::Term;
-use super::stranded::Watched;
 use crate::message::subject;
 
 /// Code of JetStream for "no message found".
@@ -60,7 +59,6 @@ pub struct Placed {
 pub struct Journal {
     client: Client,
     shard: u16,
-    _watched: Option<Watched>,
 }
 
 impl Journal {
@@ -69,15 +67,7 @@ impl Journal {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Denied`].
     pub async fn open(road: &Road, shard: u16) -> Result<Self, Error> {
-        let client = connect::connect(&road.to, &road.seed, Role::Replica).await?;
-        Ok(Self { client, shard, _watched: None })
-    }
-
-    /// The same, and the connection takes another server when its own is cut off from the others.
-    #[must_use]
-    pub fn watched(self) -> Self {
-        let watched = Watched::begin(self.client.clone(), &stream(self.shard));
-        Self { _watched: Some(watched), ..self }
+        Ok(Self { client: connect::connect(&road.to, &road.seed, Role::Replica).await?, shard })
     }
 
     /// The connection, for the lease on the same shard.

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
 use super::journal::{get, get_next, publish};
+use super::{Error, stranded};
 use crate::message::time;
 
 /// Name of the bucket.
@@ -57,6 +57,11 @@ impl LeaseKey {
     #[must_use]
     pub fn new(client: Client, shard: u16) -> Self {
         Self { client, key: format!("shard-{shard}") }
+    }
+
+    /// Takes a server anew: this one may be cut off from the others (`stranded.rs`). The journal goes over the same connection.
+    pub async fn leave_server(&self) {
+        stranded::leave(&self.client).await;
     }
 
     /// Who holds it, and the revision that says so.

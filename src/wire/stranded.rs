@@ -3,7 +3,8 @@
 //! Such a server keeps its clients, and answers nothing that needs the others. The client library stays with it for ever. So whoever
 //! keeps a connection for long asks now and then for the state of a stream; if nobody answers, another server is taken. It
 //! tells no other fault apart: after the death of a leader nobody answers for some seconds either, and a new connection does no
-//! harm then. Lines that are made anew when nothing is heard on them (`egress.rs`, `intake.rs`) need none of this.
+//! harm then. A leader that is alone goes on answering for some ten seconds what is asked of it, so who must know sooner, because of
+//! a lease, goes by what it could not write. Lines that are made anew when nothing is heard on them (`egress.rs`, `intake.rs`) need none of this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// Questions in a row without an answer, after which another server is taken. With the two above: in time for a lease that is
-/// believed in for nine seconds.
+/// Questions in a row without an answer, after which another server is taken.
 const MISSES: u32 = 2;
+/// JetStream's word for having no leader.
+const UNAVAILABLE: u64 = 503;
 /// Longest pause behind a change that did not help.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -49,18 +51,30 @@ async fn watch(client: Client, question: String) {
             continue; // it looks for a server itself
         }
         let request = Request::new().payload(Bytes::new()).timeout(Some(PATIENCE));
-        if client.send_request(question.clone(), request).await.is_ok() {
+        let answer = client.send_request(question.clone(), request).await;
+        if answer.is_ok_and(|answer| speaks_for_its_cluster(&answer.payload)) {
             (misses, pause) = (0, PAUSE);
             continue;
         }
         misses += 1;
         if misses >= MISSES {
-            let server = client.server_info().server_name;
-            tracing::warn!(%server, %question, "the server does not answer for its cluster; taking another");
-            if let Err(error) = client.force_reconnect().await {
-                tracing::warn!(%error, "no other server can be taken");
-            }
+            leave(&client).await;
             (misses, pause) = (0, (pause * 2).min(PAUSE_MAX));
         }
+    }
+}
+
+/// False for a server that knows that it has no leader. Any other answer is one: the stream may not be there yet.
+fn speaks_for_its_cluster(answer: &[u8]) -> bool {
+    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+    answer["error"]["code"] != UNAVAILABLE
+}
+
+/// Has a connection take a server anew, perhaps the same one.
+pub(super) async fn leave(client: &Client) {
+    let server = client.server_info().server_name;
+    tracing::warn!(%server, "the server does not answer for its cluster; taking one anew");
+    if let Err(error) = client.force_reconnect().await {
+        tracing::warn!(%error, "no server can be taken");
     }
 }

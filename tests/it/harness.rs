@@ -197,6 +197,15 @@ impl Exchange {
         status.code()
     }
 
+    /// Starts it again if it has ended, and waits for nothing; true then.
+    pub fn revive(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("is asked").is_some();
+        if ended {
+            self.child = spawn(&self.data, &self.args);
+        }
+        ended
+    }
+
     /// What it has written to stderr so far.
     pub fn log(&self) -> String {
         log_of(&self.data)

@@ -251,6 +251,46 @@ impl Instances {
 }
 
 impl Instances {
+    /// Does what a supervisor does, until this much time went by: whoever ended is started again.
+    pub async fn supervised(&mut self, span: Duration) {
+        let end = Instant::now() + span;
+        while Instant::now() < end {
+            if self.exchange.revive() {
+                println!("{} is started again", self.exchange.data.display());
+            }
+            let standby = self.standby.as_mut().expect("a standby");
+            if standby.child.try_wait().expect("is asked").is_some() {
+                println!("{} is started again", standby.data.display());
+                standby.logged = log_of(&standby.data).len();
+                standby.child = spawn(&standby.data, &serve(&standby.data));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The instance that serves is the exchange, the other one stands by, whoever was what.
+    pub async fn sorted_out(&mut self) {
+        let standby = self.standby.as_mut().expect("a standby");
+        let http = until("an instance that serves", async || {
+            if let Some(http) = standby.serves()
+                && standby.child.try_wait().expect("is asked").is_none()
+            {
+                return Some(Some(http));
+            }
+            let log = log_of(&self.exchange.data);
+            let stood_by = log.rfind(" standing by ").unwrap_or_default();
+            log[stood_by..].contains(" ready address=").then_some(None)
+        })
+        .await;
+        if let Some(http) = http {
+            let standby = self.standby.take().expect("a standby");
+            let data = self.exchange.data.clone();
+            let logged = log_of(&data).rfind(" standing by ").unwrap_or_default();
+            let child = self.exchange.moved(standby.child, standby.data, http);
+            self.standby = Some(Standby { child, data, logged });
+        }
+    }
+
     /// Where clients of parties connect from now on: to all servers but this one.
     pub fn clients_avoid(&mut self, server: usize, all: &str) {
         let rest = all.split(',').enumerate().filter(|(at, _)| *at != server).map(|(_, url)| url);

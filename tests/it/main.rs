@@ -74,4 +74,5 @@ mod tidy;
 mod tls;
 mod tombstones;
 mod tour;
+mod views;
 mod way;
