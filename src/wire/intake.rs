@@ -32,8 +32,12 @@ use crate::message::time::Timestamp;
 
 /// Most messages handed on at once.
 pub const BATCH: usize = 512;
-/// Messages asked for ahead of the reader.
+/// Bytes after which a batch is handed on.
+const BATCH_BYTES: usize = 2 << 20;
+/// Messages and bytes asked for ahead of the reader: as much as ordinary messages need, and no more than sixty parties may have
+/// in memory at once if all send the largest ones.
 const AHEAD: usize = 2 * BATCH;
+const AHEAD_BYTES: usize = 2 << 20;
 /// Most messages delivered and not yet acknowledged: everything between the stream and the archive.
 const PENDING_MAX: i64 = 32_768;
 /// Far longer than any healthy way; a redelivery means that something went wrong.
@@ -186,7 +190,7 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
             () = open.broken.cancelled() => return Err(interrupted("the connection broke")),
         };
         let Some(first) = first else { return Err(interrupted("the pull ended")) };
-        let mut batch = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut reply = None;
         let mut next = Some(first);
         while let Some(message) = next.take() {
@@ -194,8 +198,9 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
             let raw = raw(&self.party, &message, &mut open)
                 .ok_or_else(|| interrupted("a delivery that is not the next one"))?;
             reply = message.message.reply.map(|reply| (raw.position.sequence, reply));
+            bytes += raw.payload.len();
             batch.push(raw);
-            if batch.len() < BATCH {
+            if batch.len() < BATCH && bytes < BATCH_BYTES {
                 // Lifted out of tokio's budget, which would end the draining at 127 messages.
                 next = tokio::task::unconstrained(open.messages.next()).now_or_never().flatten();
             }
@@ -224,6 +229,7 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         let messages = consumer
             .stream()
             .max_messages_per_batch(AHEAD)
+            .max_bytes_per_batch(AHEAD_BYTES)
             .expires(PULL)
             .heartbeat(HEARTBEAT)
             .messages()

@@ -9,7 +9,8 @@ use async_nats::ConnectOptions;
 use async_nats::connection::State;
 
 use super::faults::{Fault, JUMPS};
-use super::harness::{FEW, setting, until};
+use super::harness::{Exchange, FEW, api, setting, stream, until};
+use super::load::message;
 use super::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,4 +115,47 @@ async fn publishers_that_come_and_go_leave_nothing_behind() {
     assert!(open(scene.exchange.pid()) <= broker_before + 4, "of the broker");
     scene.goes_on("flapping").await;
     scene.end().await;
+}
+
+/// How large the messages are.
+const LARGE_BYTES: usize = 200 * 1024;
+/// What they may cost. All at once would be 312 MiB, and copies on the way.
+const MOST_KIB: u64 = 220 * 1024;
+
+/// The largest memory that the broker ever had, in KiB.
+fn peak(exchange: &Exchange) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", exchange.pid())).expect("readable");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// A backlog of large messages is taken as fast as it is archived, and no faster. `LIAISON_LARGE` says how many a post has sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_of_large_messages_does_not_fill_the_memory() {
+    let large = usize::try_from(setting("LIAISON_LARGE", 400)).expect("small");
+    let mut exchange = Exchange::apart("[rate]\nper_second = 1e6\nburst = 1e6\n").await;
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    let posts = [("it-moi", "tn-01"), ("de-bpol", "tr-03"), ("fr-dnpaf", "ne-02"), ("es-pn", "sn-02")];
+    for (party, post) in posts {
+        let client = exchange.connect(party, post).await;
+        let subject = format!("ilo.in.{party}.{post}.net.flow.observation.tn");
+        for _ in 0..large {
+            let mut bytes = message(party, post, "eu-com", true).to_string();
+            bytes.push_str(&" ".repeat(LARGE_BYTES - bytes.len()));
+            client.publish(subject.clone(), bytes.into()).await.expect("publishes");
+        }
+        client.flush().await.expect("flushes");
+        until("a backlog", async || {
+            let call = format!("STREAM.INFO.{}", stream("IN", party));
+            let info = api(&exchange.admin().await, &call, &serde_json::json!({})).await;
+            (info["state"]["messages"] == large).then_some(())
+        })
+        .await;
+    }
+    exchange.again().await;
+    let all = format!("liaison_receipts_total {}\n", posts.len() * large);
+    until("a receipt for each", async || exchange.get("/metrics").await.1.contains(&all).then_some(())).await;
+    println!("{} KiB at most", peak(&exchange));
+    assert!(peak(&exchange) < MOST_KIB, "{} KiB", peak(&exchange));
 }
