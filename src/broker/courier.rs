@@ -39,7 +39,7 @@ use crate::message::subject;
 use crate::message::time::{self, Timestamp};
 use crate::rules::Rules;
 use crate::wire::egress::{Headers, Letter, Line, Publisher, SendError};
-use crate::wire::inspect::Inspector;
+use crate::wire::inspect::{self, Inspector};
 use crate::wire::{FEED_SEQ, mailbox_stream};
 
 /// Deliveries handed over directly; what does not fit is read from the archive instead.
@@ -47,7 +47,7 @@ pub const QUEUE: usize = 1_024;
 /// Letters in one parcel.
 const PARCEL: usize = 256;
 /// Bytes in one parcel that has more than one letter, and read from the archive at once.
-const PARCEL_BYTES: usize = 4 << 20;
+const PARCEL_BYTES: usize = 1 << 20;
 /// Pause between two sweepings of a mailbox.
 const SWEEP: Duration = Duration::from_secs(30);
 /// Pauses after a mailbox did not take a delivery. Trying again is cheap: one letter, until it is taken.
@@ -276,18 +276,17 @@ impl Courier {
         let filter = format!("ilo.out.{}.>", self.party);
         let head = self.reader.feed_head(&self.party);
         let last = self.inspector.last(&stream, &filter).await.map_err(|error| error.to_string())?;
-        // Read second: what still came in between is counted.
+        // Read second: if a letter still came in between, the next answer will not be what it must, and this is asked again.
         let at = self.inspector.last_sequence(&stream).await.map_err(|error| error.to_string())?;
-        let feed_seq = match last {
-            // One message a feed sequence: behind the last one that stands there only such stood as were taken back.
+        let (feed_seq, stands_at) = match last {
+            // Behind the last one that stands there may have stood some that were taken back, or that the server lost: they are
+            // put in again, as what they are by now.
             Some(last) => {
-                let header = last.headers.iter().find(|(name, _)| name == FEED_SEQ);
-                let feed_seq = header.and_then(|(_, value)| value.parse::<u64>().ok());
-                let feed_seq = feed_seq.ok_or("the last message of the mailbox has no feed sequence")?;
-                feed_seq + at.saturating_sub(last.sequence)
+                let feed_seq = inspect::feed_seq(&last.headers);
+                (feed_seq.ok_or("the last message of the mailbox has no feed sequence")?, last.sequence)
             }
-            // Never swept empty: somebody purged it.
-            None => at.min(head),
+            // Never swept empty: somebody purged it. One message a feed sequence, so the counts agree.
+            None => (at.min(head), at),
         };
         if feed_seq > head {
             // Going on would leave out what this archive has yet to count up to there.
@@ -300,7 +299,7 @@ impl Courier {
             // What was stored and not answered is counted here; what another process sent is not.
             let before = self.progress.last_stored();
             self.delivered.inc_by(if before > 0 { feed_seq.saturating_sub(before) } else { 0 });
-            self.progress.stored(feed_seq, at);
+            self.progress.stored(feed_seq, stands_at);
         }
         Ok((feed_seq, at))
     }

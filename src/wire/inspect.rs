@@ -112,24 +112,33 @@ impl Inspector {
         }
     }
 
-    /// The same for a letter with this feed sequence, unless its subject ends like this.
+    /// The same for the letter with this feed sequence, unless its subject ends like this. It stands at `upto` or before, by one for
+    /// each letter that was lost or taken back as the last one since, and then put in again; never before its own number.
     ///
     /// # Errors
-    /// [`Error::Api`], also if another letter stands there.
+    /// [`Error::Api`].
     pub async fn delete_letter(
         &self,
         stream: &str,
-        sequence: u64,
+        upto: u64,
         feed_seq: u64,
         but: &str,
     ) -> Result<(), Error> {
-        let Some(message) = self.at(stream, sequence).await? else { return Ok(()) };
-        let block = STANDARD.decode(message["hdrs"].as_str().unwrap_or_default()).unwrap_or_default();
-        if !headers(&block).contains(&(FEED_SEQ.to_owned(), feed_seq.to_string())) {
-            return Err(Error::api(stream, format!("at {sequence} stands another letter than {feed_seq}")));
+        for at in (feed_seq.min(upto)..=upto).rev() {
+            let Some(message) = self.at(stream, at).await? else { continue };
+            let block = STANDARD.decode(message["hdrs"].as_str().unwrap_or_default()).unwrap_or_default();
+            match self::feed_seq(&headers(&block)) {
+                Some(found) if found == feed_seq => {
+                    let stays = message["subject"].as_str().is_some_and(|subject| subject.ends_with(but));
+                    return if stays { Ok(()) } else { self.overwrite(stream, at).await };
+                }
+                // Letters stand in their order: it is not there any more.
+                Some(found) if found < feed_seq => return Ok(()),
+                Some(_) => {}
+                None => return Err(Error::api(stream, format!("what stands at {at} is no letter"))),
+            }
         }
-        let stays = message["subject"].as_str().is_some_and(|subject| subject.ends_with(but));
-        if stays { Ok(()) } else { self.overwrite(stream, sequence).await }
+        Ok(())
     }
 
     async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Value>, Error> {
@@ -183,6 +192,13 @@ pub(super) fn refused(call: &str, answer: Value) -> Result<Value, Error> {
         Some(words) => Err(Error::api(call, words)),
         None => Ok(answer),
     }
+}
+
+/// The number in the feed of its recipient that a letter has.
+#[must_use]
+pub fn feed_seq(headers: &[(String, String)]) -> Option<u64> {
+    let header = headers.iter().find(|(name, _)| name == FEED_SEQ);
+    header.and_then(|(_, value)| value.parse().ok())
 }
 
 /// The lines of a header block, `NATS/1.0` first.

@@ -195,7 +195,7 @@ pub async fn taken(admin: &Client, stream: &str) -> u64 {
 }
 
 /// Stream sequence, feed sequence and time of each letter that stands in a mailbox.
-async fn standing(admin: &Client, stream: &str) -> Vec<[String; 3]> {
+pub async fn standing(admin: &Client, stream: &str) -> Vec<[String; 3]> {
     let mut letters = Vec::new();
     let mut next = 1;
     loop {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::auditor::mailbox;
+use super::control::{control, order, reference};
 use super::harness::{Exchange, Letter, REPORT_SUBJECT, api, audit_feed, stream, until};
 use super::load::message;
 
@@ -101,6 +102,43 @@ async fn an_intake_stream_made_anew_begins_an_epoch_of_its_own() {
     let letters = mailbox(&exchange, "fr-dnpaf", 2).await;
     audit_feed(&letters);
     assert_eq!(ids(&letters), [first, second]);
+}
+
+/// The place and the feed number of each letter that stands in a mailbox.
+async fn places(exchange: &Exchange, party: &str) -> Vec<(u64, u64)> {
+    let standing = super::auditor::standing(&exchange.admin().await, &stream("MBOX", party)).await;
+    let number = |text: &String| text.parse().expect("a number");
+    standing.iter().map(|[at, feed, _]| (number(at), number(feed))).collect()
+}
+
+/// The last letter of a mailbox is lost by its server: it comes again. From then on letters do not stand where their number says, and an
+/// erasure must find its own all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mailbox_that_lost_its_last_letter_gets_it_again_and_an_erasure_finds_its_own() {
+    let mut exchange = Exchange::small("").await;
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let erased = message("it-moi", "tn-01", "fr-dnpaf", true);
+    let receipt = exchange.publish(&post, REPORT_SUBJECT, erased.to_string().into_bytes()).await;
+    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    send(&exchange, "fr-dnpaf").await;
+    until("two letters", async || (places(&exchange, "fr-dnpaf").await.len() == 2).then_some(())).await;
+    let call = format!("STREAM.MSG.DELETE.{}", stream("MBOX", "fr-dnpaf"));
+    let deleted = api(&exchange.admin().await, &call, &json!({ "seq": 2 })).await;
+    assert_eq!(deleted["success"], true, "{deleted}");
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    exchange.again().await;
+    send(&exchange, "fr-dnpaf").await;
+    let again = [(1, 1), (3, 2), (4, 3)];
+    until("the lost one again", async || (places(&exchange, "fr-dnpaf").await == again).then_some(())).await;
+    let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
+    let data = json!({ "targets": [reference(&erased)], "ground": "unlawful", "dueBy": due, "attest": true });
+    let system = exchange.connect("it-moi", "system").await;
+    order(&exchange, &system, "msg.erasure", &control("msg.erasure", "it-moi", "fr-dnpaf", data)).await;
+    until("the erased one gone, and no other", async || {
+        (places(&exchange, "fr-dnpaf").await == [(3, 2), (4, 3), (5, 4)]).then_some(())
+    })
+    .await;
 }
 
 /// What makes a hole where letters are sent one by one without waiting: one is refused, the one behind it is not.

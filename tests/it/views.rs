@@ -30,7 +30,7 @@ fn sent(dice: &mut Dice, is_for_it: bool) -> Sent {
     };
     let (party, post) = if dice.below(2) == 0 { ("it-moi", "tn-01") } else { ("fr-dnpaf", "ne-02") };
     let audience = pick(dice, if is_for_it { &FOR_IT } else { &NOT_FOR_IT });
-    // Named to itself a message is refused; that is noise too.
+    // Some of the noise is refused.
     let accepted = is_for_it || dice.below(4) > 0;
     let audience = if audience.contains(party) { "eu-com" } else { audience };
     Sent { message: message(party, post, audience, accepted), party, post, accepted, is_for_it }
