@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{self, Road, Role};
+use super::durables;
 use super::suspects;
 use super::{Error, intake_stream};
 use crate::message::names::PartyId;
@@ -63,6 +64,9 @@ pub struct Acker {
 struct Line {
     client: Client,
     epoch: i64,
+    /// The run of nats-server that these places were read from. One that is started again may have lost the end of the stream, and
+    /// given the places in it to other messages since.
+    server: String,
     /// Everything up to here is archived and receipted, whether or not an acknowledgement came through: the connection
     /// may have broken right behind the messages.
     done: u64,
@@ -103,14 +107,22 @@ impl Acker {
         }
     }
 
-    /// Up to where everything is archived and receipted in this life of the stream, as far as this process knows.
-    fn known(&self, party: &PartyId, epoch: i64) -> u64 {
-        self.lines.lock().get(party).filter(|line| line.epoch == epoch).map_or(0, |line| line.done)
+    /// Up to where everything is archived and receipted in this life of the stream, as far as this process knows from this run of
+    /// the server.
+    fn known(&self, party: &PartyId, epoch: i64, server: &str) -> u64 {
+        let lines = self.lines.lock();
+        lines
+            .get(party)
+            .filter(|line| line.epoch == epoch && line.server == server)
+            .map_or(0, |line| line.done)
     }
 
     /// The durable is made anew: replies of the old one must not be used on it.
     fn begin(&self, party: &PartyId, client: Client, epoch: i64, done: u64) {
-        self.lines.lock().insert(party.clone(), Line { client, epoch, done, waiting: VecDeque::new() });
+        let server = client.server_info().server_id;
+        self.lines
+            .lock()
+            .insert(party.clone(), Line { client, epoch, server, done, waiting: VecDeque::new() });
     }
 }
 
@@ -222,10 +234,7 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
             let deleted = info.delete_consumer("intake").await;
             deleted.map_err(|error| Error::api(format!("CONSUMER.DELETE.{stream}.intake"), error))?;
         }
-        let consumer = info
-            .create_consumer(durable(floor.sequence + 1))
-            .await
-            .map_err(|error| Error::api(format!("CONSUMER.CREATE.{stream}.intake"), error))?;
+        let consumer = durables::fresh(&info, &durable(floor.sequence + 1)).await?;
         let messages = consumer
             .stream()
             .max_messages_per_batch(AHEAD)
@@ -253,7 +262,7 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         };
         let durable = acknowledged.is_some();
         let behind = self.behind.filter(|behind| behind.epoch == epoch).map_or(0, |behind| behind.sequence);
-        let done = self.acker.known(&self.party, epoch);
+        let done = self.acker.known(&self.party, epoch, &client.server_info().server_id);
         let floor = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
         let last = info.cached_info().state.last_sequence;
         let sequence = if floor > last { cut_back(&self.party, floor, last) } else { floor };

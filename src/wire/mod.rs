@@ -8,6 +8,7 @@ mod answers;
 pub mod asking;
 pub mod certificates;
 pub mod connect;
+mod durables;
 pub mod egress;
 pub mod inspect;
 pub mod intake;

@@ -11,6 +11,7 @@ use async_nats::jetstream::{self, Context, kv};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
+use super::durables;
 use super::subscriptions::BUCKET;
 use super::{Error, intake_stream, journal, lease, mailbox_stream};
 use crate::message::names::PartyId;
@@ -299,11 +300,7 @@ async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<S
             if !make {
                 return Ok(vec![format!("{name}: is missing")]);
             }
-            let made = stream.create_consumer(wanted.clone()).await;
-            made.map_err(|error| Error::api(format!("CONSUMER.CREATE {name}"), error))?
-                .cached_info()
-                .config
-                .clone()
+            durables::fresh(stream, &wanted).await?.cached_info().config.clone()
         }
         Err(error) => return Err(Error::api(format!("CONSUMER.INFO {name}"), error)),
     };

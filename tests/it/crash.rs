@@ -14,7 +14,7 @@ use super::load::{Load, message};
 use super::mail::readable_id;
 
 /// So many messages a second that no publisher is ever refused for its rate.
-const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
+pub const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
 
 /// A port that is free now, so that clients find the exchange again after its restart.
 pub fn free_port() -> String {

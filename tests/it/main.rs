@@ -44,6 +44,7 @@ mod ops;
 mod oracle;
 mod partition;
 mod poison;
+mod power;
 mod processes;
 mod proof;
 mod proxy;

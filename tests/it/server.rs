@@ -17,6 +17,12 @@ impl Exchange {
         server.wait().expect("waits");
     }
 
+    /// Lets it end in order: what it knows is in its files.
+    pub fn stop_server(&mut self) {
+        signal(self.server_pid(), "TERM");
+        self.server.as_mut().expect("a nats-server apart").wait().expect("waits");
+    }
+
     /// Starts it again on the same port and the same store.
     pub async fn start_server(&mut self, more: &[&str]) {
         let port = self.nats.rsplit(':').next().expect("a port").to_owned();

@@ -1,0 +1,189 @@
+//! Power cuts: of the machine with everything on it, and of nats-server's disk alone, which gives places away a second time.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::auditor::{Expect, audit_expecting, mailbox};
+use super::crash::{FAST, free_port};
+use super::harness::{
+    Dice, Exchange, Letter, PATIENCE, REPORT_SUBJECT, audit_feed, few_parties, folder, setting, signal, text,
+    until,
+};
+use super::load::{Load, message};
+use super::mail::stored_receipt;
+use super::proxy::{Proxy, Weather};
+
+/// A disk as a file: what was written to it, and not what the kernel still holds back, is what a power cut leaves.
+struct Disk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl Disk {
+    fn new(folder: &Path) -> Self {
+        let (image, at) = (folder.join("disk.img"), folder.join("disk"));
+        std::fs::File::create(&image).and_then(|file| file.set_len(1 << 30)).expect("an image");
+        std::fs::create_dir(&at).expect("a directory");
+        run("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", &text(&image)]);
+        let disk = Self { image, at };
+        disk.mount();
+        disk
+    }
+
+    /// Nothing goes to the disk by itself for five minutes: only what is synced does.
+    fn mount(&self) {
+        run("mount", &["-o", "loop,commit=300", &text(&self.image), &text(&self.at)]);
+    }
+
+    /// Ends the power: what was on its way to the disk is gone. Nobody writes any more, and those who had it open are dead when
+    /// `off` returns.
+    fn cut(&self, off: impl FnOnce()) {
+        let picture = self.image.with_extension("cut");
+        run("cp", &["--sparse=always", &text(&self.image), &text(&picture)]);
+        // The kernel may have written by itself after all: then the picture would be of two moments.
+        while !Command::new("cmp")
+            .args(["-s", &text(&self.image), &text(&picture)])
+            .status()
+            .expect("compares")
+            .success()
+        {
+            run("cp", &["--sparse=always", &text(&self.image), &text(&picture)]);
+        }
+        off();
+        // A process that was killed holds its files until the kernel has cleared it away.
+        let end = Instant::now() + PATIENCE;
+        while !Command::new("umount").arg(&self.at).stderr(Stdio::null()).status().expect("runs").success() {
+            assert!(Instant::now() < end, "somebody still has the disk");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::fs::rename(picture, &self.image).expect("renamed");
+        self.mount();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").args(["-l", &text(&self.at)]).status());
+    }
+}
+
+fn run(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output().expect("runs");
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The machine with broker, archive and nats-server loses its power under load, again and again. Nothing that was receipted is missing
+/// afterwards; what nats-server had not written is delivered again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root and a loop device; scripts/chaos --cuts N runs it"]
+async fn a_machine_that_loses_its_power_loses_nothing_that_was_receipted() {
+    let mut dice = Dice::new("power cuts");
+    let folder = folder();
+    let disk = Disk::new(folder.path());
+    let data = disk.at.join("data");
+    std::fs::create_dir(&data).expect("a data directory");
+    std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+    std::fs::write(data.join("liaison.toml"), FAST).expect("a configuration");
+    let mut exchange = Exchange::at(&data, &["--nats-port", &free_port()]).await;
+    run("sync", &["-f", &text(&data)]);
+    let load = Load::begin(&exchange).await;
+    for _ in 0..setting("LIAISON_CUTS", 3) {
+        load.more(20).await;
+        if dice.below(2) == 0 {
+            run("sync", &["-f", &text(&data)]);
+        }
+        tokio::time::sleep(Duration::from_millis(dice.below(3_000))).await;
+        let pids = [exchange.pid(), exchange.nats_pid().expect("a nats-server")];
+        pids.iter().for_each(|pid| signal(*pid, "STOP"));
+        // What is in the kernel already ends before the power does.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = load.receipted();
+        disk.cut(|| exchange.kill());
+        let ready = exchange.again().await;
+        load.more(20).await;
+        println!("cut after {before} receipts, ready again after {ready:?}");
+    }
+    let books = load.end().await;
+    audit_expecting(&exchange, &books, Expect { remade: true, server_lost: true, ..Expect::default() }).await;
+    exchange.kill();
+}
+
+/// A power cut may leave nats-server the file of how far a durable was and take the one that says that there is a durable, and the
+/// stream's end with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_that_nats_server_forgot_half_of_begins_anew() {
+    let mut exchange = Exchange::apart("").await;
+    for _ in 0..3 {
+        send(&exchange).await;
+    }
+    let before = mailbox(&exchange, "fr-dnpaf", 3).await;
+    exchange.kill();
+    exchange.stop_server();
+    for (stream, durable) in [("IN_IT_MOI", "intake"), ("MBOX_FR_DNPAF", "main")] {
+        let files = exchange.stream_files(stream);
+        std::fs::remove_dir_all(files.join("msgs")).expect("lost");
+        std::fs::write(files.join("obs").join(durable).join("meta.inf"), "").expect("emptied");
+    }
+    exchange.start_server(&[]).await;
+    exchange.again().await;
+    let last = send(&exchange).await;
+    let letters = mailbox(&exchange, "fr-dnpaf", 4).await;
+    audit_feed(&letters);
+    let ids = |letters: &[Letter]| letters.iter().map(Letter::id).collect::<Vec<_>>();
+    assert_eq!(ids(&letters), [ids(&before), vec![last]].concat());
+}
+
+/// nats-server's disk loses the end of an intake stream, and before the broker sees it again the places are given to others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn places_that_are_given_away_a_second_time_are_read_a_second_time() {
+    let mut road = None;
+    let way = async |url: &str| {
+        let proxy = Proxy::start(url, 1).await;
+        let url = proxy.url();
+        road = Some(proxy);
+        url
+    };
+    let mut exchange = Exchange::through("", |_| {}, way).await;
+    let road = road.expect("a road was made");
+    let (store, kept) = (exchange.data.join("nats/store"), exchange.data.join("kept"));
+    let mut sent = vec![send(&exchange).await];
+    exchange.kill_server();
+    run("cp", &["-r", &text(&store), &text(&kept)]);
+    exchange.start_server(&[]).await;
+    for _ in 0..2 {
+        sent.push(send(&exchange).await);
+    }
+    road.set(Weather::Silent);
+    exchange.kill_server();
+    std::fs::remove_dir_all(&store).expect("lost");
+    std::fs::rename(&kept, &store).expect("as it was");
+    exchange.start_server(&[]).await;
+    let post = exchange.connect("it-moi", "tn-01").await;
+    for _ in 0..4 {
+        let (id, body) = report();
+        let taken = post.request(REPORT_SUBJECT, body.into()).await.expect("an answer");
+        assert!(!String::from_utf8_lossy(&taken.payload).contains("error"), "{taken:?}");
+        sent.push(id);
+    }
+    road.set(Weather::Fair);
+    for id in &sent[3..] {
+        until("a receipt", async || stored_receipt(&post, REPORT_SUBJECT, id).await).await;
+    }
+    let letters = mailbox(&exchange, "fr-dnpaf", sent.len()).await;
+    audit_feed(&letters);
+    assert_eq!(letters.iter().map(Letter::id).collect::<Vec<_>>(), sent);
+}
+
+fn report() -> (String, Vec<u8>) {
+    let message = message("it-moi", "tn-01", "fr-dnpaf", true);
+    (message["id"].as_str().expect("an id").to_owned(), message.to_string().into_bytes())
+}
+
+async fn send(exchange: &Exchange) -> String {
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let (id, body) = report();
+    let receipt = exchange.publish(&post, REPORT_SUBJECT, body).await;
+    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    id
+}
