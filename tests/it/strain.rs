@@ -122,20 +122,11 @@ const LARGE_BYTES: usize = 200 * 1024;
 /// What they may cost. All at once would be 312 MiB, and copies on the way.
 const MOST_KIB: u64 = 220 * 1024;
 
-/// The largest memory that the broker ever had, in KiB.
-fn peak(exchange: &Exchange) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", exchange.pid())).expect("readable");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
+pub const UNMETERED: &str = "[rate]\nper_second = 1e6\nburst = 1e6\n";
 
-/// A backlog of large messages is taken as fast as it is archived, and no faster. `LIAISON_LARGE` says how many a post has sent.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_of_large_messages_does_not_fill_the_memory() {
+/// Large messages of four posts, which nobody reads yet; how many. `LIAISON_LARGE` says how many a post sends.
+pub async fn backlog(exchange: &Exchange) -> usize {
     let large = usize::try_from(setting("LIAISON_LARGE", 400)).expect("small");
-    let mut exchange = Exchange::apart("[rate]\nper_second = 1e6\nburst = 1e6\n").await;
-    exchange.signal("TERM");
-    assert_eq!(exchange.wait(), Some(0));
     let posts = [("it-moi", "tn-01"), ("de-bpol", "tr-03"), ("fr-dnpaf", "ne-02"), ("es-pn", "sn-02")];
     for (party, post) in posts {
         let client = exchange.connect(party, post).await;
@@ -153,9 +144,30 @@ async fn a_backlog_of_large_messages_does_not_fill_the_memory() {
         })
         .await;
     }
+    posts.len() * large
+}
+
+/// True if the broker says that so many receipts are stored.
+pub async fn has_receipted(exchange: &Exchange, count: usize) -> bool {
+    exchange.get("/metrics").await.1.contains(&format!("liaison_receipts_total {count}\n"))
+}
+
+/// The largest memory that the broker ever had, in KiB.
+fn peak(exchange: &Exchange) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", exchange.pid())).expect("readable");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// A backlog of large messages is taken as fast as it is archived, and no faster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_of_large_messages_does_not_fill_the_memory() {
+    let mut exchange = Exchange::apart(UNMETERED).await;
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    let all = backlog(&exchange).await;
     exchange.again().await;
-    let all = format!("liaison_receipts_total {}\n", posts.len() * large);
-    until("a receipt for each", async || exchange.get("/metrics").await.1.contains(&all).then_some(())).await;
+    until("a receipt for each", async || has_receipted(&exchange, all).await.then_some(())).await;
     println!("{} KiB at most", peak(&exchange));
     assert!(peak(&exchange) < MOST_KIB, "{} KiB", peak(&exchange));
 }
