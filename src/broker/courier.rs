@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::audit::Audit;
 use super::broom::{Broom, Swept};
 use super::couriers::Progress;
+use super::gaps::{self, Lost};
 use super::metrics::{Delivered, Metrics};
 use super::notices;
 use super::receipt::Issuer;
@@ -78,6 +79,8 @@ pub struct Courier {
     pub audit: Audit,
     /// Feed sequence up to which that is noted.
     pub read: u64,
+    /// True once letters were found missing in the middle of the mailbox.
+    pub is_damaged: bool,
     /// Who signs what stands in the place of a withdrawn message.
     pub issuer: Issuer,
     /// How far it has come, for others to see.
@@ -149,6 +152,7 @@ impl Courier {
             return Err("not connected".to_owned());
         }
         let (sent, at) = self.came_to().await?;
+        self.look_for_lost().await?;
         let mut round = Round { sent, at, ..Round::default() };
         let mut flying: Fuse<Flight> = Fuse::terminated();
         // Before the first letter: a mailbox that was full may have room by now.
@@ -188,6 +192,20 @@ impl Courier {
         if !flying.is_terminated() {
             let answer = flying.await;
             self.stored(&mut round, answer)?;
+        }
+        Ok(())
+    }
+
+    /// Says it if letters are missing in the middle of the mailbox. After each connecting: nats-server loses some when it starts.
+    async fn look_for_lost(&mut self) -> Result<(), String> {
+        let lost = gaps::lost(&self.inspector, &self.reader, &self.party, self.read).await?;
+        if lost.is_some() != self.is_damaged {
+            self.is_damaged = lost.is_some();
+            self.metrics.mailboxes_damaged.inc_by(if self.is_damaged { 1 } else { -1 });
+        }
+        if let Some(Lost { first, count }) = lost {
+            let stream = mailbox_stream(&self.party);
+            tracing::error!(party = %self.party, stream, first, count, "the mailbox has lost letters; the archive has them");
         }
         Ok(())
     }

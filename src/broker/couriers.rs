@@ -158,6 +158,7 @@ pub(super) fn hire(
         broom,
         audit: shared.audit.clone(),
         read: 0,
+        is_damaged: false,
         issuer,
         progress,
         fresh,

@@ -68,6 +68,8 @@ pub struct Metrics {
     pub replayed: Family<Authority, Counter>,
     /// Mailboxes that do not take deliveries at the moment.
     pub mailboxes_stalled: Gauge,
+    /// Mailboxes that have lost letters in their middle.
+    pub mailboxes_damaged: Gauge,
     /// Parties whose intake cannot be read at the moment.
     pub intakes_interrupted: Gauge,
     /// Letters of erased messages that are still to be taken out of mailboxes.
@@ -161,6 +163,7 @@ impl Default for Metrics {
             requests: put(r, "requests", "Service requests, by verb", Family::default()),
             replayed: put(r, "replayed_messages", "Messages replayed, by authority", Family::default()),
             mailboxes_stalled: gauge(r, "mailboxes_stalled", "Mailboxes that take nothing"),
+            mailboxes_damaged: gauge(r, "mailboxes_damaged", "Mailboxes that have lost letters"),
             intakes_interrupted: gauge(r, "intakes_interrupted", "Intakes that cannot be read"),
             letters_to_withdraw: gauge(r, "letters_to_withdraw", "Copies of erased messages in streams"),
             recalls_unconfirmed: gauge(r, "recalls_unconfirmed", "Recalls not confirmed, by holder"),

@@ -17,6 +17,7 @@ mod courier;
 mod couriers;
 mod drafts;
 mod explain;
+mod gaps;
 mod gauges;
 mod handling;
 mod intake;

@@ -40,6 +40,17 @@ pub struct Last {
     pub headers: Vec<(String, String)>,
 }
 
+/// A stretch in the middle of a mailbox where nothing stands any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Its last stream sequence.
+    pub upto: u64,
+    /// Feed sequence of the letter before it.
+    pub before: u64,
+    /// Feed sequence of the letter behind it.
+    pub behind: u64,
+}
+
 impl Inspector {
     /// Looks through this connection.
     #[must_use]
@@ -75,6 +86,36 @@ impl Inspector {
         let call = format!("STREAM.INFO.{stream}");
         let answer = refused(&call, self.ask(&call, &json!({})).await?)?;
         Ok(answer["state"]["last_seq"].as_u64().unwrap_or_default())
+    }
+
+    /// Where letters are missing between others, in order.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn gaps(&self, stream: &str) -> Result<Vec<Gap>, Error> {
+        let call = format!("STREAM.INFO.{stream}");
+        let answer = refused(&call, self.ask(&call, &json!({ "deleted_details": true })).await?)?;
+        let deleted = answer["state"]["deleted"].as_array().into_iter().flatten();
+        // A gap has a letter before it; of an empty stream the server names place 0.
+        let mut deleted: Vec<u64> = deleted.filter_map(Value::as_u64).filter(|at| *at > 1).collect();
+        deleted.sort_unstable();
+        let mut gaps = Vec::new();
+        for run in deleted.chunk_by(|one, next| one + 1 == *next) {
+            let (first, upto) = (run[0], run[run.len() - 1]);
+            // One side is missing where it was swept or taken out meanwhile: then it is no gap any more.
+            if let Some(before) = self.feed_seq_at(stream, first - 1).await?
+                && let Some(behind) = self.feed_seq_at(stream, upto + 1).await?
+            {
+                gaps.push(Gap { upto, before, behind });
+            }
+        }
+        Ok(gaps)
+    }
+
+    async fn feed_seq_at(&self, stream: &str, sequence: u64) -> Result<Option<u64>, Error> {
+        let Some(message) = self.at(stream, sequence).await? else { return Ok(None) };
+        let block = STANDARD.decode(message["hdrs"].as_str().unwrap_or_default()).unwrap_or_default();
+        Ok(feed_seq(&headers(&block)))
     }
 
     /// Where the durable `main` of a mailbox stands.

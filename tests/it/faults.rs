@@ -70,6 +70,8 @@ pub enum Fault {
     StreamDeleted(&'static str),
     IntakeFlipped,
     IntakeCut,
+    MailboxFlipped,
+    MailboxCut,
     BrokerRoad(Weather),
     BrokerRoadLost,
     PublishersRoad(Weather),
@@ -82,7 +84,7 @@ pub enum Fault {
 impl Fault {
     /// Any of them.
     pub fn any(dice: &mut Dice) -> Self {
-        match dice.below(22) {
+        match dice.below(24) {
             0 => Self::BrokerKilled,
             1 | 2 => Self::BrokerKilledAt(dice.pick(&STAGES)),
             3 => Self::BrokerTerminated,
@@ -106,6 +108,8 @@ impl Fault {
             18 => Self::DescriptorsGone,
             19 => Self::ClockJumps(dice.pick(&JUMPS)),
             20 => Self::SlowReader,
+            21 => Self::MailboxFlipped,
+            22 => Self::MailboxCut,
             _ => Self::BadReloads,
         }
     }
@@ -149,8 +153,10 @@ impl Fault {
             }
             Self::ServerWiped => server_wiped(scene).await,
             Self::StreamDeleted(stream) => stream_deleted(scene, stream).await,
-            Self::IntakeFlipped => intake_damaged(scene, true).await,
-            Self::IntakeCut => intake_damaged(scene, false).await,
+            Self::IntakeFlipped => stream_damaged(scene, &INTAKES, true).await,
+            Self::IntakeCut => stream_damaged(scene, &INTAKES, false).await,
+            Self::MailboxFlipped => stream_damaged(scene, &MAILBOXES, true).await,
+            Self::MailboxCut => stream_damaged(scene, &MAILBOXES, false).await,
             Self::BrokerRoad(weather) => {
                 scene.broker.set(weather);
                 scene.hold(300, 2_500).await;
@@ -278,10 +284,14 @@ async fn stream_deleted(scene: &mut Scene, stream: &str) {
     scene.exchange.again().await;
 }
 
-/// A bit of an intake stream is flipped on disk, or its end is cut off, while nats-server is down.
-async fn intake_damaged(scene: &mut Scene, flip: bool) {
+/// Streams that can be damaged on disk.
+const INTAKES: [&str; 4] = ["IN_IT_MOI", "IN_DE_BPOL", "IN_FR_DNPAF", "IN_ES_PN"];
+const MAILBOXES: [&str; 3] = ["MBOX_EU_COM", "MBOX_NL_DTV", "MBOX_NO_PU"];
+
+/// A bit in the last block of a stream is flipped on disk, or its end is cut off, while nats-server is down.
+async fn stream_damaged(scene: &mut Scene, which: &[&'static str], flip: bool) {
     scene.exchange.kill_server();
-    let party = scene.dice.pick(&["IN_IT_MOI", "IN_DE_BPOL", "IN_FR_DNPAF", "IN_ES_PN"]);
+    let party = scene.dice.pick(which);
     let block = scene.exchange.last_block(party);
     let mut bytes = std::fs::read(&block).expect("a block");
     assert!(!bytes.is_empty(), "{party} holds something");

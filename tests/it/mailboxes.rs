@@ -141,6 +141,58 @@ async fn a_mailbox_that_lost_its_last_letter_gets_it_again_and_an_erasure_finds_
     .await;
 }
 
+/// What the metric on damaged mailboxes says.
+async fn damaged(exchange: &Exchange) -> Option<String> {
+    let (_, metrics) = exchange.get("/metrics").await;
+    Some(metrics.lines().find_map(|line| line.strip_prefix("liaison_mailboxes_damaged "))?.to_owned())
+}
+
+/// nats-server loses a letter in the middle of a mailbox. An erased one is missing too, and is none of that. Made anew the mailbox is
+/// whole again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mailbox_that_lost_letters_in_its_middle_is_told_of() {
+    let mut exchange = Exchange::small("").await;
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let erased = message("it-moi", "tn-01", "fr-dnpaf", true);
+    for message in [&message("it-moi", "tn-01", "fr-dnpaf", true), &erased] {
+        let receipt = exchange.publish(&post, REPORT_SUBJECT, message.to_string().into_bytes()).await;
+        assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    }
+    let ids: Vec<String> = [send(&exchange, "fr-dnpaf").await, send(&exchange, "fr-dnpaf").await].into();
+    let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
+    let data = json!({ "targets": [reference(&erased)], "ground": "unlawful", "dueBy": due, "attest": true });
+    let system = exchange.connect("it-moi", "system").await;
+    order(&exchange, &system, "msg.erasure", &control("msg.erasure", "it-moi", "fr-dnpaf", data)).await;
+    let erasure = [(1, 1), (3, 3), (4, 4), (5, 5)];
+    until("the erasure", async || (places(&exchange, "fr-dnpaf").await == erasure).then_some(())).await;
+    let restart = async |exchange: &mut Exchange| {
+        exchange.signal("TERM");
+        assert_eq!(exchange.wait(), Some(0));
+        exchange.again().await;
+    };
+    restart(&mut exchange).await;
+    send(&exchange, "fr-dnpaf").await;
+    // Looked for before the first letter.
+    until("one more", async || (places(&exchange, "fr-dnpaf").await.len() == 5).then_some(())).await;
+    assert_eq!(damaged(&exchange).await.as_deref(), Some("0"), "an erasure is no damage");
+    let stream = stream("MBOX", "fr-dnpaf");
+    let deleted =
+        api(&exchange.admin().await, &format!("STREAM.MSG.DELETE.{stream}"), &json!({ "seq": 3 })).await;
+    assert_eq!(deleted["success"], true, "{deleted}");
+    restart(&mut exchange).await;
+    until("the word on it", async || (damaged(&exchange).await? == "1").then_some(())).await;
+    assert!(exchange.log().contains("the mailbox has lost letters; the archive has them party=fr-dnpaf stream=\"MBOX_FR_DNPAF\" first=3 count=1"));
+    let doctor = exchange.run(&["doctor"]);
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("1 mailboxes have lost letters"), "{doctor:?}");
+    let deleted = api(&exchange.admin().await, &format!("STREAM.DELETE.{stream}"), &json!({})).await;
+    assert_eq!(deleted["success"], true, "{deleted}");
+    restart(&mut exchange).await;
+    let letters = mailbox(&exchange, "fr-dnpaf", 6).await;
+    assert_eq!(letters.iter().map(Letter::feed_seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!([letters[2].id(), letters[3].id()].as_slice(), ids);
+    assert_eq!(damaged(&exchange).await.as_deref(), Some("0"));
+}
+
 /// What makes a hole where letters are sent one by one without waiting: one is refused, the one behind it is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parcel_is_taken_from_the_front_on_or_not_at_all() {

@@ -67,6 +67,16 @@ async fn an_intake_stream_that_is_damaged_or_cut_back_is_read_on() {
     scene.end().await;
 }
 
+/// A mailbox loses its end, or a bit of it: it gets again what it lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mailboxes_that_are_damaged_or_cut_back_get_everything() {
+    let mut scene = Scene::begin("a damaged mailbox").await;
+    for fault in [Fault::MailboxCut, Fault::MailboxFlipped, Fault::MailboxCut, Fault::MailboxFlipped] {
+        fault.strike(&mut scene).await;
+    }
+    scene.end().await;
+}
+
 /// An authority that reads all the time, by a road of its own.
 struct Reader {
     party: &'static str,

@@ -62,6 +62,7 @@ runbooks! {
     IntakeInterrupted = "LiaisonIntakeInterrupted",
     IntakeLag = "LiaisonSlowArchive",
     Keys = "Keys",
+    MailboxDamaged = "LiaisonMailboxDamaged",
     MailboxNotRead = "LiaisonMailboxNotRead",
     MailboxStalled = "LiaisonMailboxStalled",
     NatsDisconnected = "LiaisonNatsDisconnected",
@@ -71,6 +72,7 @@ runbooks! {
     ReloadFailed = "LiaisonReloadFailed",
     Streams = "Streams differ",
     SyncInterval = "Sync interval",
+    TookOver = "LiaisonTookOver",
 }
 
 /// What is wrong and what to do.

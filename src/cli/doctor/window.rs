@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::finding;
 use super::finding::{Finding, Runbook, Severity};
 use crate::broker::config::Config;
+use crate::broker::survey::StandsBy;
 use crate::client::exchange::{Endpoints, get};
 
 /// Seconds since a checkpoint held everything, beyond which something is wrong.
@@ -23,6 +24,23 @@ pub struct Window {
     ready: Option<Value>,
     metrics: HashMap<String, f64>,
     fault: Option<String>,
+}
+
+/// What is said of an instance that stands by, which has no window.
+pub fn of_standby(standby: &StandsBy) -> Finding {
+    let StandsBy { kept, serves } = standby;
+    let what = match serves {
+        Some(serves) => format!("this instance stands by and has {kept} records; `{serves}` serves"),
+        None => format!("this instance stands by and has {kept} records; nobody serves at the moment"),
+    };
+    let why = "it takes over within 15 s when the one that serves is gone";
+    finding(
+        Severity::Notice,
+        Runbook::TookOver,
+        what,
+        why,
+        "nothing; `liaison doctor` on the machine of the one that serves tells the rest",
+    )
 }
 
 impl Window {
@@ -62,6 +80,7 @@ impl Window {
             .filter(|check| check["ok"] == false)
             .map(unready)
             .collect();
+        found.extend(self.counted_of_streams());
         found.extend(self.counted());
         found
     }
@@ -93,36 +112,56 @@ impl Window {
         )
     }
 
-    /// What the counters say beyond readiness. A counter that is missing says nothing: the broker may be of another version.
+    /// A number of the broker. One that is missing says nothing: the broker may be of another version.
+    fn value(&self, name: &str) -> Option<f64> {
+        self.metrics.get(name).copied()
+    }
+
+    fn above(&self, name: &str, limit: f64) -> Option<f64> {
+        self.value(name).filter(|value| *value > limit)
+    }
+
+    /// What the counters say of mailboxes and intakes.
+    fn counted_of_streams(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if let Some(count) = self.above("liaison_mailboxes_stalled", 0.0) {
+            found.push(finding(
+                Severity::Warning,
+                Runbook::MailboxStalled,
+                format!("{count} mailboxes take nothing"),
+                "their deliveries wait in the archive; no other authority is affected",
+                "see /readyz for which; they must read and acknowledge, or the mailbox must grow",
+            ));
+        }
+        if let Some(count) = self.above("liaison_mailboxes_damaged", 0.0) {
+            found.push(finding(
+                Severity::Critical,
+                Runbook::MailboxDamaged,
+                format!("{count} mailboxes have lost letters"),
+                "letters that their authorities have not read are not there any more; the archive has them",
+                "the log names mailbox and letters; see to the disk of nats-server, then have the mailbox made anew",
+            ));
+        }
+        if let Some(count) = self.above("liaison_intakes_interrupted", 0.0) {
+            found.push(finding(
+                Severity::Warning,
+                Runbook::IntakeInterrupted,
+                format!("{count} intakes are interrupted"),
+                "what these parties send is not read at the moment",
+                "see the log for which and why: NATS, or somebody sends poison",
+            ));
+        }
+        found
+    }
+
+    /// What the counters say beyond that and beyond readiness.
     fn counted(&self) -> Vec<Finding> {
-        let value = |name: &str| self.metrics.get(name).copied();
-        let above = |name: &str, limit: f64| value(name).filter(|value| *value > limit);
+        let value = |name: &str| self.value(name);
+        let above = |name: &str, limit: f64| self.above(name, limit);
         let mut found = Vec::new();
         let mut tell = |severity, runbook, what: String, why, action| {
             found.push(finding(severity, runbook, what, why, action));
         };
-        if let Some(count) = above("liaison_mailboxes_stalled", 0.0) {
-            let why = "their deliveries wait in the archive; no other authority is affected";
-            let action = "see /readyz for which; they must read and acknowledge, or the mailbox must grow";
-            tell(
-                Severity::Warning,
-                Runbook::MailboxStalled,
-                format!("{count} mailboxes take nothing"),
-                why,
-                action,
-            );
-        }
-        if let Some(count) = above("liaison_intakes_interrupted", 0.0) {
-            let why = "what these parties send is not read at the moment";
-            let action = "see the log for which and why: NATS, or somebody sends poison";
-            tell(
-                Severity::Warning,
-                Runbook::IntakeInterrupted,
-                format!("{count} intakes are interrupted"),
-                why,
-                action,
-            );
-        }
         if value("liaison_config_last_reload_successful") == Some(0.0) {
             let why = "the old configuration is in force, not the one on the disk";
             let action = "`liaison check` names every fault; mend them and reload";
@@ -206,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_counters_and_checks_say_is_told() {
-        let text = "# HELP liaison_up x\nliaison_up 1\nliaison_mailboxes_stalled 2\nliaison_config_last_reload_successful 0\n\
+        let text = "# HELP liaison_up x\nliaison_up 1\nliaison_mailboxes_stalled 2\nliaison_mailboxes_damaged 1\nliaison_config_last_reload_successful 0\n\
                     liaison_intakes_interrupted 1\nliaison_checkpoint_lapse_seconds 700\nliaison_erasures_overdue 1\nliaison_lease_epoch 3\nliaison_cluster_standbys 0\n\
                     liaison_overwrites_failed_total 3\nliaison_messages_total{code=\"\"} 1\n";
         let checks = serde_json::json!({ "checks": [
@@ -227,6 +266,7 @@ mod tests {
             "LiaisonNatsDisconnected",
             "LiaisonAuditStopped",
             "LiaisonMailboxStalled",
+            "LiaisonMailboxDamaged",
             "LiaisonIntakeInterrupted",
             "LiaisonReloadFailed",
             "LiaisonCheckpointLate",
