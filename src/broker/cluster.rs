@@ -26,7 +26,7 @@ use crate::wire::journal::{Entry, Journal};
 use crate::wire::lease::{Holder, LeaseKey, Term};
 
 /// The only shard so far: it owns all parties.
-const SHARD: u16 = 0;
+pub(super) const SHARD: u16 = 0;
 /// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(1);
 /// How often a standby looks for new entries and at the lease.

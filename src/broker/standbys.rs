@@ -17,7 +17,7 @@ use crate::message::time;
 use crate::wire::lease::{LeaseKey, Sign};
 
 /// How often a standby says that it is there, and how often the serving instance looks.
-const EVERY: Duration = Duration::from_secs(1);
+pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// A standby whose word did not change for so long is gone. Longer than servers take to find a new leader: nobody can say
 /// anything meanwhile.
 const GONE_AFTER: Duration = Duration::from_secs(15);

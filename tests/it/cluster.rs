@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::auditor::audit;
 use super::control::{CANARY, control, files_with, order, reference, send};
+use super::crash::free_port;
 use super::harness::{
     Dice, REPORT_SUBJECT, api, ends, example, fresh_id, liaison, report, setting, shifted, until,
 };
@@ -260,6 +261,19 @@ async fn stands_by(instances: &mut Instances) {
     .await;
 }
 
+/// A standby has no window, and the doctor does not take it for dead.
+fn doctor_knows_a_standby(instances: &Instances) {
+    let data = instances.standby_data();
+    let config = std::fs::read_to_string(data.join("liaison.toml")).expect("readable");
+    let window = format!("127.0.0.1:{}", free_port());
+    std::fs::write(data.join("doctor.toml"), format!("{config}[http]\nlisten = \"{window}\"\n"))
+        .expect("writes");
+    let doctor = liaison().args(["doctor", "--config"]).arg(data.join("doctor.toml")).output().expect("runs");
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(said.contains("this instance stands by and has 1 records; `a` serves"), "{said}");
+    assert!(!said.contains("no broker runs"), "{said}");
+}
+
 /// An operator sees who stands by, that nobody does any more, and that somebody does again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn that_nobody_stands_by_is_seen() {
@@ -275,6 +289,7 @@ async fn that_nobody_stands_by_is_seen() {
         metrics.contains("liaison_cluster_behind_records 0\n").then_some(())
     })
     .await;
+    doctor_knows_a_standby(&instances);
     instances.standby_dies();
     until("nobody", async || (told_of_standbys(&instances).await.0 == "0").then_some(())).await;
     // The same configuration with the port that was taken.

@@ -82,13 +82,18 @@ async fn examine(mut config: Config, file: &std::path::Path, of_up: bool) -> Vec
     if let Some(running) = beside.filter(|_| window.is_alive()) {
         config.nats.url = running.nats;
     }
+    let standby = if window.is_alive() { None } else { survey::stands_by(&config).await };
+    let alive = window.is_alive() || standby.is_some();
     found.extend(house::files(&config, file));
     found.extend(house::certificate(&config, time::now()));
     found.extend(house::descriptors(window.pid(), parties.len()));
-    found.extend(memory::archive(&config, window.is_alive()));
-    found.extend(window.findings());
-    if window.is_alive() || !of_up {
-        found.extend(road::nats(&survey::survey(&config, &parties).await, window.is_alive()));
+    found.extend(memory::archive(&config, alive));
+    match standby {
+        Some(standby) => found.push(window::of_standby(&standby)),
+        None => found.extend(window.findings()),
+    }
+    if alive || !of_up {
+        found.extend(road::nats(&survey::survey(&config, &parties).await, alive));
     }
     found
 }
