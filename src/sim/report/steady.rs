@@ -42,7 +42,7 @@ pub struct Steadiness {
     pub threads: Option<Course>,
     /// Attempts without a receipt.
     pub open: Option<Course>,
-    /// CPU time of the broker for one receipted message, microseconds.
+    /// CPU time of the broker for one receipted message while messages were sent, microseconds.
     pub broker_cpu: Option<f64>,
     /// The same of nats-server.
     pub nats_cpu: Option<f64>,
@@ -60,21 +60,27 @@ impl Steadiness {
         let warm_up = (end / 5).max(WARM_UP);
         let course = |of: fn(&Sample) -> u64| course(&samples, (warm_up, end), of);
         let cpu = |of: fn(&Sample) -> u64| {
-            let (first, last) = (samples.first()?, samples.last()?);
+            // What is replayed for the audit afterwards is not what the messages took.
+            let (first, last) = (samples.first()?, samples.iter().rev().find(|sample| sample.at <= end)?);
             let used = of(last).saturating_sub(of(first));
             (used > 0 && receipts > 0).then(|| float(used) * 1_000.0 / float(receipts))
         };
         Self {
             warm_up,
-            rss: course(|sample| sample.rss),
-            descriptors: course(|sample| sample.descriptors),
-            threads: course(|sample| sample.threads),
+            rss: seen(course(|sample| sample.rss)),
+            descriptors: seen(course(|sample| sample.descriptors)),
+            threads: seen(course(|sample| sample.threads)),
             open: course(|sample| sample.open),
             broker_cpu: cpu(|sample| sample.cpu_ms),
             nats_cpu: cpu(|sample| sample.nats_cpu_ms),
             samples,
         }
     }
+}
+
+/// A process has some of each; none means that it runs elsewhere and was not looked at.
+fn seen(course: Option<Course>) -> Option<Course> {
+    course.filter(|course| course.max > 0)
 }
 
 fn course(samples: &[Sample], (from, to): (u64, u64), of: fn(&Sample) -> u64) -> Option<Course> {
@@ -103,4 +109,17 @@ fn fitted(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let spread: f64 = points.iter().map(|(x, _)| (x - time).powi(2)).sum();
     let together: f64 = points.iter().map(|(x, y)| (x - time) * (y - level)).sum();
     (spread > 0.0).then(|| (together / spread, level))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_counts_while_messages_are_sent_and_not_while_feeds_are_replayed() {
+        let sample = |at, cpu_ms, nats_cpu_ms| Sample { at, cpu_ms, nats_cpu_ms, ..Sample::default() };
+        let samples = vec![sample(0, 50, 10), sample(9_000_000, 150, 30), sample(20_000_000, 9_150, 9_030)];
+        let steady = Steadiness::of(samples, 10_000_000, 100);
+        assert_eq!((steady.broker_cpu, steady.nats_cpu), (Some(1_000.0), Some(200.0)));
+    }
 }
