@@ -148,9 +148,10 @@ impl Outgoing {
                         self.acknowledge(&mut owed).await;
                     }
                     for (party, sequence) in personal {
-                        if to_overwrite.try_send((party.clone(), sequence)).is_ok() {
-                            self.metrics.overwrites_waiting.inc();
-                        } else {
+                        // Counted first: it may be taken and done at once.
+                        self.metrics.overwrites_waiting.inc();
+                        if to_overwrite.try_send((party.clone(), sequence)).is_err() {
+                            self.metrics.overwrites_waiting.dec();
                             self.metrics.overwrites_failed.inc();
                             tracing::warn!(%party, sequence, "too many wait to be overwritten in the intake streams");
                         }

@@ -108,6 +108,8 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_was_receipted() {
     }
     let books = load.end().await;
     audit_expecting(&exchange, &books, Expect { remade: true, server_lost: true, ..Expect::default() }).await;
+    let verified = exchange.run(&["archive", "verify", &text(&data)]);
+    assert!(verified.status.success(), "{verified:?}");
     exchange.kill();
 }
 
