@@ -6,7 +6,7 @@
 mod audit;
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +35,7 @@ const FIRST: Duration = Duration::from_secs(2);
 /// A witness that asks gets one that is at most this old, if there is more to sign.
 const FRESH_MS: i64 = 1_000;
 /// Beyond this without a checkpoint over all records the broker is not ready (`reliability.md`, T29).
-const LAPSE_MS: i64 = 4 * 60 * 60 * 1_000;
+const LAPSE: Duration = Duration::from_secs(4 * 60 * 60);
 /// Checkpoints that witnesses may still sign: so many were made since.
 const REMEMBERED: usize = 64;
 /// How far a witness's clock may be ahead.
@@ -65,16 +65,24 @@ impl Signing {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// The latest at the end.
     notes: VecDeque<(Head, Note)>,
     /// When the latest was made, Unix milliseconds.
     made_ms: i64,
-    /// When a checkpoint last held all records there were.
-    covered_ms: i64,
+    /// When a checkpoint last held all records there were. By the stopwatch: a clock that was wrong for a moment, and one was
+    /// signed in it, must not close the intake.
+    covered: Instant,
     /// Why the last attempt failed.
     fault: Option<String>,
+}
+
+impl State {
+    /// Nothing is signed yet.
+    fn new(covered: Instant) -> Self {
+        Self { notes: VecDeque::new(), made_ms: 0, covered, fault: None }
+    }
 }
 
 impl Checkpoints {
@@ -89,7 +97,7 @@ impl Checkpoints {
             .map_err(|error| Error::Configuration(vec![format!("broker.name: {error}")]))?;
         let signer = keyfile::ensure(&config.nats.keys.join("broker/checkpoint.key"), &name, Kind::Log)?;
         let notebook = Notebook::messages(&config.archive.directory);
-        let mut state = State { covered_ms: now_ms(), ..State::default() };
+        let mut state = State::new(time::stopwatch());
         if let Some(note) = notebook.latest()? {
             let words = "archive/checkpoints/latest is not signed by keys/broker/checkpoint.key: put the right key there; to begin \
                 with another key, move archive/checkpoints away and tell the witnesses";
@@ -151,10 +159,11 @@ impl Checkpoints {
     ) -> Result<(), archive::Error> {
         let signed = state.notes.back().map_or(0, |(head, _)| head.size);
         if reader.head_seq() == signed {
-            state.covered_ms = now.as_millisecond();
+            state.covered = time::stopwatch();
             return Ok(());
         }
-        if now.as_millisecond() - state.made_ms < age_ms {
+        // One of the future was made by a wrong clock, and is of no age.
+        if (0..age_ms).contains(&(now.as_millisecond() - state.made_ms)) {
             return Ok(());
         }
         let tree = reader.tree();
@@ -163,7 +172,7 @@ impl Checkpoints {
         let note = self.signing.note(&checkpoint)?;
         self.notebook.keep(&note)?;
         state.made_ms = now.as_millisecond();
-        state.covered_ms = state.made_ms;
+        state.covered = time::stopwatch();
         state.notes.push_back((head, note));
         if state.notes.len() > REMEMBERED {
             state.notes.pop_front();
@@ -174,21 +183,21 @@ impl Checkpoints {
     /// Whether records have been waiting for a checkpoint for too long, in words.
     pub(super) fn check(&self) -> (bool, String) {
         let state = self.state.lock();
-        let lapse = now_ms() - state.covered_ms;
+        let lapse = state.covered.elapsed();
         let size = state.notes.back().map_or(0, |(head, _)| head.size);
         let words = match &state.fault {
             Some(fault) => format!(
                 "the last covers {size} records; since {} s none could be written: {fault}",
-                lapse / 1_000
+                lapse.as_secs()
             ),
             None => format!("the last covers {size} records"),
         };
-        (lapse <= LAPSE_MS, words)
+        (lapse <= LAPSE, words)
     }
 
     /// True if for too long no checkpoint held all records. While one is being signed, it is not.
     pub(super) fn has_lapsed(&self) -> bool {
-        self.state.try_lock().is_some_and(|state| now_ms() - state.covered_ms > LAPSE_MS)
+        self.state.try_lock().is_some_and(|state| state.covered.elapsed() > LAPSE)
     }
 
     /// Until the next look: short as long as nothing was ever signed, so that the first records can be proven soon.
@@ -204,8 +213,7 @@ impl Checkpoints {
 
     /// Since when no checkpoint holds all records, in seconds.
     pub(super) fn lapse_seconds(&self) -> i64 {
-        let state = self.state.lock();
-        (now_ms() - state.covered_ms).max(0) / 1_000
+        i64::try_from(self.state.lock().covered.elapsed().as_secs()).unwrap_or(i64::MAX)
     }
 
     /// The service `witness`: gives the latest checkpoint with the proof that it begins with what the witness saw, or takes
@@ -319,18 +327,37 @@ fn now_ms() -> i64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn four_hours_without_a_checkpoint_are_too_long() {
-        let place = tempfile::tempdir().expect("temp dir");
+    fn checkpoints(place: &tempfile::TempDir, lapse: Duration) -> Checkpoints {
         let name = KeyName::parse("liaison-1").expect("a name");
         let signing = || Signing { signer: Signer::new(name.clone(), Kind::Log, &[1; 32]) };
-        let checkpoints = |lapse: i64| Checkpoints {
+        Checkpoints {
             audit: Mutex::new(AuditTree::open(Notebook::audit(place.path()), &signing()).expect("opens")),
             signing: signing(),
             notebook: Notebook::messages(place.path()),
-            state: Mutex::new(State { covered_ms: now_ms() - lapse, ..State::default() }),
-        };
-        assert!(checkpoints(LAPSE_MS - 60_000).check().0);
-        assert!(!checkpoints(LAPSE_MS + 1).check().0);
+            state: Mutex::new(State::new(time::stopwatch().checked_sub(lapse).expect("a moment before"))),
+        }
+    }
+
+    /// What was found by a clock that was thirty years behind for two seconds: everybody's intake was closed for a minute.
+    #[test]
+    fn a_look_by_a_wrong_clock_closes_nothing() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let root = archive::RootKey::parse(&"0".repeat(64)).expect("a key");
+        let (archive, _) = archive::Archive::open(&place.path().join("archive"), &root).expect("opens");
+        let checkpoints = checkpoints(&place, Duration::ZERO);
+        let wrong = "1996-03-02T10:00:00Z".parse().expect("a time");
+        let mut state = checkpoints.state.lock();
+        checkpoints.try_sign(&mut state, &archive.reader(), wrong, 0).expect("nothing to sign");
+        drop(state);
+        assert!(!checkpoints.has_lapsed() && checkpoints.lapse_seconds() < 60);
+    }
+
+    #[test]
+    fn four_hours_without_a_checkpoint_are_too_long() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let checkpoints = |lapse| checkpoints(&place, lapse);
+        let minute = Duration::from_secs(60);
+        assert!(checkpoints(LAPSE - minute).check().0 && !checkpoints(LAPSE - minute).has_lapsed());
+        assert!(!checkpoints(LAPSE + minute).check().0 && checkpoints(LAPSE + minute).has_lapsed());
     }
 }

@@ -230,6 +230,10 @@ impl Courier {
     /// The letters of the next parcel: all that is there, but one alone after a refusal, so that no more is sent again and again
     /// than one.
     fn pack(&mut self, round: &mut Round, line: &Line) -> Result<Vec<Letter>, String> {
+        if time::leapt().is_some() {
+            // Tombstones would go out for messages whose day has not come.
+            return Err("the clock has leapt ahead".to_owned());
+        }
         let most = if self.progress.is_stalled() { 1 } else { line.parcel_of(PARCEL) };
         let (mut letters, mut bytes) = (Vec::new(), 0);
         while letters.len() < most && bytes < PARCEL_BYTES {

@@ -81,23 +81,24 @@ impl Gate {
     }
 }
 
-/// By how many seconds `now` is so far behind the server's clock, which stamped these, that it must be wrong.
-pub(super) fn behind(batch: &[Raw], now: time::Timestamp) -> Option<i64> {
+/// By how many seconds our clock must be wrong: so far behind the server's, which stamped these; less than 0 if it has leapt ahead.
+pub(super) fn wrong_by(batch: &[Raw], now: time::Timestamp) -> Option<i64> {
+    if let Some(seconds) = time::leapt() {
+        return Some(-seconds);
+    }
     let newest = batch.iter().map(|raw| raw.arrived).max()?;
     let seconds = newest.duration_since(now).as_secs();
     (seconds > AHEAD_SECONDS).then_some(seconds)
 }
 
-/// Waits while the server's clock, which stamped these, is so far ahead of ours that ours must be wrong. False if stopped.
+/// Waits while our clock must be wrong. False if stopped.
 async fn wait_for_clock(batch: &[Raw], metrics: &Metrics, stop: &CancellationToken) -> bool {
     let mut told = false;
-    while let Some(seconds) = behind(batch, time::now()) {
+    while let Some(seconds) = wrong_by(batch, time::now()) {
         metrics.clock_behind_seconds.set(seconds);
         if !std::mem::replace(&mut told, true) {
-            tracing::error!(
-                seconds,
-                "the clock is behind that of nats-server; nothing is judged until it is right"
-            );
+            let words = if seconds < 0 { "has leapt ahead" } else { "is behind that of nats-server" };
+            tracing::error!(seconds, "the clock {words}; nothing is judged until it is right");
         }
         tokio::select! { () = tokio::time::sleep(LOOK) => {}, () = stop.cancelled() => return false }
     }

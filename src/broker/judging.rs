@@ -29,12 +29,12 @@ pub fn run(rules: &RwLock<Arc<Rules>>, mut inbox: mpsc::Receiver<Vec<Raw>>, outb
     }
 }
 
-/// The time to judge a batch at. Intake waits for a clock that is behind; one that was set back since must not refuse anybody
+/// The time to judge a batch at. Intake waits for a clock that is right; one that was set since must not refuse anybody
 /// either. `None` if the house ends meanwhile: what was taken and not judged comes again.
 fn now_for(batch: &[Raw], inbox: &mpsc::Receiver<Vec<Raw>>) -> Option<time::Timestamp> {
     loop {
         let now = time::now();
-        if super::intake::behind(batch, now).is_none() {
+        if super::intake::wrong_by(batch, now).is_none() {
             return Some(now);
         }
         if inbox.is_closed() {

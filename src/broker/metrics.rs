@@ -86,7 +86,7 @@ pub struct Metrics {
     pub checkpoint_age_seconds: Gauge,
     /// 1 while no message is taken because the disk is nearly full.
     pub archive_short: Gauge,
-    /// How far the clock is behind that of nats-server, while nothing is taken for that.
+    /// How far the clock is behind that of nats-server, while nothing is taken for that; less than 0: it has leapt ahead.
     pub clock_behind_seconds: Gauge,
     /// Since when no checkpoint holds all records; small while nothing is wrong, also when nothing comes in.
     pub checkpoint_lapse_seconds: Gauge,

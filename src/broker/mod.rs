@@ -182,6 +182,7 @@ impl Broker {
         let connections = Connections::open(&config, term, &parties).await?;
         connections::ensure(&config, &parties).await?;
         let reader = archive.reader();
+        sweeper::believe_in_clock(&reader)?;
         let (bucket, routes) =
             connections::settled(&config, async || routes::rebuild(&reader, &connections.control).await)
                 .await?;

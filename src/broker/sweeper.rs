@@ -1,6 +1,7 @@
 //! Asks the keeper, every now and then, to do what has fallen due, and counts recalls that are not confirmed.
 //!
-//! What is due is `retention`'s plan; the keeper carries it out.
+//! What is due is `retention`'s plan; the keeper carries it out. By a clock that has leapt ahead everything would be due, and what is
+//! erased does not come back: nothing is done by it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +14,24 @@ use super::Shared;
 use super::config::RetentionSection;
 use super::handling::{Asker, unconfirmed};
 use super::own::Own;
-use crate::archive::Error;
+use crate::archive::{Error, Reader};
 use crate::message::names::PartyId;
 use crate::message::time;
 
 /// Recalls looked at for the counters: the latest.
 const MOST_RECALLS: usize = 1_000;
+
+/// Believes in the clock from now on, unless the archive has seen a later time: then it is wrong, and being set right is no leap.
+///
+/// # Errors
+/// The archive cannot be read.
+pub(super) fn believe_in_clock(reader: &Reader) -> Result<(), Error> {
+    let last = reader.get(reader.head_seq())?;
+    if last.is_none_or(|last| last.archived_ms <= time::now().as_millisecond()) {
+        time::believe();
+    }
+    Ok(())
+}
 
 /// Runs until stopped, or until the keeper has ended.
 pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, stop: CancellationToken) {
@@ -29,6 +42,14 @@ pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, 
         tokio::select! {
             _ = tick.tick() => {}
             () = stop.cancelled() => break,
+        }
+        if let Some(seconds) = time::leapt() {
+            tracing::error!(
+                seconds,
+                "the clock has leapt ahead; nothing is erased by it. If it is right, start the broker again"
+            );
+            shared.metrics.clock_behind_seconds.set(-seconds);
+            continue;
         }
         match keeper.ask(Own::Sweep(time::now().as_millisecond())).await {
             Some(0) => {}

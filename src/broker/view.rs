@@ -136,6 +136,10 @@ impl View {
         let behind = self.metrics.clock_behind_seconds.get();
         let words = match behind {
             0 => "not behind that of NATS".to_owned(),
+            ..0 => format!(
+                "has leapt {} s ahead; no message is judged by it, nothing is erased",
+                behind.unsigned_abs()
+            ),
             _ => format!("{behind} s behind that of NATS; no message is judged by it"),
         };
         Check::of("clock", behind == 0, words)

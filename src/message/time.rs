@@ -1,5 +1,8 @@
 //! Time: RFC 3339 instants, and the only place in the house that reads the clock.
 
+use std::sync::OnceLock;
+use std::time::Instant;
+
 use super::fault::{self, Spot};
 
 /// An instant.
@@ -36,6 +39,26 @@ pub fn rfc3339(at: Timestamp) -> String {
 /// A stopwatch that no clock change can fool.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-pub fn stopwatch() -> std::time::Instant {
-    std::time::Instant::now()
+pub fn stopwatch() -> Instant {
+    Instant::now()
+}
+
+/// Clock and stopwatch when the clock was believed in.
+static BELIEVED: OnceLock<(Timestamp, Instant)> = OnceLock::new();
+/// So far the clock may go ahead of the stopwatch: further than anybody sets it by, and longer than a machine is stopped.
+const LEAP: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+
+/// Notes that the clock is to be believed in now. Only the first time counts.
+pub fn believe() {
+    BELIEVED.get_or_init(|| (now(), stopwatch()));
+}
+
+/// By how many seconds the clock has leapt ahead since then, if that is so far that it must be wrong: nothing may be judged by it, and
+/// nothing erased, for every date would have come.
+#[must_use]
+pub fn leapt() -> Option<i64> {
+    let (clock, watch) = BELIEVED.get()?;
+    let time = jiff::SignedDuration::try_from(watch.elapsed()).ok()?;
+    let ahead = now().duration_since(*clock).checked_sub(time)?;
+    (ahead > LEAP).then(|| ahead.as_secs())
 }

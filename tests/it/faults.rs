@@ -39,8 +39,9 @@ pub const DISK: [(&str, &str); 4] =
 /// Streams that somebody may delete.
 pub const STREAMS: [&str; 3] = ["IN_IT_MOI", "RCPT", "MBOX_FR_DNPAF"];
 
-/// The clock goes wrong by so many seconds.
-pub const JUMPS: [i64; 3] = [3_600, -3_600, -30 * 365 * 24 * 3_600];
+/// The clock goes wrong by so many seconds. Furthest back first: then nothing is signed yet, and the first checkpoint is of that day.
+pub const JUMPS: [i64; 4] = [-30 * YEAR, 3_600, -3_600, 30 * YEAR];
+const YEAR: i64 = 365 * 24 * 3_600;
 
 /// How a road is bad.
 pub const ROADS: [Weather; 7] = [
@@ -328,13 +329,16 @@ async fn descriptors_gone(scene: &mut Scene) {
     }
 }
 
-/// A clock that goes ahead changes nothing here; one that is behind stops the judging, until it is right.
+/// A clock that goes ahead a little changes nothing here; one that is behind, or leaps, stops the judging until it is right.
 async fn clock_jumps(scene: &mut Scene, seconds: i64) {
     scene.arm("clock", &seconds.to_string());
-    if seconds < 0 {
+    if !(0..YEAR).contains(&seconds) {
         let words = scene.check("clock", false).await;
-        assert!(words.contains("s behind that of NATS"), "{words}");
+        let wrong = if seconds < 0 { "s behind that of NATS" } else { "has leapt" };
+        assert!(words.contains(wrong), "{words}");
         nothing_is_receipted(scene).await;
+        // Signed by the wrong clock: that must close nothing afterwards.
+        scene.ask("witness", &serde_json::json!({ "old": 0 })).await.expect("a checkpoint");
     } else {
         scene.more(super::scene::MORE).await;
     }
