@@ -20,6 +20,7 @@ use super::couriers::Couriers;
 use super::keeper::Done;
 use super::metrics::Metrics;
 use super::receipt::{Issuer, Receipt};
+use crate::message::digest::Digest;
 use crate::message::fault::{self, Spot};
 use crate::message::names::PartyId;
 use crate::message::raw::Position;
@@ -43,12 +44,12 @@ const TO_OVERWRITE: usize = 65_536;
 /// when the process ends, is left to the stream's age.
 async fn overwrite(
     inspector: Inspector,
-    mut personal: mpsc::Receiver<(PartyId, u64)>,
+    mut personal: mpsc::Receiver<(PartyId, u64, Digest)>,
     metrics: Arc<Metrics>,
 ) {
-    while let Some((party, sequence)) = personal.recv().await {
+    while let Some((party, sequence, payload)) = personal.recv().await {
         let began = time::stopwatch();
-        let deleted = inspector.delete(&intake_stream(&party), sequence).await;
+        let deleted = inspector.delete_publication(&intake_stream(&party), sequence, payload).await;
         metrics.overwrites_waiting.dec();
         if let Err(error) = deleted {
             metrics.overwrites_failed.inc();
@@ -122,11 +123,11 @@ impl Outgoing {
                     Some(done) => {
                         self.couriers.read().hand_over(&done.archived);
                         let mut answers = Vec::with_capacity(done.receipts.len());
-                        let personal: Vec<(PartyId, u64)> = done
+                        let personal: Vec<(PartyId, u64, Digest)> = done
                             .receipts
                             .iter()
                             .filter(|receipt| receipt.is_personal)
-                            .map(|receipt| (receipt.party.clone(), receipt.position.sequence))
+                            .map(|receipt| (receipt.party.clone(), receipt.position.sequence, receipt.digest))
                             .collect();
                         for receipt in done.receipts {
                             answers.push(self.send(receipt).await);
@@ -147,10 +148,10 @@ impl Outgoing {
                     if owed.add(acknowledge, messages, Instant::now()) >= ACKNOWLEDGE_AFTER {
                         self.acknowledge(&mut owed).await;
                     }
-                    for (party, sequence) in personal {
+                    for (party, sequence, payload) in personal {
                         // Counted first: it may be taken and done at once.
                         self.metrics.overwrites_waiting.inc();
-                        if to_overwrite.try_send((party.clone(), sequence)).is_err() {
+                        if to_overwrite.try_send((party.clone(), sequence, payload)).is_err() {
                             self.metrics.overwrites_waiting.dec();
                             self.metrics.overwrites_failed.inc();
                             tracing::warn!(%party, sequence, "too many wait to be overwritten in the intake streams");

@@ -15,6 +15,7 @@ use super::Shared;
 use super::couriers::Couriers;
 use super::metrics::Metrics;
 use crate::archive::{Delivery, Error, Reader, Record};
+use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::wire::inspect::Inspector;
 use crate::wire::{self, intake_stream, mailbox_stream};
@@ -49,7 +50,7 @@ enum Place {
     /// A letter in a mailbox.
     Mailbox(Delivery),
     /// A publication in the intake stream of a party.
-    Intake(PartyId, u64),
+    Intake(PartyId, u64, Digest),
 }
 
 impl Withdrawals {
@@ -118,7 +119,7 @@ impl Withdrawals {
             let published = self.reader.get(target)?.filter(|record| still_there(record));
             letters.extend(published.map(|record| Letter {
                 by,
-                place: Place::Intake(record.party.clone(), record.position.sequence),
+                place: Place::Intake(record.party.clone(), record.position.sequence, record.digest),
             }));
         }
         Ok((upto, letters))
@@ -128,8 +129,9 @@ impl Withdrawals {
     async fn take_back(&self, place: &Place) -> bool {
         let delivery = match place {
             Place::Mailbox(delivery) => delivery,
-            Place::Intake(party, sequence) => {
-                return told(party, self.inspector.delete(&intake_stream(party), *sequence).await);
+            Place::Intake(party, sequence, payload) => {
+                let stream = intake_stream(party);
+                return told(party, self.inspector.delete_publication(&stream, *sequence, *payload).await);
             }
         };
         let progress = self.couriers.read().progress(&delivery.party);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Error, FEED_SEQ};
+use crate::message::digest::Digest;
 use crate::message::time::{self, Timestamp};
 
 /// Code of JetStream for "no message found".
@@ -151,6 +152,22 @@ impl Inspector {
             Some(_) => self.overwrite(stream, sequence).await,
             None => Ok(()),
         }
+    }
+
+    /// The same for a publication with this payload: nats-server may have lost it, and given its place to another since.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn delete_publication(
+        &self,
+        stream: &str,
+        sequence: u64,
+        payload: Digest,
+    ) -> Result<(), Error> {
+        let Some(message) = self.at(stream, sequence).await? else { return Ok(()) };
+        let body = STANDARD.decode(message["data"].as_str().unwrap_or_default());
+        let body = body.map_err(|error| Error::api(stream, error))?;
+        if Digest::of(&body) == payload { self.overwrite(stream, sequence).await } else { Ok(()) }
     }
 
     /// The same for the letter with this feed sequence, unless its subject ends like this. It stands at `upto` or before, by one for

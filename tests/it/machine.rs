@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::auditor::{Expect, audit_expecting, mailbox};
+use super::control::{control, order, reference};
 use super::crash::{FAST, free_port};
 use super::harness::{
-    Dice, Exchange, Letter, PATIENCE, REPORT_SUBJECT, audit_feed, few_parties, folder, setting, signal, text,
-    until,
+    Dice, Exchange, Letter, PATIENCE, REPORT_SUBJECT, api, audit_feed, few_parties, folder, setting, signal,
+    stream, text, until,
 };
 use super::load::{Load, message};
 use super::mail::stored_receipt;
@@ -223,6 +226,25 @@ async fn places_that_are_given_away_a_second_time_are_read_a_second_time() {
     let letters = mailbox(&exchange, "fr-dnpaf", sent.len()).await;
     audit_feed(&letters);
     assert_eq!(letters.iter().map(Letter::id).collect::<Vec<_>>(), sent);
+    erasure_leaves_the_other(&exchange, &letters[1]).await;
+}
+
+/// The second message of it-moi is erased. At its place in the intake stream stands another by now, which must stay.
+async fn erasure_leaves_the_other(exchange: &Exchange, second: &Letter) {
+    let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
+    let event: Value = serde_json::from_slice(&second.payload).expect("JSON");
+    let data = json!({ "targets": [reference(&event)], "ground": "unlawful", "dueBy": due, "attest": true });
+    let system = exchange.connect("it-moi", "system").await;
+    let receipt =
+        order(exchange, &system, "msg.erasure", &control("msg.erasure", "it-moi", "fr-dnpaf", data)).await;
+    let ordered = receipt["seq"].as_u64().expect("an archive sequence");
+    let mark = exchange.data.join("archive/withdrawn-upto");
+    let done =
+        || std::fs::read_to_string(&mark).ok()?.trim().parse::<u64>().ok().filter(|upto| *upto >= ordered);
+    until("the order carried out", async || done()).await;
+    let call = format!("STREAM.MSG.GET.{}", stream("IN", "it-moi"));
+    let stands = api(&exchange.admin().await, &call, &json!({ "seq": 2 })).await;
+    assert!(stands["message"]["data"].is_string(), "another message was taken for the erased one: {stands}");
 }
 
 fn report() -> (String, Vec<u8>) {
