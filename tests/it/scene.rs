@@ -127,6 +127,9 @@ impl Scene {
     /// Asks a service of the German police, as it would.
     pub async fn ask(&self, verb: &str, body: &Value) -> Result<Value, (String, Value)> {
         let client = self.exchange.connect("de-bpol", "system").await;
+        // After a road that was lost without a word they take up to twenty seconds to be there again.
+        let there = async || client.request("ilo.svc.de-bpol.schema.list", "{}".into()).await.ok();
+        until("the services", there).await;
         self.exchange.ask(&client, "de-bpol", verb, body).await
     }
 
