@@ -16,6 +16,15 @@ use crate::wire::mailbox_stream;
 /// to 8 MiB, and holds its stream meanwhile.
 pub const REST: u32 = 5;
 
+/// What may hold personal data: a plane, or a type on one.
+const PERSONAL: [(&str, Option<&str>); 3] =
+    [("case", None), ("coord", Some("deployment.notice")), ("ctl", Some("msg.correction"))];
+
+/// True for what a broom overwrites by itself once it is acknowledged, before the rest is swept.
+pub(super) fn is_overwritten(plane: &str, kind: &str) -> bool {
+    PERSONAL.iter().any(|(on, named)| *on == plane && named.is_none_or(|named| named == kind))
+}
+
 /// One mailbox's.
 #[derive(Debug, Clone)]
 pub struct Broom {
@@ -62,17 +71,22 @@ impl Broom {
     }
 
     async fn clear(&self, stream: &str, (from, before): (u64, u64), case_plane: bool) -> Result<(), Error> {
-        let kinds = ["case.>", "coord.deployment.notice.*", "ctl.msg.correction.*"];
-        let kinds = if case_plane { &kinds[..] } else { &kinds[..2] };
+        let kinds = if case_plane { &PERSONAL[..] } else { &PERSONAL[..2] };
         self.overwrite(stream, kinds, (from, before - 1)).await?;
         self.inspector.sweep(stream, before).await
     }
 
     /// Overwrites personal data among what was acknowledged: a purge leaves bytes in the files of nats-server until a whole
     /// block of them is old, which may be long after their `eraseby`.
-    async fn overwrite(&self, stream: &str, kinds: &[&str], (from, upto): (u64, u64)) -> Result<(), Error> {
-        for kind in kinds {
-            let filter = format!("ilo.out.{}.{kind}", self.party);
+    async fn overwrite(
+        &self,
+        stream: &str,
+        kinds: &[(&str, Option<&str>)],
+        (from, upto): (u64, u64),
+    ) -> Result<(), Error> {
+        for (plane, kind) in kinds {
+            let kind = kind.map_or_else(|| ">".to_owned(), |kind| format!("{kind}.*"));
+            let filter = format!("ilo.out.{}.{plane}.{kind}", self.party);
             let mut at = from;
             while let Some(found) = self.inspector.next(stream, &filter, at, upto).await? {
                 let began = time::stopwatch();

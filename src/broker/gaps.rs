@@ -5,7 +5,8 @@
 //! the whole feed put in anew (RUNBOOKS, LiaisonMailboxDamaged). What is missing at the end of a mailbox the courier puts in again; at
 //! its beginning nothing tells what was lost from what was read and swept.
 
-use crate::archive::Reader;
+use super::broom;
+use crate::archive::{FeedItem, Reader};
 use crate::message::names::PartyId;
 use crate::message::time;
 use crate::wire::inspect::Inspector;
@@ -44,6 +45,11 @@ pub(super) async fn lost(
     let mut lost: Option<Lost> = None;
     // What was acknowledged may be half swept.
     for gap in gaps.into_iter().filter(|gap| read > 0 || gap.upto > standing.acknowledged) {
+        let is_swept = |item: &FeedItem| {
+            let summary = item.record.summary.as_ref();
+            gap.upto <= standing.acknowledged
+                && summary.is_none_or(|of| broom::is_overwritten(of.plane.as_str(), of.kind.as_str()))
+        };
         let mut at = gap.before.max(read);
         while at + 1 < gap.behind {
             let items = reader.feed(party, at, AT_ONCE, AT_ONCE_BYTES).map_err(|error| error.to_string())?;
@@ -51,7 +57,7 @@ pub(super) async fn lost(
             at = last.feed_seq;
             let now = time::now().as_millisecond();
             for item in items.iter().filter(|item| item.feed_seq < gap.behind) {
-                if reader.withdrawn(&item.record, now).is_none() {
+                if reader.withdrawn(&item.record, now).is_none() && !is_swept(item) {
                     lost.get_or_insert(Lost { first: item.feed_seq, count: 0 }).count += 1;
                 }
             }

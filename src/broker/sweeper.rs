@@ -36,6 +36,7 @@ pub(super) fn believe_in_clock(reader: &Reader) -> Result<(), Error> {
 /// Runs until stopped, or until the keeper has ended.
 pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, stop: CancellationToken) {
     let recipients = Arc::<Mutex<Recipients>>::default();
+    let mut told = false;
     let mut tick = tokio::time::interval(Duration::from_secs(every.every_seconds.max(1)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -43,12 +44,14 @@ pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, 
             _ = tick.tick() => {}
             () = stop.cancelled() => break,
         }
-        if let Some(seconds) = time::leapt() {
-            tracing::error!(
-                seconds,
-                "the clock has leapt ahead; nothing is erased by it. If it is right, start the broker again"
-            );
-            shared.metrics.clock_behind_seconds.set(-seconds);
+        let leapt = time::leapt();
+        if let Some(seconds) = leapt.filter(|_| !told) {
+            let words =
+                "the clock has leapt ahead; nothing is erased by it. If it is right, start the broker again";
+            tracing::error!(seconds, "{words}");
+        }
+        told = leapt.is_some();
+        if told {
             continue;
         }
         match keeper.ask(Own::Sweep(time::now().as_millisecond())).await {

@@ -15,6 +15,7 @@ use super::metrics::Metrics;
 use super::space::Reserve;
 use super::standbys::Standbys;
 use crate::archive::Reader;
+use crate::message::time;
 use crate::wire::connect::Watch;
 
 /// One line of `/readyz`.
@@ -133,13 +134,13 @@ impl View {
     }
 
     fn clock(&self) -> Check {
+        if let Some(seconds) = time::leapt() {
+            let words = format!("has leapt {seconds} s ahead; no message is judged by it, nothing is erased");
+            return Check::of("clock", false, words);
+        }
         let behind = self.metrics.clock_behind_seconds.get();
         let words = match behind {
             0 => "not behind that of NATS".to_owned(),
-            ..0 => format!(
-                "has leapt {} s ahead; no message is judged by it, nothing is erased",
-                behind.unsigned_abs()
-            ),
             _ => format!("{behind} s behind that of NATS; no message is judged by it"),
         };
         Check::of("clock", behind == 0, words)

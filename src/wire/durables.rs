@@ -2,7 +2,7 @@
 //!
 //! After a power cut nats-server may not know a durable any more and still have the file of how far it was. One that is made under
 //! the same name takes that up, and on a stream that lost its end too it keeps silent until the stream is as long as it was: what
-//! comes till then is given to nobody (seen with 2.14 and 2.15; a durable that it still knows is set back).
+//! comes till then is given to nobody (seen with 2.15.1; a durable that it still knows is set back).
 
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::stream::Stream;

@@ -114,9 +114,7 @@ impl Inspector {
     }
 
     async fn feed_seq_at(&self, stream: &str, sequence: u64) -> Result<Option<u64>, Error> {
-        let Some(message) = self.at(stream, sequence).await? else { return Ok(None) };
-        let block = STANDARD.decode(message["hdrs"].as_str().unwrap_or_default()).unwrap_or_default();
-        Ok(feed_seq(&headers(&block)))
+        Ok(self.at(stream, sequence).await?.as_ref().and_then(number))
     }
 
     /// Where the durable `main` of a mailbox stands.
@@ -184,8 +182,7 @@ impl Inspector {
     ) -> Result<(), Error> {
         for at in (feed_seq.min(upto)..=upto).rev() {
             let Some(message) = self.at(stream, at).await? else { continue };
-            let block = STANDARD.decode(message["hdrs"].as_str().unwrap_or_default()).unwrap_or_default();
-            match self::feed_seq(&headers(&block)) {
+            match number(&message) {
                 Some(found) if found == feed_seq => {
                     let stays = message["subject"].as_str().is_some_and(|subject| subject.ends_with(but));
                     return if stays { Ok(()) } else { self.overwrite(stream, at).await };
@@ -257,6 +254,12 @@ pub(super) fn refused(call: &str, answer: Value) -> Result<Value, Error> {
 pub fn feed_seq(headers: &[(String, String)]) -> Option<u64> {
     let header = headers.iter().find(|(name, _)| name == FEED_SEQ);
     header.and_then(|(_, value)| value.parse().ok())
+}
+
+/// The same of a letter as JetStream's JSON gives it.
+fn number(message: &Value) -> Option<u64> {
+    let block = STANDARD.decode(message["hdrs"].as_str()?).ok()?;
+    feed_seq(&headers(&block))
 }
 
 /// The lines of a header block, `NATS/1.0` first.

@@ -8,8 +8,8 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::auditor::{pull, taken};
-use super::harness::{Exchange, FEW, Letter, REPORT_SUBJECT, stream};
-use super::load::message;
+use super::harness::{Exchange, FEW, Letter, stream};
+use super::mailboxes::send;
 use super::proxy::{Proxy, Weather};
 use super::scene::Scene;
 
@@ -67,14 +67,8 @@ async fn letters_whose_acknowledgements_are_lost_come_again() {
     let client = exchange.connect("fr-dnpaf", "system").await;
     exchange.nats = url;
     let direct = exchange.connect("fr-dnpaf", "system").await;
-    let post = exchange.connect("it-moi", "tn-01").await;
-    let send = async || {
-        let message = message("it-moi", "tn-01", "fr-dnpaf", true).to_string();
-        let receipt = exchange.publish(&post, REPORT_SUBJECT, message.into_bytes()).await;
-        assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
-    };
     for _ in 0..3 {
-        send().await;
+        send(&exchange, "fr-dnpaf").await;
     }
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.expect("subscribes");
@@ -89,7 +83,7 @@ async fn letters_whose_acknowledgements_are_lost_come_again() {
     client.flush().await.expect("on the road");
     road.set(Weather::Cut);
     // Those behind them come at once.
-    send().await;
+    send(&exchange, "fr-dnpaf").await;
     let ask = || json!({ "batch": 256, "expires": 1_000_000_000 });
     let mut fresh = Vec::new();
     while fresh.is_empty() {

@@ -47,6 +47,14 @@ pub async fn order(exchange: &Exchange, client: &Client, kind: &str, message: &V
     receipt
 }
 
+/// It-moi orders the erasure of a message of its own from a holder; the receipt.
+pub async fn erase(exchange: &Exchange, message: &Value, holder: &str) -> Value {
+    let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
+    let data = json!({ "targets": [reference(message)], "ground": "unlawful", "dueBy": due, "attest": true });
+    let system = exchange.connect("it-moi", "system").await;
+    order(exchange, &system, "msg.erasure", &control("msg.erasure", "it-moi", holder, data)).await
+}
+
 async fn refused(exchange: &Exchange, client: &Client, kind: &str, message: &Value) -> String {
     let party = message["originator"].as_str().expect("an originator");
     let subject = format!("ilo.in.{party}.system.ctl.{kind}.zz");

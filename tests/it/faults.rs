@@ -39,7 +39,7 @@ pub const DISK: [(&str, &str); 4] =
 /// Streams that somebody may delete.
 pub const STREAMS: [&str; 3] = ["IN_IT_MOI", "RCPT", "MBOX_FR_DNPAF"];
 
-/// The clock goes wrong by so many seconds. Furthest back first: then nothing is signed yet, and the first checkpoint is of that day.
+/// The clock goes wrong by so many seconds.
 pub const JUMPS: [i64; 4] = [-30 * YEAR, 3_600, -3_600, 30 * YEAR];
 const YEAR: i64 = 365 * 24 * 3_600;
 

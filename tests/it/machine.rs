@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::auditor::{Expect, audit_expecting, mailbox};
-use super::control::{control, order, reference};
+use super::control::erase;
 use super::crash::{FAST, free_port};
 use super::harness::{
     Dice, Exchange, Letter, PATIENCE, REPORT_SUBJECT, api, audit_feed, few_parties, folder, setting, signal,
@@ -16,6 +16,7 @@ use super::harness::{
 };
 use super::load::{Load, message};
 use super::mail::stored_receipt;
+use super::mailboxes::send;
 use super::proxy::{Proxy, Weather};
 use super::strain;
 
@@ -168,7 +169,7 @@ async fn a_cap_on_memory_slows_the_broker_and_does_not_kill_it() {
 async fn a_durable_that_nats_server_forgot_half_of_begins_anew() {
     let mut exchange = Exchange::apart("").await;
     for _ in 0..3 {
-        send(&exchange).await;
+        send(&exchange, "fr-dnpaf").await;
     }
     let before = mailbox(&exchange, "fr-dnpaf", 3).await;
     exchange.kill();
@@ -180,7 +181,7 @@ async fn a_durable_that_nats_server_forgot_half_of_begins_anew() {
     }
     exchange.start_server(&[]).await;
     exchange.again().await;
-    let last = send(&exchange).await;
+    let last = send(&exchange, "fr-dnpaf").await;
     let letters = mailbox(&exchange, "fr-dnpaf", 4).await;
     audit_feed(&letters);
     let ids = |letters: &[Letter]| letters.iter().map(Letter::id).collect::<Vec<_>>();
@@ -200,12 +201,12 @@ async fn places_that_are_given_away_a_second_time_are_read_a_second_time() {
     let mut exchange = Exchange::through("", |_| {}, way).await;
     let road = road.expect("a road was made");
     let (store, kept) = (exchange.data.join("nats/store"), exchange.data.join("kept"));
-    let mut sent = vec![send(&exchange).await];
+    let mut sent = vec![send(&exchange, "fr-dnpaf").await];
     exchange.kill_server();
     run("cp", &["-r", &text(&store), &text(&kept)]);
     exchange.start_server(&[]).await;
     for _ in 0..2 {
-        sent.push(send(&exchange).await);
+        sent.push(send(&exchange, "fr-dnpaf").await);
     }
     road.set(Weather::Silent);
     exchange.kill_server();
@@ -214,10 +215,10 @@ async fn places_that_are_given_away_a_second_time_are_read_a_second_time() {
     exchange.start_server(&[]).await;
     let post = exchange.connect("it-moi", "tn-01").await;
     for _ in 0..4 {
-        let (id, body) = report();
-        let taken = post.request(REPORT_SUBJECT, body.into()).await.expect("an answer");
+        let report = message("it-moi", "tn-01", "fr-dnpaf", true);
+        let taken = post.request(REPORT_SUBJECT, report.to_string().into()).await.expect("an answer");
         assert!(!String::from_utf8_lossy(&taken.payload).contains("error"), "{taken:?}");
-        sent.push(id);
+        sent.push(report["id"].as_str().expect("an id").to_owned());
     }
     road.set(Weather::Fair);
     for id in &sent[3..] {
@@ -231,12 +232,8 @@ async fn places_that_are_given_away_a_second_time_are_read_a_second_time() {
 
 /// The second message of it-moi is erased. At its place in the intake stream stands another by now, which must stay.
 async fn erasure_leaves_the_other(exchange: &Exchange, second: &Letter) {
-    let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
     let event: Value = serde_json::from_slice(&second.payload).expect("JSON");
-    let data = json!({ "targets": [reference(&event)], "ground": "unlawful", "dueBy": due, "attest": true });
-    let system = exchange.connect("it-moi", "system").await;
-    let receipt =
-        order(exchange, &system, "msg.erasure", &control("msg.erasure", "it-moi", "fr-dnpaf", data)).await;
+    let receipt = erase(exchange, &event, "fr-dnpaf").await;
     let ordered = receipt["seq"].as_u64().expect("an archive sequence");
     let mark = exchange.data.join("archive/withdrawn-upto");
     let done =
@@ -245,17 +242,4 @@ async fn erasure_leaves_the_other(exchange: &Exchange, second: &Letter) {
     let call = format!("STREAM.MSG.GET.{}", stream("IN", "it-moi"));
     let stands = api(&exchange.admin().await, &call, &json!({ "seq": 2 })).await;
     assert!(stands["message"]["data"].is_string(), "another message was taken for the erased one: {stands}");
-}
-
-fn report() -> (String, Vec<u8>) {
-    let message = message("it-moi", "tn-01", "fr-dnpaf", true);
-    (message["id"].as_str().expect("an id").to_owned(), message.to_string().into_bytes())
-}
-
-async fn send(exchange: &Exchange) -> String {
-    let post = exchange.connect("it-moi", "tn-01").await;
-    let (id, body) = report();
-    let receipt = exchange.publish(&post, REPORT_SUBJECT, body).await;
-    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
-    id
 }

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::auditor::mailbox;
-use super::control::{control, order, reference};
+use super::control::erase;
 use super::harness::{Exchange, Letter, REPORT_SUBJECT, api, audit_feed, stream, until};
 use super::load::message;
 
-async fn send(exchange: &Exchange, audience: &str) -> String {
+/// A report of it-moi that is accepted; its id.
+pub async fn send(exchange: &Exchange, audience: &str) -> String {
     let post = exchange.connect("it-moi", "tn-01").await;
     let message = message("it-moi", "tn-01", audience, true);
     let receipt = exchange.publish(&post, REPORT_SUBJECT, message.to_string().into_bytes()).await;
@@ -131,10 +132,7 @@ async fn a_mailbox_that_lost_its_last_letter_gets_it_again_and_an_erasure_finds_
     send(&exchange, "fr-dnpaf").await;
     let again = [(1, 1), (3, 2), (4, 3)];
     until("the lost one again", async || (places(&exchange, "fr-dnpaf").await == again).then_some(())).await;
-    let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
-    let data = json!({ "targets": [reference(&erased)], "ground": "unlawful", "dueBy": due, "attest": true });
-    let system = exchange.connect("it-moi", "system").await;
-    order(&exchange, &system, "msg.erasure", &control("msg.erasure", "it-moi", "fr-dnpaf", data)).await;
+    erase(&exchange, &erased, "fr-dnpaf").await;
     until("the erased one gone, and no other", async || {
         (places(&exchange, "fr-dnpaf").await == [(3, 2), (4, 3), (5, 4)]).then_some(())
     })
@@ -159,10 +157,7 @@ async fn a_mailbox_that_lost_letters_in_its_middle_is_told_of() {
         assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
     }
     let ids: Vec<String> = [send(&exchange, "fr-dnpaf").await, send(&exchange, "fr-dnpaf").await].into();
-    let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
-    let data = json!({ "targets": [reference(&erased)], "ground": "unlawful", "dueBy": due, "attest": true });
-    let system = exchange.connect("it-moi", "system").await;
-    order(&exchange, &system, "msg.erasure", &control("msg.erasure", "it-moi", "fr-dnpaf", data)).await;
+    erase(&exchange, &erased, "fr-dnpaf").await;
     let erasure = [(1, 1), (3, 3), (4, 4), (5, 5)];
     until("the erasure", async || (places(&exchange, "fr-dnpaf").await == erasure).then_some(())).await;
     let restart = async |exchange: &mut Exchange| {

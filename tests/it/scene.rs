@@ -113,15 +113,9 @@ impl Scene {
         until(words, async || self.log_from(from).contains(words).then_some(())).await;
     }
 
-    /// Waits until a line of `/readyz` is as wanted; its words.
+    /// See [`check`].
     pub async fn check(&self, name: &str, ok: bool) -> String {
-        until("a line of /readyz", async || {
-            let (_, body) = self.exchange.get("/readyz").await;
-            let body: Value = serde_json::from_str(&body).ok()?;
-            let line = body["checks"].as_array()?.iter().find(|check| check["check"] == name)?.clone();
-            (line["ok"] == ok).then(|| line["detail"].as_str().map(str::to_owned))?
-        })
-        .await
+        check(&self.exchange, name, ok).await
     }
 
     /// Asks a service of the German police, as it would.
@@ -144,4 +138,15 @@ impl Scene {
         let books = self.load.end().await;
         audit_expecting(&self.exchange, &books, self.expect).await
     }
+}
+
+/// Waits until a line of `/readyz` is as wanted; its words.
+pub async fn check(exchange: &Exchange, name: &str, ok: bool) -> String {
+    until("a line of /readyz", async || {
+        let (_, body) = exchange.get("/readyz").await;
+        let body: Value = serde_json::from_str(&body).ok()?;
+        let line = body["checks"].as_array()?.iter().find(|check| check["check"] == name)?.clone();
+        (line["ok"] == ok).then(|| line["detail"].as_str().map(str::to_owned))?
+    })
+    .await
 }

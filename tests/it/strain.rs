@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use async_nats::ConnectOptions;
 use async_nats::connection::State;
 
+use super::auditor::archived;
 use super::faults::{Fault, JUMPS};
-use super::harness::{Exchange, FEW, api, setting, stream, until};
+use super::harness::{Exchange, FEW, api, example, few_parties, fresh_id, setting, shifted, stream, until};
 use super::load::message;
-use super::scene::Scene;
+use super::scene::{Scene, check};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_without_descriptors_breaks_no_promise() {
@@ -27,6 +28,38 @@ async fn a_clock_that_jumps_refuses_nobody_wrongly() {
         Fault::ClockJumps(seconds).strike(&mut scene).await;
     }
     scene.end().await;
+}
+
+/// In a quiet hour the clock leaps thirty years: every date has come, and nothing is erased. Nobody sends anything afterwards either, and
+/// the broker is well again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_leaps_ahead_erases_nothing() {
+    let exchange = Exchange::with(&["--enable-case-plane"], |data| {
+        std::fs::create_dir(data.join("faults")).expect("a directory of faults");
+        std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+        std::fs::write(data.join("liaison.toml"), "[retention]\nevery_seconds = 1\n")
+            .expect("a configuration");
+    })
+    .await;
+    let case = example("valid/07-case-identity-request.json");
+    let mut message = shifted(case["message"].clone());
+    message["id"] = fresh_id().into();
+    let system = exchange.connect("nl-dtv", "system").await;
+    let subject = case["natsSubject"].as_str().expect("a subject");
+    let receipt = exchange.publish(&system, subject, message.to_string().into_bytes()).await;
+    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    let clock = exchange.data.join("faults/clock");
+    std::fs::write(clock.with_extension("new"), (30_i64 * 365 * 24 * 3_600).to_string()).expect("written");
+    std::fs::rename(clock.with_extension("new"), &clock).expect("renamed");
+    let words = check(&exchange, "clock", false).await;
+    assert!(words.contains("nothing is erased"), "{words}");
+    // Three looks at what is due.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    std::fs::remove_file(&clock).expect("removed");
+    check(&exchange, "clock", true).await;
+    // An erasure is a record of its own.
+    let records = archived(&exchange);
+    assert_eq!(records.len(), 1, "something was done: {records:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
