@@ -19,6 +19,8 @@ use super::harness::Dice;
 const CHUNK: usize = 16 * 1024;
 /// Longest slice.
 const SLICE: u64 = 7;
+/// Roads that the test of their ends cuts.
+const ENDS: usize = 2_000;
 /// So many bytes of a chunk come in slices; the rest follows at once, or a test would take minutes.
 const SLICED: usize = 256;
 
@@ -101,7 +103,8 @@ impl Drop for Proxy {
 }
 
 async fn road(client: TcpStream, server: String, mut weather: watch::Receiver<Weather>, seed: u64) {
-    if matches!(*weather.borrow_and_update(), Weather::Cut | Weather::Reset) {
+    let born = *weather.borrow_and_update();
+    if matches!(born, Weather::Cut | Weather::Reset) {
         return;
     }
     let Ok(server) = TcpStream::connect(server).await else { return };
@@ -109,8 +112,8 @@ async fn road(client: TcpStream, server: String, mut weather: watch::Receiver<We
     drop(server.set_nodelay(true).and(client.set_nodelay(true)));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = Carrier { from: from_client, to: to_server, weather: weather.clone(), there: true };
-    let back = Carrier { from: from_server, to: to_client, weather: weather.clone(), there: false };
+    let there = Carrier { from: from_client, to: to_server, weather: weather.clone(), born, there: true };
+    let back = Carrier { from: from_server, to: to_client, weather: weather.clone(), born, there: false };
     // Both halves stay alive until the road ends, so that nothing is closed before.
     let (mut there, mut back) = (there, back);
     // The weather is looked at first: what is sent after it changed is not carried any more.
@@ -149,6 +152,8 @@ struct Carrier {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     weather: watch::Receiver<Weather>,
+    /// When its road was made.
+    born: Weather,
     /// From client to server.
     there: bool,
 }
@@ -159,7 +164,12 @@ impl Carrier {
         loop {
             let Ok(size @ 1..) = self.from.read(&mut chunk).await else { return };
             let silent = if self.there { Weather::SilentThere } else { Weather::SilentBack };
-            let speaks = |weather: &Weather| *weather != Weather::Silent && *weather != silent;
+            // An end carries nothing: it may come between the look at it and this one, and `ends` resolves at the next.
+            let speaks = |weather: &Weather| match *weather {
+                Weather::Cut | Weather::Reset => false,
+                Weather::Lost => self.born == Weather::Lost,
+                other => other != Weather::Silent && other != silent,
+            };
             let Ok(weather) = self.weather.wait_for(speaks).await.map(|weather| *weather) else { return };
             let mut rest = &chunk[..size];
             match weather {
@@ -224,4 +234,23 @@ async fn the_road_carries_cuts_and_is_silent_as_it_is_told() {
     fresh.write_all(b"y").await.expect("taken");
     assert_eq!(other.read_u8().await.expect("a new road is fair"), b'y');
     assert_eq!(proxy.roads(), 4);
+}
+
+/// What is sent into silence is never carried by the end of the road, however close behind it comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_silenced_is_lost_when_the_road_is_cut() {
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let proxy = Proxy::start(&server.local_addr().expect("an address").to_string(), 1).await;
+    let address = proxy.url().trim_start_matches("nats://").to_owned();
+    let mut carried = 0;
+    for _ in 0..ENDS {
+        let mut client = TcpStream::connect(&address).await.expect("connects");
+        let (mut other, _) = server.accept().await.expect("accepts");
+        proxy.set(Weather::SilentThere);
+        client.write_all(b"x").await.expect("taken");
+        proxy.set(Weather::Cut);
+        carried += usize::from(matches!(other.read_u8().await, Ok(b'x')));
+        proxy.set(Weather::Fair);
+    }
+    assert_eq!(carried, 0, "of {ENDS}");
 }
