@@ -1,4 +1,6 @@
 //! `liaison subscribe`: prints the mailbox, one NDJSON line a message, and acknowledges what was printed.
+//!
+//! A letter that is not what was archived is neither printed nor acknowledged; it is told on stderr and comes again.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use super::data::Where;
 use super::exit::put;
 use super::publish::unreachable;
 use super::{Exit, Failure};
-use crate::client::{Delivered, Subscriber};
+use crate::client::{Delivered, Feed, Subscriber};
 use crate::message::names::PartyId;
 use crate::message::time;
 use crate::rules::registry::Registry;
@@ -32,7 +34,7 @@ pub struct Args {
     #[arg(long, env = "LIAISON_TIMEOUT", value_parser = duration)]
     timeout: Option<Duration>,
     /// Check each signature against the keys of the registry. A line then says in `signed` by which key, or what is wrong;
-    /// exit 65 if anything was.
+    /// exit 65 if anything was. It also has the running digest of the feed, `feed_digest`.
     #[arg(long, env = "LIAISON_VERIFY")]
     verify: bool,
     /// Registry file with the keys; default network.toml in the data directory.
@@ -53,6 +55,8 @@ struct Line<'a> {
     feed_seq: u64,
     archived_at: &'a str,
     digest: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed_digest: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +108,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut subscriber = Subscriber::connect(&to, &seed, &args.party).await.map_err(unreachable)?;
     let end = args.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     let mut left = args.count.unwrap_or(usize::MAX);
+    let (mut feed, mut whole) = (Feed::default(), true);
     while left > 0 {
         let wait = end
             .map_or(Duration::from_secs(5), |end| end.saturating_duration_since(tokio::time::Instant::now()));
@@ -111,6 +116,14 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             break;
         }
         for delivered in subscriber.next(left, wait).await.map_err(unreachable)? {
+            if let Err(fault) = feed.look(&delivered) {
+                whole = false;
+                eprintln!(
+                    "feed_seq {}: {fault}: not acknowledged, so that it comes again",
+                    delivered.feed_seq
+                );
+                continue;
+            }
             let signed = verifier.as_mut().map(|verifier| verifier.look(&delivered));
             if !show(&delivered, signed)? {
                 // Nobody has read it: it stays in the mailbox and comes again.
@@ -122,7 +135,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         }
         subscriber.flush().await.map_err(unreachable)?;
     }
-    Ok(if verifier.is_some_and(|verifier| verifier.faults > 0) { Exit::DataInvalid } else { Exit::Ok })
+    let good = whole && verifier.is_none_or(|verifier| verifier.faults == 0);
+    Ok(if good { Exit::Ok } else { Exit::DataInvalid })
 }
 
 /// Prints and flushes; only then may the message be acknowledged. False if nobody reads any more.
@@ -133,6 +147,7 @@ fn show(delivered: &Delivered, signed: Option<Value>) -> Result<bool, Failure> {
         feed_seq: delivered.feed_seq,
         archived_at: &delivered.archived_at,
         digest: &delivered.digest,
+        feed_digest: signed.as_ref().map(|_| delivered.feed_digest.as_str()),
         signature: delivered.signature.as_deref(),
         signed,
         event,

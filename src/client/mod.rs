@@ -5,6 +5,7 @@
 //! machine of a `liaison up`.
 
 pub mod exchange;
+mod feed;
 pub mod replay;
 mod signer;
 mod witness;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
+pub use self::feed::{Feed, FeedFault};
 pub use self::signer::Signer;
 pub use self::witness::{Shown, WitnessLine};
 pub use crate::wire::asking::AskError;

@@ -40,13 +40,8 @@ const AUTHORITY: &str = "liaison certificate authority";
 /// [`Error::Key`] that names the file: a key that others may read, a certificate of the server that cannot be used, or one
 /// that is missing where the authority's key is not at hand.
 pub fn ensure(keys: &Path, hosts: &[String], members: &[Member]) -> Result<Tls, Error> {
-    let place = keys.join("tls");
-    let server = Tls {
-        ca: place.join("ca.crt"),
-        certificate: place.join("server.crt"),
-        key: place.join("server.key"),
-    };
-    let authority = authority(&server.ca, &place.join("ca.key"))?;
+    let server = Tls::of_server(keys);
+    let authority = authority(&server.ca, &keys.join("tls/ca.key"))?;
     certified(authority.as_ref(), &server, End::Server(hosts), "liaison nats-server")?;
     server.check(End::Server(hosts))?;
     for owner in ["broker"].into_iter().chain(members.iter().map(|member| member.party.as_str())) {

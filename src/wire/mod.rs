@@ -6,6 +6,7 @@
 pub mod accounts;
 mod answers;
 pub mod asking;
+pub mod between;
 pub mod certificates;
 pub mod connect;
 mod durables;

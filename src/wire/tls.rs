@@ -122,6 +122,13 @@ impl Tls {
         Self { ca: keys.join("tls/ca.crt"), certificate: own.join("tls.crt"), key: own.join("tls.key") }
     }
 
+    /// Where the files of the server lie beside the nkeys of a `liaison up --tls`.
+    #[must_use]
+    pub fn of_server(keys: &Path) -> Self {
+        let own = keys.join("tls");
+        Self { ca: own.join("ca.crt"), certificate: own.join("server.crt"), key: own.join("server.key") }
+    }
+
     /// Looks whether the files can be used now.
     ///
     /// # Errors
@@ -129,7 +136,7 @@ impl Tls {
     /// certificate's, run out, for another use.
     pub fn check(&self, end: End<'_>) -> Result<(), Error> {
         is_private(&self.key)?;
-        let (roots, chain) = (self.roots()?, certificates(&self.certificate)?);
+        let (roots, chain) = (self.roots()?, self.chain()?);
         let key =
             PrivateKeyDer::from_pem_file(&self.key).map_err(|error| fault(&self.key, unread(&error)))?;
         let built = ClientConfig::builder().with_root_certificates(Arc::clone(&roots));
@@ -143,7 +150,7 @@ impl Tls {
     /// The end of the certificate's time, if that is before `at`.
     #[must_use]
     pub fn runs_out(&self, at: Timestamp) -> Option<Timestamp> {
-        let (roots, chain) = (self.roots().ok()?, certificates(&self.certificate).ok()?);
+        let (roots, chain) = (self.roots().ok()?, self.chain().ok()?);
         match verified(&roots, &chain, End::Client, at) {
             Err(Fault::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
                 Timestamp::from_second(i64::try_from(not_after.as_secs()).ok()?).ok()
@@ -160,7 +167,11 @@ impl Tls {
             .add_client_certificate(self.certificate.clone(), self.key.clone())
     }
 
-    fn roots(&self) -> Result<Arc<RootCertStore>, Error> {
+    pub(super) fn chain(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
+        certificates(&self.certificate)
+    }
+
+    pub(super) fn roots(&self) -> Result<Arc<RootCertStore>, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.ca)? {
             let added = roots.add(certificate);

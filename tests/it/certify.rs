@@ -8,7 +8,7 @@ use std::time::Duration;
 use liaison::sim::certify::{Certificate, Options, Scenario, Verdict, run};
 
 use super::foreign::{packages, python};
-use super::harness::Exchange;
+use super::harness::{Exchange, few_parties};
 
 /// A command that runs one of the clients.
 fn client(name: &str, habit: &str) -> String {
@@ -61,6 +61,23 @@ async fn our_own_client_is_accepted() {
     assert!(certificate.markdown().contains("| outage | pass |"), "{}", certificate.markdown());
 }
 
+/// Over TLS the certifier stands between with the server's key; and a client that keeps the running digest finds out that it was changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_careful_client_is_accepted_over_tls() {
+    if python().is_none() {
+        return;
+    }
+    let registry =
+        |data: &Path| std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+    let exchange = Exchange::with(&["--tls"], registry).await;
+    let scenarios = vec![Scenario::Valid, Scenario::Outage, Scenario::Altered, Scenario::Erasure];
+    let options = Options { scenarios, ..options(&exchange, ("", "careful")) };
+    let certificate = run(options).await.expect("certifies");
+    assert_eq!(certificate.verdict, Verdict::Pass, "{}", certificate.text());
+    let altered = &certificate.scenarios[2];
+    assert_eq!(altered.checks.len(), 5, "both changes were made: {}", certificate.text());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_habits_are_found() {
     if python().is_none() {
@@ -98,6 +115,16 @@ async fn bad_habits_are_found() {
     assert!(failed(&certificate, "outage").contains(&strange), "{}", certificate.text());
     assert_eq!(failed(&certificate, "burst"), ["acknowledges everything"], "{}", certificate.text());
     assert_eq!(certificate.verdict, Verdict::Fail);
+
+    let trusting = with(("", "trusting"), &[Scenario::Altered, Scenario::Erasure], 20);
+    let certificate = run(trusting).await.expect("certifies");
+    let taken = [
+        "takes no letter whose bytes are not those of its digest",
+        "takes no letter whose running digest does not follow from the one before",
+        "keeps the running digest of the feed, if it tells one",
+    ];
+    assert_eq!(failed(&certificate, "altered"), taken, "{}", certificate.text());
+    assert_eq!(failed(&certificate, "erasure"), ["confirms that an erased message is gone"]);
 
     let eager = with(("", "eager"), &[Scenario::SlowConsumer], 20);
     let certificate = run(eager).await.expect("certifies");

@@ -1,14 +1,23 @@
 //! The messages of an acceptance: invented, valid, and spoilt ones of which it is known why.
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::message::digest::Digest;
 use crate::message::names::{PartyId, PostId};
+use crate::message::time;
 use crate::sim::demo;
 
 /// What every message is made from.
 const EXAMPLE: &str = include_str!("../../../tests/examples/valid/01-flow-observation-mixed.json");
+
+/// By when an erasure must be confirmed.
+const ERASED_WITHIN: SignedDuration = SignedDuration::from_hours(48);
+/// The title of each message, and what becomes of it in one that is changed on the way.
+pub const TRUE: &str = "A message for the acceptance of a system; nothing in it is real";
+/// As long as the true one.
+pub const FALSE: &str = "A message for the acceptance of a system; somebody changed this";
 
 /// Who sends.
 #[derive(Debug, Clone)]
@@ -84,16 +93,30 @@ impl Message {
     /// The retraction of a message.
     #[must_use]
     pub fn retraction(from: &Sender, to: &PartyId, of: &Self) -> Self {
+        let target = json!({ "source": of.source, "id": of.id });
+        Self::control(from, to, "retraction", json!({ "target": target, "reason": "sent-in-error" }))
+    }
+
+    /// The order that a message be erased.
+    #[must_use]
+    pub fn erasure(from: &Sender, to: &PartyId, of: &Self) -> Self {
+        let due = time::rfc3339(time::now() + ERASED_WITHIN);
+        let target = json!({ "source": of.source, "id": of.id });
+        let data = json!({ "targets": [target], "ground": "unlawful", "dueBy": due, "attest": true });
+        Self::control(from, to, "erasure", data)
+    }
+
+    fn control(from: &Sender, to: &PartyId, kind: &str, data: Value) -> Self {
         let mut event = event(from, to.as_str());
-        event["type"] = json!("eu.ilonet.msg.retraction.v1");
+        event["type"] = json!(format!("eu.ilonet.msg.{kind}.v1"));
         event["purpose"] = json!("ctl");
-        event["data"] = json!({ "target": { "source": of.source, "id": of.id }, "reason": "sent-in-error" });
+        event["data"] = data;
         if let Some(members) = event.as_object_mut() {
             for name in ["subject", "evaluation", "handling", "priority", "correlationid"] {
                 members.remove(name);
             }
         }
-        Self::of(&event, from, "ctl.msg.retraction.zz")
+        Self::of(&event, from, &format!("ctl.msg.{kind}.zz"))
     }
 
     /// As a line for the publisher.
@@ -128,6 +151,6 @@ fn event(from: &Sender, to: &str) -> Value {
     };
     event["originator"] = json!(party.as_str());
     event["audience"] = json!(to);
-    event["data"]["title"] = json!("A message for the acceptance of a system; nothing in it is real");
+    event["data"]["title"] = json!(TRUE);
     event
 }

@@ -9,10 +9,13 @@
 //! The foreign system is two commands, run in a shell with `LIAISON_NATS`, `LIAISON_KEY`, `LIAISON_PARTY` and
 //! `LIAISON_POST`. The publisher reads lines `{"subject", "message", "payload"}` and must publish the text `payload` byte
 //! for byte; it prints a receipt a line. The subscriber prints `{"feed_seq", "digest", "event"}` a line and acknowledges
-//! what it printed. Nothing is believed that the commands say of themselves where the tap or the broker can tell.
+//! what it printed; if it keeps the running digest it says so with `feed_digest`. Nothing is believed that the commands say of
+//! themselves where the tap or the broker can tell.
 //!
-//! It needs the data directory of a `liaison up` without other traffic for the party, and NATS without TLS.
+//! It needs the data directory of a `liaison up` without other traffic for the party. With `--tls` the proxy stands between with the
+//! server's own key, and `LIAISON_TLS_CA`, `LIAISON_TLS_CERT` and `LIAISON_TLS_KEY` name the party's files.
 
+mod altering;
 mod certificate;
 mod driven;
 mod messages;
@@ -53,13 +56,17 @@ pub enum Scenario {
     SlowConsumer,
     /// The connection is cut while messages are read.
     Interrupted,
+    /// A letter is changed on the way.
+    Altered,
     /// A message is taken back.
     Recall,
+    /// A message is to be erased everywhere.
+    Erasure,
 }
 
 impl Scenario {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Valid,
         Self::Invalid,
         Self::Duplicate,
@@ -67,7 +74,9 @@ impl Scenario {
         Self::Burst,
         Self::SlowConsumer,
         Self::Interrupted,
+        Self::Altered,
         Self::Recall,
+        Self::Erasure,
     ];
 
     /// Its name.
@@ -81,7 +90,9 @@ impl Scenario {
             Self::Burst => "burst",
             Self::SlowConsumer => "slow-consumer",
             Self::Interrupted => "interrupted",
+            Self::Altered => "altered",
             Self::Recall => "recall",
+            Self::Erasure => "erasure",
         }
     }
 
@@ -102,7 +113,13 @@ impl Scenario {
                 "What reads behind it stands still for a while; it acknowledges no more than it could hand on."
             }
             Self::Interrupted => "The connection is cut while messages are read; none is lost.",
+            Self::Altered => {
+                "A letter is changed on the way: it is not taken for what was archived, and the true one is read when it comes again."
+            }
             Self::Recall => "A message is retracted; that it is gone is confirmed to the broker.",
+            Self::Erasure => {
+                "A message is erased by order of its originator; that it is gone is confirmed to the broker."
+            }
         }
     }
 
@@ -227,6 +244,8 @@ async fn play(stage: &mut Stage, scenario: Scenario) -> Result<Vec<Check>, Certi
         Scenario::Burst => Box::pin(reading::burst(stage)).await,
         Scenario::SlowConsumer => Box::pin(reading::slow_consumer(stage)).await,
         Scenario::Interrupted => Box::pin(reading::interrupted(stage)).await,
+        Scenario::Altered => Box::pin(reading::altered(stage)).await,
         Scenario::Recall => Box::pin(reading::recall(stage)).await,
+        Scenario::Erasure => Box::pin(reading::erasure(stage)).await,
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::CertifyError;
+use super::altering::{Change, Changed};
 use super::certificate::Check;
-use super::messages::Message;
+use super::messages::{FALSE, Message, Sender};
 use super::proxy::Weather;
 use super::stage::Stage;
 use crate::message::digest::Digest;
+use crate::message::names::PartyId;
 
 /// Messages of the scenario in which the road is cut.
 const FEW: usize = 60;
@@ -179,29 +181,108 @@ pub async fn interrupted(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> 
     Ok(vec![complete(&said, &messages), dense(&said), acknowledged])
 }
 
+/// See [`super::Scenario::Altered`].
+pub async fn altered(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
+    stage.drain().await?;
+    let limit = stage.options.limit.max(COMES_AGAIN);
+    let subscriber = stage.subscriber()?;
+    let mut messages = stage.send(1).await?;
+    subscriber.until(stage.options.limit, printed(&messages, 1)).await;
+    let keeps = |said: &[Value]| said.iter().any(|line| line["feed_digest"].is_string());
+    let changes = [Change::Bytes, Change::RunningDigest];
+    let asked = if keeps(&subscriber.said()) { &changes[..] } else { &changes[..1] };
+    for change in asked {
+        stage.orders.change_next(*change);
+        messages.extend(stage.send(1).await?);
+        // The next is read before another is changed: one that keeps the running digest has what the changed one must follow.
+        let next = stage.send(1).await?;
+        subscriber.until(stage.options.limit, printed(&next, 1)).await;
+        messages.extend(next);
+    }
+    subscriber.until(limit, printed(&messages, messages.len())).await;
+    let acknowledged = acknowledged(stage, limit).await?;
+    let said = subscriber.said();
+    subscriber.end(GRACE).await;
+    let changed = stage.orders.changed();
+    let taken = asked.iter().map(|change| not_taken(stage, *change, &changed, &said));
+    Ok(taken.chain([complete(&said, &messages), running(&said), acknowledged]).collect())
+}
+
+/// A changed letter was neither acknowledged nor, if it is the message that was changed, handed on.
+fn not_taken(stage: &Stage, change: Change, changed: &[Changed], said: &[Value]) -> Check {
+    let words = match change {
+        Change::Bytes => "takes no letter whose bytes are not those of its digest",
+        Change::RunningDigest => "takes no letter whose running digest does not follow from the one before",
+    };
+    let Some(letter) = changed.iter().find(|letter| letter.change == change) else {
+        return Check::unseen(words, "no letter came that could be changed".to_owned());
+    };
+    let mut wrong = Vec::new();
+    if stage.tap.heard().iter().any(|heard| heard.takes && heard.subject == letter.reply) {
+        wrong.push("acknowledged it".to_owned());
+    }
+    if change == Change::Bytes && said.iter().any(|line| line["event"]["data"]["title"] == FALSE) {
+        wrong.push("printed it".to_owned());
+    }
+    Check::without(words, wrong, "it was not acknowledged and came again".to_owned())
+}
+
+/// The running digests that it tells are those of the letters that it tells.
+fn running(said: &[Value]) -> Check {
+    let words = "keeps the running digest of the feed, if it tells one";
+    let feed: BTreeMap<u64, (Digest, Digest)> = said
+        .iter()
+        .filter_map(|line| {
+            let running = Digest::parse(line["feed_digest"].as_str()?)?;
+            Some((line["feed_seq"].as_u64()?, (running, digest_of(line)?)))
+        })
+        .collect();
+    let pairs = feed.iter().zip(feed.iter().skip(1)).filter(|((seq, _), (next, _))| **seq + 1 == **next);
+    let wrong: Vec<String> = pairs
+        .clone()
+        .filter(|((_, (before, _)), (_, (running, own)))| before.feed(*own) != *running)
+        .map(|(_, (seq, _))| format!("feed_seq {seq}: not what follows from the one before"))
+        .collect();
+    let seen =
+        if feed.is_empty() { "it tells none".to_owned() } else { format!("{} followed", pairs.count()) };
+    Check::without(words, wrong, seen)
+}
+
 /// See [`super::Scenario::Recall`].
 pub async fn recall(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
+    withdrawn(stage, Message::retraction, "confirms that a retracted message is gone").await
+}
+
+/// See [`super::Scenario::Erasure`].
+pub async fn erasure(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
+    withdrawn(stage, Message::erasure, "confirms that an erased message is gone").await
+}
+
+async fn withdrawn(
+    stage: &mut Stage,
+    by: fn(&Sender, &PartyId, &Message) -> Message,
+    words: &'static str,
+) -> Result<Vec<Check>, CertifyError> {
     stage.drain().await?;
     let limit = stage.options.limit;
     let party = stage.options.party.clone();
     let subscriber = stage.subscriber()?;
     let sender = stage.others[0].sender.clone();
     let message = Message::report(&sender, &party);
-    let retraction = Message::retraction(&sender, &party, &message);
+    let order = by(&sender, &party, &message);
     stage.others[0].send(&message).await?;
     subscriber.until(limit, printed(std::slice::from_ref(&message), 1)).await;
-    stage.others[0].send(&retraction).await?;
-    subscriber.until(limit, printed(std::slice::from_ref(&retraction), 1)).await;
+    stage.others[0].send(&order).await?;
+    subscriber.until(limit, printed(std::slice::from_ref(&order), 1)).await;
     let wait = confirmed(stage, &message, party.as_str());
     let confirmed = tokio::time::timeout(limit, wait).await.ok();
     let said = subscriber.said();
     subscriber.end(GRACE).await;
-    let words = "confirms that a retracted message is gone";
     let confirmation = match confirmed {
         Some(evidence) => Check::without(words, Vec::new(), evidence),
         None => Check::without(words, vec![stood(stage, &message).await], String::new()),
     };
-    Ok(vec![complete(&said, &[message, retraction]), confirmation])
+    Ok(vec![complete(&said, &[message, order]), confirmation])
 }
 
 /// Waits until the ledger has the confirmation of a party; what it says.

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::altering::Orders;
 use super::driven::Driven;
 use super::messages::{Message, Sender};
-use super::proxy::Proxy;
+use super::proxy::{Proxy, Way};
 use super::tap::Tap;
 use super::{CertifyError, Options};
 use crate::client::exchange::{ENDPOINTS, Endpoints};
 use crate::client::{Address, Asker, Publisher, Subscriber};
 use crate::message::names::{PartyId, PostId};
+use crate::wire::between::Between;
 use crate::wire::keys;
+use crate::wire::tls::{Tls, is_secured};
 
 /// Other parties that send; with several, the rate that each may have is no hindrance.
 const SENDERS: usize = 3;
@@ -39,6 +42,10 @@ pub struct Stage {
     pub proxy: Proxy,
     /// What it published.
     pub tap: Arc<Tap>,
+    /// What of its letters is changed.
+    pub orders: Arc<Orders>,
+    /// Its files for TLS, if NATS wants that.
+    tls: Option<Tls>,
     /// Parties that send to it.
     pub others: Vec<Other>,
     asker: Asker,
@@ -50,19 +57,24 @@ impl Stage {
     pub async fn set(options: Options) -> Result<Self, CertifyError> {
         let url = address(&options.data)?;
         let party = options.party.clone();
+        let keys = options.data.join("keys");
         let seed = keys::read_seed(&key(&options.data, &party, None))?;
-        let tap = Arc::new(Tap::default());
-        let server = url.trim_start_matches("nats://").to_owned();
-        let proxy = Proxy::start(server, Arc::clone(&tap));
-        let proxy = proxy.await.map_err(|error| CertifyError::Start("the proxy", error))?;
-        let url = Address::plain(url);
+        let (tap, orders) = (Arc::new(Tap::default()), Arc::new(Orders::default()));
+        let server = url.trim_start_matches("nats://").trim_start_matches("tls://").to_owned();
+        let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
+        let between = is_secured(&url).then(|| Between::of(&keys, host, party.as_str())).transpose()?;
+        let way = Way { server, between, tap: Arc::clone(&tap), orders: Arc::clone(&orders) };
+        let proxy = Proxy::start(way).await.map_err(|error| CertifyError::Start("the proxy", error))?;
+        let own = Address::with_keys(url.clone(), &keys, party.as_str());
         let others = others(&url, &options).await?;
         Ok(Self {
-            asker: Asker::connect(&url, &seed, &party).await?,
-            mailbox: Subscriber::connect(&url, &seed, &party).await?,
+            asker: Asker::connect(&own, &seed, &party).await?,
+            mailbox: Subscriber::connect(&own, &seed, &party).await?,
             options,
             proxy,
             tap,
+            orders,
+            tls: own.tls,
             others,
         })
     }
@@ -71,6 +83,7 @@ impl Stage {
     pub fn clear(&self) {
         self.proxy.set(super::proxy::Weather::Fair);
         self.tap.clear();
+        self.orders.clear();
     }
 
     /// Who the foreign publisher is.
@@ -101,7 +114,15 @@ impl Stage {
             ("LIAISON_PARTY", self.options.party.to_string()),
         ];
         let post = post.map(|post| ("LIAISON_POST", post.to_string()));
-        let environment: Vec<_> = environment.into_iter().chain(post).collect();
+        let named = |name, file: &Path| (name, file.to_string_lossy().into_owned());
+        let tls = self.tls.iter().flat_map(|tls| {
+            [
+                named("LIAISON_TLS_CA", &tls.ca),
+                named("LIAISON_TLS_CERT", &tls.certificate),
+                named("LIAISON_TLS_KEY", &tls.key),
+            ]
+        });
+        let environment: Vec<_> = environment.into_iter().chain(post).chain(tls).collect();
         Driven::start(command.unwrap_or("false"), &environment)
             .map_err(|error| CertifyError::Start(what, error))
     }
@@ -200,11 +221,7 @@ fn address(data: &Path) -> Result<String, CertifyError> {
     let fault = |words: String| CertifyError::Data(file.clone(), words);
     let running = Endpoints::read(&file)
         .ok_or_else(|| fault("cannot be read; is `liaison up` running there?".to_owned()));
-    let url = running?.nats;
-    if !url.starts_with("nats://") {
-        return Err(fault(format!("{url} is not plain NATS: the proxy could not look into it")));
-    }
-    Ok(url)
+    Ok(running?.nats)
 }
 
 fn key(data: &Path, party: &PartyId, post: Option<&PostId>) -> std::path::PathBuf {
@@ -213,7 +230,7 @@ fn key(data: &Path, party: &PartyId, post: Option<&PostId>) -> std::path::PathBu
 }
 
 /// The first parties whose messages to the foreign system are accepted.
-async fn others(to: &Address, options: &Options) -> Result<Vec<Other>, CertifyError> {
+async fn others(url: &str, options: &Options) -> Result<Vec<Other>, CertifyError> {
     let folder = options.data.join("keys");
     let fault = |error: std::io::Error| CertifyError::Data(folder.clone(), error.to_string());
     let mut names = Vec::new();
@@ -227,8 +244,9 @@ async fn others(to: &Address, options: &Options) -> Result<Vec<Other>, CertifyEr
             continue;
         }
         let Ok(seed) = keys::read_seed(&key(&options.data, &party, None)) else { continue };
-        let Ok(publisher) = Publisher::connect(to, &seed, party.clone(), None).await else { continue };
-        let asker = Asker::connect(to, &seed, &party).await?;
+        let to = Address::with_keys(url, &folder, party.as_str());
+        let Ok(publisher) = Publisher::connect(&to, &seed, party.clone(), None).await else { continue };
+        let asker = Asker::connect(&to, &seed, &party).await?;
         let mut other = Other { sender: Sender { party, post: None }, publisher, asker };
         let probe = Message::report(&other.sender, &options.party);
         if other.publish(&probe).await?["outcome"] == "accepted" {

@@ -26,6 +26,8 @@ pub struct Heard {
     pub subject: String,
     /// Of the payload.
     pub digest: Digest,
+    /// It takes a letter, where this is the reply subject of one: `+ACK`, the same with a wish for the next, or nothing.
+    pub takes: bool,
 }
 
 /// Everything that a client published.
@@ -81,6 +83,7 @@ impl Tap {
                 at: self.since.elapsed(),
                 subject: subject.to_owned(),
                 digest: Digest::of(payload),
+                takes: payload.is_empty() || payload.starts_with(b"+ACK") || payload.starts_with(b"+NXT"),
             });
         }
         drop(heard);
