@@ -44,6 +44,9 @@ pub struct Run {
     pub started: Timestamp,
     /// When everything had been looked at; `None` while it runs, and if it was killed.
     pub ended: Option<Timestamp>,
+    /// Broken off by a signal: what comes later in the script was never meant to be sent.
+    #[serde(default)]
+    pub interrupted: bool,
     /// True if the broker took messages of the case plane.
     pub case_plane: bool,
     /// True if nothing had been published before: only then is it known who is deployed where.

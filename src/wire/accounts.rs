@@ -111,6 +111,10 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     text
 }
 
+/// Between servers a silent line is closed after 8 s, which is less than a server waits until it believes to be alone: as long as it
+/// stands, groups without a leader find none (decision 0019).
+const ROUTE_PINGS: &str = "ping_interval: \"2s\", ping_max: 3";
+
 /// Where the servers of a cluster find each other, with TLS between them if there is any for clients.
 fn seated(text: &mut String, seat: &Seat, tls: Option<&Tls>) {
     let routes: Vec<String> = seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
@@ -119,7 +123,7 @@ fn seated(text: &mut String, seat: &Seat, tls: Option<&Tls>) {
     // must not come when the ids of what was sent in its place are forgotten (`streams.rs`).
     put(text, "ping_interval: \"30s\"");
     put(text, "ping_max: 2");
-    put(text, &format!("cluster {{ name: liaison, listen: {listen}, routes: [ {routes} ]"));
+    put(text, &format!("cluster {{ name: liaison, listen: {listen}, {ROUTE_PINGS}, routes: [ {routes} ]"));
     if let Some(tls) = tls {
         closed(text, tls);
     }
@@ -382,7 +386,8 @@ mod tests {
         let known: Vec<&str> = alone.lines().collect();
         let new: Vec<&str> = one_of_three.lines().filter(|line| !known.contains(line)).collect();
         let routes = "routes: [ \"nats://10.0.0.1:6222\", \"nats://10.0.0.3:6222\" ]";
-        let cluster = format!("cluster {{ name: liaison, listen: \"10.0.0.2:6222\", {routes}");
+        let listen = "listen: \"10.0.0.2:6222\", ping_interval: \"2s\", ping_max: 3";
+        let cluster = format!("cluster {{ name: liaison, {listen}, {routes}");
         assert_eq!(new, ["server_name: \"n2\"", "ping_interval: \"30s\"", "ping_max: 2", cluster.as_str()]);
     }
 }

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::print;
+use crate::cli::simulate::watching::obey_signals;
 use crate::cli::{Exit, Failure};
 use crate::message::names::{PartyId, PostId};
 use crate::sim::certify::{self, CertifyError, Options, Scenario, Verdict};
+use crate::sim::run::Stop;
 
 /// Flags of the acceptance.
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,8 @@ pub struct Certified {
     /// Command that reads the mailbox and prints a letter a line.
     #[arg(long, env = "LIAISON_SUBSCRIBER", value_name = "CMD", requires = "party")]
     subscriber: Option<String>,
-    /// Only this: valid, invalid, duplicate, outage, burst, slow-consumer, interrupted, recall. May be given again.
+    /// Only this: valid, invalid, duplicate, outage, burst, slow-consumer, interrupted, altered, recall, erasure. May be given
+    /// again.
     #[arg(long, env = "LIAISON_SCENARIO", value_name = "NAME", value_delimiter = ',', value_parser = scenario, requires = "party")]
     scenario: Vec<Scenario>,
 }
@@ -51,7 +54,15 @@ pub async fn run(
         scenarios: flags.scenario,
         ..Options::new(data, party)
     };
-    let certificate = Box::pin(certify::run(options)).await.map_err(failed)?;
+    let stop = Stop::default();
+    obey_signals(stop.clone(), "the commands are ended\n")?;
+    // Dropped, the commands go too: nobody else would end them.
+    let certificate = tokio::select! {
+        certificate = Box::pin(certify::run(options)) => certificate.map_err(failed)?,
+        () = stop.sending.cancelled() => {
+            return Err(Failure::new(Exit::Failure, "broken off: nothing is certified"));
+        }
+    };
     let io = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", out.display()));
     std::fs::create_dir_all(out).map_err(io)?;
     std::fs::write(out.join("certificate.json"), format!("{:#}\n", certificate.to_json())).map_err(io)?;

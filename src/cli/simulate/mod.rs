@@ -113,7 +113,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         ));
     }
     let stop = Stop::default();
-    watching::obey_signals(stop.clone())?;
+    let told = "nothing more is sent; waiting for what is under way. Once more ends at once\n";
+    watching::obey_signals(stop.clone(), told)?;
     let live = Arc::new(Live::default());
     let play = Play { plan, network, out: out.clone(), stop: stop.clone(), live: Arc::clone(&live) };
     let prepared = tokio::select! {
@@ -132,7 +133,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         words(&format!("liaison: {remark}\n"));
     }
     if interrupted {
-        words("the simulation was broken off: what was not sent is told as unanswered\n");
+        words("the simulation was broken off: what was not sent is counted, and no fault\n");
     }
     let concluded = conclusion::conclude(&Reader::of(&out), &out, &assertions, args.json)?;
     words(&format!("log and report: {}\n", out.display()));

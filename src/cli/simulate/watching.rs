@@ -15,8 +15,8 @@ use crate::sim::run::{Clock, Live, Percentiles, Stop};
 /// How often it is told where a terminal is, and where none is.
 const EVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// The first Ctrl-C ends the sending, the second everything.
-pub fn obey_signals(stop: Stop) -> Result<(), Failure> {
+/// The first Ctrl-C ends the sending, and is told with these words; the second ends everything.
+pub fn obey_signals(stop: Stop, told: &'static str) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let io = |error: std::io::Error| Failure::new(Exit::Io, format!("signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(io)?;
@@ -31,7 +31,7 @@ pub fn obey_signals(stop: Stop) -> Result<(), Failure> {
                 stop.all.cancel();
                 return;
             }
-            words("nothing more is sent; waiting for what is under way. Once more ends at once\n");
+            words(told);
             stop.sending.cancel();
         }
     });

@@ -96,6 +96,9 @@ pub struct Finding {
 pub struct Findings {
     /// Attempts in the script.
     pub attempts: u64,
+    /// Those of them that were not sent because the run was broken off.
+    #[serde(default)]
+    pub unsent: u64,
     /// Receipts by outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// Receipts that refused or put aside, by code.
@@ -180,7 +183,7 @@ fn compare(
     let Making { oracle: Oracle { network, .. }, number, .. } = making;
     ledger.close();
     book.found.attempts = ledger.facts.len() as u64;
-    verdicts::check(&ledger, &answers, &mut book);
+    verdicts::check(&ledger, &answers, run.interrupted, &mut book);
     let (feeds, odd) = letters((&mut ledger, &answers, &network, number), run, log, &mut book)?;
     let odd = |party: usize, feed_seq: u64| odd.get(&(party, feed_seq)).copied();
     let mut replays = Replays::new(&ledger, &network, &feeds, &odd, (run.fresh, run.started));

@@ -147,9 +147,13 @@ impl Report {
             .map(|(kind, count)| format!("{} {}", words::count(*count), measure::kind_name(*kind)))
             .collect();
         if wrong.is_empty() {
+            let unsent = match findings.unsent {
+                0 => String::new(),
+                unsent => format!(" The run was broken off: {} more were not sent.", words::count(unsent)),
+            };
             format!(
-                "The auditor found nothing wrong in {} attempts, {} letters and {} replayed messages.",
-                words::count(findings.attempts),
+                "The auditor found nothing wrong in {} attempts, {} letters and {} replayed messages.{unsent}",
+                words::count(findings.attempts - findings.unsent),
                 words::count(findings.letters),
                 words::count(findings.replayed)
             )

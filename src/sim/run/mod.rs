@@ -149,6 +149,7 @@ impl Play {
             clock,
             started: time::now(),
             ended: None,
+            interrupted: false,
             case_plane,
             fresh,
         };
@@ -182,10 +183,12 @@ impl Prepared {
         let remarks = remarks?;
         let complete = !play.stop.all.is_cancelled();
         run.ended = complete.then(time::now);
+        run.interrupted = play.stop.sending.is_cancelled();
+        let interrupted = run.interrupted;
         tokio::task::spawn_blocking(move || scribe.finish(&run))
             .await
             .map_err(|_| RunError::Broken("the scribe"))??;
-        Ok(Ended { interrupted: play.stop.sending.is_cancelled(), complete, remarks })
+        Ok(Ended { interrupted, complete, remarks })
     }
 
     /// Where the log goes.

@@ -51,6 +51,16 @@ impl Play {
         })
     }
 
+    /// Sends only the first of the attempts, and audits the log as that of a run that was broken off, or of one that was not.
+    pub(super) fn broken_off(&self, after: usize, interrupted: bool) -> Findings {
+        let (first, cast) = (self.attempts[..after].to_vec(), self.cast.clone());
+        let begun = Self::of(self.house, self.plan.clone(), cast, first, self.fresh);
+        begun.logged_at(self.house.now, &[], |run, reader| {
+            let run = Run { interrupted, ..run.clone() };
+            compare(self.attempts.iter().cloned(), deal::number, &self.cast, &run, reader).expect("an audit")
+        })
+    }
+
     /// Plays it, and does something with the log; `clock` is what the messages call the start.
     pub(super) fn logged_at<T>(
         &self,
@@ -76,6 +86,7 @@ impl Play {
             clock,
             started: self.house.now,
             ended: Some(hour),
+            interrupted: false,
             case_plane: true,
             fresh: self.fresh,
         };

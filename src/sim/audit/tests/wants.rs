@@ -97,6 +97,7 @@ fn a_run_that_did_not_end_is_not_compared() {
         started: at,
         ended: None,
         case_plane: true,
+        interrupted: false,
         fresh: true,
     };
     Writer::create(&log, &run).expect("a log").finish(&run).expect("written");

@@ -23,6 +23,7 @@ pub fn run(seconds: u64) -> Run {
         started: start,
         ended: Some("2026-03-02T01:00:00Z".parse().unwrap()),
         case_plane: false,
+        interrupted: false,
         fresh: true,
     }
 }
