@@ -1,6 +1,8 @@
 //! The broker's connections to NATS: one a role, each with the key of that role alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use super::config::Config;
 use super::{Error, rulebook};
@@ -12,6 +14,7 @@ use crate::wire::egress::Publisher;
 use crate::wire::keys::Seed;
 use crate::wire::lease::Term;
 use crate::wire::stranded::Watched;
+use crate::wire::streams::Unanswered;
 use crate::wire::tls::End;
 use crate::wire::{keys, mailbox_stream, streams};
 
@@ -86,26 +89,97 @@ fn options(config: &Config) -> streams::Options {
 /// How long a cluster may take until it makes streams: after a start, or the death of a server, it has no leader for some
 /// seconds.
 const SETTLING: Duration = Duration::from_secs(40);
+/// How long a start waits for single streams, and how long after that they are looked at again.
+const ONE_SETTLES: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Streams are made and compared with the administrator's key, in a connection that is closed again.
 pub(super) async fn ensure(config: &Config, parties: &[PartyId]) -> Result<(), Error> {
-    with_admin(config, async |admin| streams::ensure(admin, parties, options(config)).await).await
+    match looked(config, parties.to_vec()).await?.pop() {
+        None => Ok(()),
+        Some(unanswered) => Err(unanswered.error.into()),
+    }
+}
+
+/// The same at a start. One mailbox without a leader must not keep everybody's messages waiting: who is not answered for has to wait
+/// alone, and is looked at as soon as the cluster answers. Streams that turn out not to be as they must be end the daemon then,
+/// as they would have refused the start.
+pub(super) async fn ensure_or_later(
+    config: &Config,
+    parties: &[PartyId],
+    fail: &watch::Sender<Option<&'static str>>,
+) -> Result<(), Error> {
+    let left = looked(config, parties.to_vec()).await?;
+    if !left.is_empty() {
+        for Unanswered { party, error } in &left {
+            tracing::warn!(%party, %error, "the cluster does not answer for streams of a party; serving the others");
+        }
+        tokio::spawn(later(config.clone(), left, fail.clone()));
+    }
+    Ok(())
+}
+
+async fn later(config: Config, mut left: Vec<Unanswered>, fail: watch::Sender<Option<&'static str>>) {
+    while !left.is_empty() && !fail.is_closed() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        match looked(&config, parties(&left)).await {
+            Ok(still) => left = still,
+            Err(error @ Error::Wire(wire::Error::Drift(_))) => {
+                tracing::error!(%error, "streams that could not be looked at before");
+                fail.send_replace(Some("the comparison of streams"));
+                return;
+            }
+            Err(error) => tracing::info!(%error, "the cluster does not answer yet; trying again"),
+        }
+    }
+    tracing::info!("all streams have been looked at");
+}
+
+fn parties(left: &[Unanswered]) -> Vec<PartyId> {
+    left.iter().map(|unanswered| unanswered.party.clone()).collect()
+}
+
+/// Looks at the streams of these parties, and at those of all.
+async fn looked(config: &Config, parties: Vec<PartyId>) -> Result<Vec<Unanswered>, Error> {
+    let admin = open(config, Role::Admin).await?;
+    let watched = watched(config, &admin, RECEIPTS);
+    let looked = settle(config, &admin, parties).await;
+    drop(watched);
+    admin.drain().await.map_err(|error| Error::Nats(error.to_string()))?;
+    looked
+}
+
+/// Waits until a cluster answers, and from then on a little for single streams that it does not answer for.
+async fn settle(config: &Config, admin: &Client, mut open: Vec<PartyId>) -> Result<Vec<Unanswered>, Error> {
+    let (until, mut single) = (time::stopwatch() + SETTLING, None);
+    loop {
+        let begun = time::stopwatch();
+        match streams::ensure(admin, &open, options(config)).await.map_err(Error::from) {
+            Ok(left) => {
+                let single = *single.get_or_insert(begun + ONE_SETTLES);
+                if left.is_empty() || time::stopwatch() >= single {
+                    return Ok(left);
+                }
+                open = parties(&left);
+            }
+            Err(error) if settles(config, &error, until) => {}
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// The same for what instances need to agree on who serves.
 pub(super) async fn ensure_replication(config: &Config) -> Result<(), Error> {
-    with_admin(config, async |admin| streams::ensure_replication(admin, options(config)).await).await
-}
-
-async fn with_admin(
-    config: &Config,
-    work: impl AsyncFn(&Client) -> Result<(), crate::wire::Error>,
-) -> Result<(), Error> {
     let admin = open(config, Role::Admin).await?;
-    let _watched = watched(config, &admin, RECEIPTS);
-    let ensured = settled(config, async || work(&admin).await.map_err(Error::from)).await;
+    let watched = watched(config, &admin, RECEIPTS);
+    let ensured = settled(config, async || {
+        streams::ensure_replication(&admin, options(config)).await.map_err(Error::from)
+    });
+    let ensured = ensured.await;
+    drop(watched);
     admin.drain().await.map_err(|error| Error::Nats(error.to_string()))?;
     ensured
 }
@@ -118,15 +192,21 @@ pub(super) async fn settled<T>(
     let until = time::stopwatch() + SETTLING;
     loop {
         match work().await {
-            Err(error @ (Error::Wire(wire::Error::Api { .. }) | Error::Nats(_)))
-                if config.nats.replicas > 1 && time::stopwatch() < until =>
-            {
-                tracing::info!(%error, "the cluster does not answer yet; trying again");
-                tokio::time::sleep(PAUSE).await;
-            }
+            Err(error) if settles(config, &error, until) => tokio::time::sleep(PAUSE).await,
             ended => return ended,
         }
     }
+}
+
+/// True if this may be a cluster without a leader, and there is time to wait for one.
+fn settles(config: &Config, error: &Error, until: Instant) -> bool {
+    let settles = matches!(error, Error::Wire(wire::Error::Api { .. }) | Error::Nats(_))
+        && config.nats.replicas > 1
+        && time::stopwatch() < until;
+    if settles {
+        tracing::info!(%error, "the cluster does not answer yet; trying again");
+    }
+    settles
 }
 
 /// What would keep the broker from its NATS.

@@ -180,7 +180,7 @@ impl Broker {
         let audit = Audit::start(log, config.archive.directory.clone(), fail.clone())?;
         let term = seat.as_ref().map(|seat| seat.held.term.clone());
         let connections = Connections::open(&config, term, &parties).await?;
-        connections::ensure(&config, &parties).await?;
+        connections::ensure_or_later(&config, &parties, &fail).await?;
         let reader = archive.reader();
         sweeper::believe_in_clock(&reader)?;
         let (bucket, routes) =

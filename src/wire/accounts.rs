@@ -113,7 +113,7 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
 
 /// Between servers a silent line is closed after 8 s, which is less than a server waits until it believes to be alone: as long as it
 /// stands, groups without a leader find none (decision 0019).
-const ROUTE_PINGS: &str = "ping_interval: \"2s\", ping_max: 3";
+const ROUTE_PINGS: &str = "ping_interval: \"5s\", ping_max: 3";
 
 /// Where the servers of a cluster find each other, with TLS between them if there is any for clients.
 fn seated(text: &mut String, seat: &Seat, tls: Option<&Tls>) {
@@ -386,7 +386,7 @@ mod tests {
         let known: Vec<&str> = alone.lines().collect();
         let new: Vec<&str> = one_of_three.lines().filter(|line| !known.contains(line)).collect();
         let routes = "routes: [ \"nats://10.0.0.1:6222\", \"nats://10.0.0.3:6222\" ]";
-        let listen = "listen: \"10.0.0.2:6222\", ping_interval: \"2s\", ping_max: 3";
+        let listen = "listen: \"10.0.0.2:6222\", ping_interval: \"5s\", ping_max: 3";
         let cluster = format!("cluster {{ name: liaison, {listen}, {routes}");
         assert_eq!(new, ["server_name: \"n2\"", "ping_interval: \"30s\"", "ping_max: 2", cluster.as_str()]);
     }

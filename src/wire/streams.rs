@@ -56,11 +56,15 @@ pub fn new_enough(client: &async_nats::Client) -> Result<(), Error> {
     if super::server::is_new_enough(&version) { Ok(()) } else { Err(Error::TooOld(version)) }
 }
 
-/// Makes what is missing and compares the rest.
+/// Makes what is missing and compares the rest; gives the parties that a cluster did not answer for, whose streams are left as they are.
 ///
 /// # Errors
 /// [`Error::Drift`] with every difference, [`Error::TooOld`], or what JetStream said.
-pub async fn ensure(client: &async_nats::Client, parties: &[PartyId], options: Options) -> Result<(), Error> {
+pub async fn ensure(
+    client: &async_nats::Client,
+    parties: &[PartyId],
+    options: Options,
+) -> Result<Vec<Unanswered>, Error> {
     run(client, parties, options, true).await
 }
 
@@ -73,7 +77,17 @@ pub async fn compare(
     parties: &[PartyId],
     options: Options,
 ) -> Result<(), Error> {
-    run(client, parties, options, false).await
+    run(client, parties, options, false).await?.pop().map_or(Ok(()), |unanswered| Err(unanswered.error))
+}
+
+/// A party of which a stream, or the durable of its mailbox, could not be looked at: in a cluster a single one may be without a
+/// leader for minutes while all others answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// Whose.
+    pub party: PartyId,
+    /// What came back.
+    pub error: Error,
 }
 
 async fn run(
@@ -81,28 +95,39 @@ async fn run(
     parties: &[PartyId],
     options: Options,
     make: bool,
-) -> Result<(), Error> {
+) -> Result<Vec<Unanswered>, Error> {
     new_enough(client)?;
     let context = jetstream::new(client.clone());
     let parcels = super::server::takes_parcels(&client.server_info().version);
-    let mut wanted = vec![receipts()];
-    wanted.extend(options.replicated.then(|| replicated_journal(0)));
+    let mut wanted = vec![(None, receipts())];
+    wanted.extend(options.replicated.then(|| (None, replicated_journal(0))));
     for party in parties {
-        wanted.push(intake(party, options));
-        wanted.push(mailbox(party, options, parcels));
+        wanted.push((Some(party.clone()), intake(party, options)));
+        wanted.push((Some(party.clone()), mailbox(party, options, parcels)));
     }
-    let wanted = wanted.into_iter().map(|config| Config { num_replicas: options.replicas, ..config });
-    let checks = stream::iter(wanted).map(|config| one(&context, config, make)).buffer_unordered(AT_ONCE);
-    let mut faults = Vec::new();
-    for found in checks.collect::<Vec<_>>().await {
-        faults.extend(found?);
+    let checks = stream::iter(wanted).map(|(party, config): (Option<PartyId>, Config)| {
+        let config = Config { num_replicas: options.replicas, ..config };
+        let looked = one(&context, config, make);
+        async move { (party, looked.await) }
+    });
+    let (mut faults, mut unanswered) = (Vec::new(), Vec::<Unanswered>::new());
+    for (party, found) in checks.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
+        match (found?, party) {
+            (Looked::At(found), _) => faults.extend(found),
+            (Looked::Unanswered(error), Some(party)) if options.replicas > 1 => {
+                if unanswered.iter().all(|other| other.party != party) {
+                    unanswered.push(Unanswered { party, error });
+                }
+            }
+            (Looked::Unanswered(error), _) => return Err(error),
+        }
     }
     let lease = options.replicated.then_some((lease::BUCKET, 1));
     for (name, history) in std::iter::once((BUCKET, HISTORY)).chain(lease) {
         faults.extend(bucket(&context, name, history, options.replicas, make).await?);
     }
     if faults.is_empty() {
-        Ok(())
+        Ok(unanswered)
     } else {
         faults.sort();
         Err(Error::Drift(faults))
@@ -117,7 +142,10 @@ pub async fn ensure_replication(client: &async_nats::Client, options: Options) -
     new_enough(client)?;
     let context = jetstream::new(client.clone());
     let journal = Config { num_replicas: options.replicas, ..replicated_journal(0) };
-    let mut faults = one(&context, journal, true).await?;
+    let mut faults = match one(&context, journal, true).await? {
+        Looked::At(faults) => faults,
+        Looked::Unanswered(error) => return Err(error),
+    };
     faults.extend(bucket(&context, lease::BUCKET, 1, options.replicas, true).await?);
     if faults.is_empty() { Ok(()) } else { Err(Error::Drift(faults)) }
 }
@@ -198,13 +226,25 @@ fn main_durable() -> pull::Config {
 /// JetStream's word for a stream or consumer that is not there.
 const NOT_FOUND: usize = 404;
 
-/// Looks at one stream and, for a mailbox, its durable; gives the differences.
-async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String>, Error> {
+/// What came of a look.
+enum Looked {
+    /// The differences.
+    At(Vec<String>),
+    /// Nothing, for this reason.
+    Unanswered(Error),
+}
+
+/// Looks at one stream and, for a mailbox, its durable. That something is missing and cannot be made is an error.
+async fn one(context: &Context, wanted: Config, make: bool) -> Result<Looked, Error> {
     use async_nats::jetstream::context::GetStreamErrorKind as Kind;
     let name = wanted.name.clone();
     let call = format!("STREAM.INFO.{name}");
     let mut faults = Vec::new();
     let stream = match context.get_stream(&name).await {
+        Ok(stream) if wanted.num_replicas > 1 && is_leaderless(stream.cached_info()) => {
+            let words = "a server that knows no leader told of its own copy";
+            return Ok(Looked::Unanswered(Error::api(call, words)));
+        }
         Ok(stream) => {
             let found = &stream.cached_info().config;
             let mut updated = found.clone();
@@ -222,7 +262,7 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
         }
         Err(error) if matches!(error.kind(), Kind::JetStream(ref why) if why.code() == NOT_FOUND) => {
             if !make {
-                return Ok(vec![format!("{name}: is missing")]);
+                return Ok(Looked::At(vec![format!("{name}: is missing")]));
             }
             let made = context
                 .create_stream(wanted.clone())
@@ -231,12 +271,21 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Vec<String
             faults.extend(differences(&wanted, &made.cached_info().config));
             made
         }
-        Err(error) => return Err(Error::api(call, error)),
+        Err(error) => return Ok(Looked::Unanswered(Error::api(call, error))),
     };
     if name.starts_with("MBOX_") {
-        faults.extend(durable(&stream, make).await?);
+        match durable(&stream, make).await? {
+            Looked::At(found) => faults.extend(found),
+            unanswered @ Looked::Unanswered(_) if faults.is_empty() => return Ok(unanswered),
+            Looked::Unanswered(_) => {}
+        }
     }
-    Ok(faults)
+    Ok(Looked::At(faults))
+}
+
+/// A server that is cut off from the others tells of a stream all the same, of which it does not know what has become since.
+fn is_leaderless(info: &jetstream::stream::Info) -> bool {
+    info.cluster.as_ref().is_some_and(|cluster| cluster.leader.as_deref().is_none_or(str::is_empty))
 }
 
 /// Mailboxes of an earlier version, or of a time with another number of replicas, are changed at the next start.
@@ -290,7 +339,7 @@ fn compared(name: &str, wanted: Settings, found: Settings) -> Vec<String> {
 }
 
 /// The durable `main` of a mailbox.
-async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<String>, Error> {
+async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Looked, Error> {
     use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
     let name = format!("{}/main", stream.cached_info().config.name);
     let wanted = main_durable();
@@ -298,11 +347,11 @@ async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<S
         Ok(info) => info.config,
         Err(error) if error.kind() == Kind::NotFound => {
             if !make {
-                return Ok(vec![format!("{name}: is missing")]);
+                return Ok(Looked::At(vec![format!("{name}: is missing")]));
             }
             durables::fresh(stream, &wanted).await?.cached_info().config.clone()
         }
-        Err(error) => return Err(Error::api(format!("CONSUMER.INFO {name}"), error)),
+        Err(error) => return Ok(Looked::Unanswered(Error::api(format!("CONSUMER.INFO {name}"), error))),
     };
     let settings = |ack: AckPolicy, wait: Duration, most: i64, pending: i64, filter: bool, paused: bool| {
         vec![
@@ -331,7 +380,7 @@ async fn durable(stream: &jetstream::stream::Stream, make: bool) -> Result<Vec<S
         filtered,
         found.deliver_subject.is_some(),
     );
-    Ok(compared(&name, wanted, found))
+    Ok(Looked::At(compared(&name, wanted, found)))
 }
 
 /// Versions of a party's subscriptions that are kept.

@@ -10,7 +10,7 @@ use super::auditor::audit;
 use super::control::{CANARY, control, files_with, order, reference, send};
 use super::crash::free_port;
 use super::harness::{
-    Dice, REPORT_SUBJECT, api, ends, example, fresh_id, liaison, report, setting, shifted, until,
+    Dice, REPORT_SUBJECT, api, ends, example, fresh_id, liaison, log_of, report, setting, shifted, until,
 };
 use super::instances::{Instances, hang, journal, serve};
 use super::load::Load;
@@ -330,4 +330,31 @@ async fn mailboxes_whose_leader_dies_get_neither_a_hole_nor_a_double() {
     }
     let books = load.end().await;
     audit(&instances.exchange, &books).await;
+}
+
+/// Whoever takes over serves all others although the cluster does not answer for one mailbox; when it does, that is looked at too, and what
+/// is not as it must be ends the daemon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mailbox_that_is_not_answered_for_keeps_nobody_else_waiting() {
+    const ALL: &str = "allow: [\"$JS.API.>\", \"$SRV.>\"]";
+    const BUT_ONE: &str =
+        "allow: [\"$JS.API.>\", \"$SRV.>\"], deny: [\"$JS.API.CONSUMER.INFO.MBOX_DE_BPOL.main\"]";
+    let mut instances = Instances::on_three_servers().await;
+    instances.reconfigured(ALL, BUT_ONE);
+    instances.stand_by("b").await;
+    let load = Load::begin(&instances.exchange).await;
+    load.more(20).await;
+    instances.lose_with_its_disk();
+    let took = instances.taken_over().await.1;
+    println!("took over in {took:?} without an answer for one mailbox");
+    assert!(took < Duration::from_secs(30), "{took:?}: it waited for one mailbox");
+    load.more(20).await;
+    let log = log_of(&instances.exchange.data);
+    assert!(log.contains("serving the others party=de-bpol"), "{log}");
+    assert!(!log.contains("all streams have been looked at"), "{log}");
+    instances.reconfigured(BUT_ONE, ALL);
+    let data = instances.exchange.data.clone();
+    until("a look at it", async || log_of(&data).contains("all streams have been looked at").then_some(()))
+        .await;
+    audit(&instances.exchange, &load.end().await).await;
 }

@@ -147,6 +147,22 @@ impl Instances {
         its.for_each(|(_, _, road)| road.set(weather));
     }
 
+    /// Changes a part of the servers' configuration, which they take while they run.
+    pub fn reconfigured(&self, from: &str, to: &str) {
+        for server in &self.servers {
+            let text = read(&server.config);
+            assert!(text.contains(from), "{}", server.config.display());
+            std::fs::write(&server.config, text.replace(from, to)).expect("writes");
+            signal(server.child.id(), "HUP");
+        }
+    }
+
+    /// How the roads between two servers are from now on; the third sees both.
+    pub fn estrange(&self, pair: [usize; 2], weather: Weather) {
+        let its = self.roads.iter().filter(|(from, to, _)| pair.contains(from) && pair.contains(to));
+        its.for_each(|(_, _, road)| road.set(weather));
+    }
+
     async fn with(
         folder: tempfile::TempDir,
         shared: PathBuf,
