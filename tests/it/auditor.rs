@@ -4,6 +4,7 @@
 //! oracle of its own for the recipients, digests and feeds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use async_nats::Client;
 use base64::Engine as _;
@@ -11,6 +12,9 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::harness::{Exchange, FEW, Letter, PATIENCE, api, audit_feed, sha256, stream};
+
+/// Longest wait for what the broker still has to decide.
+const DECIDED: Duration = Duration::from_secs(20);
 
 /// Something that was published, and what must become of it.
 pub struct Attempt {
@@ -88,6 +92,7 @@ pub async fn audit(exchange: &Exchange, books: &Books) {
 /// The same after a fault of the server itself.
 pub async fn audit_expecting(exchange: &Exchange, books: &Books, mut expect: Expect) -> Audited {
     let mut letters = 0;
+    decided(exchange).await;
     let records = archived(exchange);
     receipts_hold(books, &records);
     for party in FEW {
@@ -103,6 +108,25 @@ pub async fn audit_expecting(exchange: &Exchange, books: &Books, mut expect: Exp
         records.len()
     );
     Audited { receipted: books.receipts.len(), letters }
+}
+
+/// Waits until everything in the intake streams is acknowledged, for a while: what was sent once more, a moment before its receipt
+/// came, may be decided after it. Whether it really is, the archive must tell.
+async fn decided(exchange: &Exchange) {
+    let admin = exchange.admin().await;
+    let end = tokio::time::Instant::now() + DECIDED;
+    for party in FEW {
+        let name = stream("IN", party);
+        while tokio::time::Instant::now() < end {
+            let info = api(&admin, &format!("STREAM.INFO.{name}"), &json!({})).await;
+            let durable = api(&admin, &format!("CONSUMER.INFO.{name}.intake"), &json!({})).await;
+            let last = info["state"]["last_seq"].as_u64();
+            if info["state"]["messages"] == 0 || durable["ack_floor"]["stream_seq"].as_u64() >= last {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
 }
 
 /// The whole archive, read beside the broker or after it.
@@ -299,7 +323,7 @@ async fn every_publication_has_one_outcome(
         let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
         let first = known.get(sha256(&bytes).as_str());
         let before = first.is_some_and(|first| *first < sequence || expect.server_lost);
-        assert!(before, "{name} {sequence} has no outcome");
+        assert!(before, "{name} {sequence} of {last} has no outcome");
     }
 }
 
