@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::led::led;
 use super::{Error, FEED_SEQ};
 use crate::message::digest::Digest;
 use crate::message::time::{self, Timestamp};
@@ -85,7 +86,7 @@ impl Inspector {
     /// [`Error::Api`].
     pub async fn last_sequence(&self, stream: &str) -> Result<u64, Error> {
         let call = format!("STREAM.INFO.{stream}");
-        let answer = refused(&call, self.ask(&call, &json!({})).await?)?;
+        let answer = led(&call, refused(&call, self.ask(&call, &json!({})).await?)?)?;
         Ok(answer["state"]["last_seq"].as_u64().unwrap_or_default())
     }
 
@@ -95,7 +96,8 @@ impl Inspector {
     /// [`Error::Api`].
     pub async fn gaps(&self, stream: &str) -> Result<Vec<Gap>, Error> {
         let call = format!("STREAM.INFO.{stream}");
-        let answer = refused(&call, self.ask(&call, &json!({ "deleted_details": true })).await?)?;
+        let answer =
+            led(&call, refused(&call, self.ask(&call, &json!({ "deleted_details": true })).await?)?)?;
         let deleted = answer["state"]["deleted"].as_array().into_iter().flatten();
         // A gap has a letter before it; of an empty stream the server names place 0.
         let mut deleted: Vec<u64> = deleted.filter_map(Value::as_u64).filter(|at| *at > 1).collect();

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{self, Road, Role};
 use super::durables;
+use super::led::led_info;
 use super::suspects;
 use super::{Error, intake_stream};
 use crate::message::names::PartyId;
@@ -251,8 +252,11 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
     /// Up to where everything was acknowledged, or handed on as suspects and archived.
     async fn floor(&self, client: &Client) -> Result<(stream::Stream, i64, Floor), Error> {
         let stream = &self.stream;
+        let call = format!("STREAM.INFO.{stream}");
         let info = jetstream::new(client.clone()).get_stream(stream).await;
-        let info = info.map_err(|error| Error::api(format!("STREAM.INFO.{stream}"), error))?;
+        let info = info.map_err(|error| Error::api(&call, error))?;
+        // A copy that lies behind would look like a stream that was cut back.
+        led_info(&call, info.cached_info())?;
         let created = info.cached_info().created;
         let epoch = created.unix_timestamp() * 1_000 + i64::from(created.millisecond());
         let acknowledged = match info.consumer_info("intake").await {

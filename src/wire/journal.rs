@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::Error;
 use super::connect::{self, Road, Role};
 use super::lease::Term;
+use super::led::led;
 use crate::message::subject;
 
 /// Code of JetStream for "no message found".
@@ -123,7 +124,7 @@ impl Journal {
     /// [`Error::Api`].
     pub async fn last(&self) -> Result<u64, Error> {
         let call = format!("STREAM.INFO.{}", stream(self.shard));
-        let answer = ask(&self.client, &call, &json!({})).await?;
+        let answer = led(&call, ask(&self.client, &call, &json!({})).await?)?;
         answer["state"]["last_seq"].as_u64().ok_or_else(|| Error::api(call, words(&answer)))
     }
 

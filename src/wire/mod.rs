@@ -17,6 +17,7 @@ pub mod journal;
 pub mod keyring;
 pub mod keys;
 pub mod lease;
+mod led;
 pub mod mailbox;
 pub mod outbox;
 pub mod pipeline;

@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::durables;
+use super::led::led_info;
 use super::subscriptions::BUCKET;
 use super::{Error, intake_stream, journal, lease, mailbox_stream};
 use crate::message::names::PartyId;
@@ -241,12 +242,11 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Looked, Er
     let call = format!("STREAM.INFO.{name}");
     let mut faults = Vec::new();
     let stream = match context.get_stream(&name).await {
-        Ok(stream) if wanted.num_replicas > 1 && is_leaderless(stream.cached_info()) => {
-            let words = "a server that knows no leader told of its own copy";
-            return Ok(Looked::Unanswered(Error::api(call, words)));
-        }
         Ok(stream) => {
-            let found = &stream.cached_info().config;
+            let found = match led_info(&call, stream.cached_info()) {
+                Ok(info) => &info.config,
+                Err(error) => return Ok(Looked::Unanswered(error)),
+            };
             let mut updated = found.clone();
             follow(&wanted, &mut updated);
             faults.extend(differences(&wanted, &updated));
@@ -281,11 +281,6 @@ async fn one(context: &Context, wanted: Config, make: bool) -> Result<Looked, Er
         }
     }
     Ok(Looked::At(faults))
-}
-
-/// A server that is cut off from the others tells of a stream all the same, of which it does not know what has become since.
-fn is_leaderless(info: &jetstream::stream::Info) -> bool {
-    info.cluster.as_ref().is_some_and(|cluster| cluster.leader.as_deref().is_none_or(str::is_empty))
 }
 
 /// Mailboxes of an earlier version, or of a time with another number of replicas, are changed at the next start.

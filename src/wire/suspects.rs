@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Error;
+use super::led::led;
 use crate::message::names::PartyId;
 use crate::message::raw::{Frame, Position, Raw};
 use crate::message::signature;
@@ -47,7 +48,7 @@ pub(super) async fn read(
 
 async fn last_sequence(client: &Client, stream: &str) -> Result<u64, Error> {
     let call = format!("STREAM.INFO.{stream}");
-    let answer = ask(client, &call, &json!({})).await?;
+    let answer = led(&call, ask(client, &call, &json!({})).await?)?;
     answer["state"]["last_seq"].as_u64().ok_or_else(|| Error::api(call, "no state in the answer"))
 }
 
