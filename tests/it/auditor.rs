@@ -114,16 +114,21 @@ pub async fn audit_expecting(exchange: &Exchange, books: &Books, mut expect: Exp
 /// came, may be decided after it. Whether it really is, the archive must tell.
 async fn decided(exchange: &Exchange) {
     let admin = exchange.admin().await;
+    // A cluster may be between two leaders: no answer is none yet.
+    let told = async |call: String| -> Option<Value> {
+        let answer = admin.request(format!("$JS.API.{call}"), "".into()).await.ok()?;
+        serde_json::from_slice(&answer.payload).ok()
+    };
+    let is_decided = async |name: &str| -> Option<bool> {
+        let stream = told(format!("STREAM.INFO.{name}")).await?;
+        let durable = told(format!("CONSUMER.INFO.{name}.intake")).await?;
+        let last = stream["state"]["last_seq"].as_u64()?;
+        Some(stream["state"]["messages"] == 0 || durable["ack_floor"]["stream_seq"].as_u64()? >= last)
+    };
     let end = tokio::time::Instant::now() + DECIDED;
     for party in FEW {
         let name = stream("IN", party);
-        while tokio::time::Instant::now() < end {
-            let info = api(&admin, &format!("STREAM.INFO.{name}"), &json!({})).await;
-            let durable = api(&admin, &format!("CONSUMER.INFO.{name}.intake"), &json!({})).await;
-            let last = info["state"]["last_seq"].as_u64();
-            if info["state"]["messages"] == 0 || durable["ack_floor"]["stream_seq"].as_u64() >= last {
-                break;
-            }
+        while tokio::time::Instant::now() < end && is_decided(&name).await != Some(true) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
