@@ -122,8 +122,11 @@ pub(super) async fn ensure_or_later(
 }
 
 async fn later(config: Config, mut left: Vec<Unanswered>, fail: watch::Sender<Option<&'static str>>) {
-    while !left.is_empty() && !fail.is_closed() {
+    while !left.is_empty() {
         tokio::time::sleep(LOOK_AGAIN).await;
+        if fail.is_closed() {
+            return; // the broker has ended
+        }
         match looked(&config, parties(&left)).await {
             Ok(still) => left = still,
             Err(error @ Error::Wire(wire::Error::Drift(_))) => {

@@ -111,8 +111,8 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     text
 }
 
-/// Between servers a silent line is closed after 8 s, which is less than a server waits until it believes to be alone: as long as it
-/// stands, groups without a leader find none (decision 0019).
+/// Between servers a silent line is closed after 20 s, not after 90: what is written to it meanwhile is lost, and who waits for an answer
+/// waits as long. Much less closes lines of servers that are only busy (decision 0019).
 const ROUTE_PINGS: &str = "ping_interval: \"5s\", ping_max: 3";
 
 /// Where the servers of a cluster find each other, with TLS between them if there is any for clients.

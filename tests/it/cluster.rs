@@ -332,13 +332,14 @@ async fn mailboxes_whose_leader_dies_get_neither_a_hole_nor_a_double() {
     audit(&instances.exchange, &books).await;
 }
 
-/// Whoever takes over serves all others although the cluster does not answer for one mailbox; when it does, that is looked at too, and what
-/// is not as it must be ends the daemon.
+/// What the administrator may ask, and the same without one durable.
+const ALL: &str = "allow: [\"$JS.API.>\", \"$SRV.>\"]";
+const BUT_ONE: &str =
+    "allow: [\"$JS.API.>\", \"$SRV.>\"], deny: [\"$JS.API.CONSUMER.INFO.MBOX_DE_BPOL.main\"]";
+
+/// Whoever takes over serves all others although the cluster does not answer for one mailbox; when it does, that is looked at too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mailbox_that_is_not_answered_for_keeps_nobody_else_waiting() {
-    const ALL: &str = "allow: [\"$JS.API.>\", \"$SRV.>\"]";
-    const BUT_ONE: &str =
-        "allow: [\"$JS.API.>\", \"$SRV.>\"], deny: [\"$JS.API.CONSUMER.INFO.MBOX_DE_BPOL.main\"]";
     let mut instances = Instances::on_three_servers().await;
     instances.reconfigured(ALL, BUT_ONE);
     instances.stand_by("b").await;
@@ -357,4 +358,31 @@ async fn a_mailbox_that_is_not_answered_for_keeps_nobody_else_waiting() {
     until("a look at it", async || log_of(&data).contains("all streams have been looked at").then_some(()))
         .await;
     audit(&instances.exchange, &load.end().await).await;
+}
+
+/// What could not be looked at when an instance took over, and is not as it must be, ends the daemon when it is looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_looked_at_later_is_looked_at_as_strictly() {
+    let mut instances = Instances::on_three_servers().await;
+    let changed = json!({
+        "stream_name": "MBOX_DE_BPOL",
+        "action": "update",
+        "config": { "durable_name": "main", "name": "main", "ack_policy": "explicit", "ack_wait": 60_000_000_000_u64, "max_ack_pending": 7 },
+    });
+    let update = "CONSUMER.CREATE.MBOX_DE_BPOL.main";
+    until("another durable", async || {
+        let answer = api(&instances.exchange.admin().await, update, &changed).await;
+        (answer["config"]["max_ack_pending"] == 7).then_some(())
+    })
+    .await;
+    instances.reconfigured(ALL, BUT_ONE);
+    instances.stand_by("b").await;
+    instances.lose_with_its_disk();
+    instances.taken_over().await;
+    instances.reconfigured(BUT_ONE, ALL);
+    let data = instances.exchange.data.clone();
+    until("the end", async || log_of(&data).contains("the comparison of streams ended").then_some(())).await;
+    assert_eq!(instances.exchange.wait(), Some(1));
+    let log = log_of(&data);
+    assert!(log.contains("MBOX_DE_BPOL/main: max_ack_pending is 7, must be"), "{log}");
 }

@@ -1,8 +1,7 @@
 //! Servers of a cluster that are all alive and do not see each other.
 //!
 //! The one that is alone believes for a while that it leads what it led; whoever is connected to it gets no further. The others
-//! go on without it. Parties are connected to those; the instances to any. Two may also not see each other while the third sees both:
-//! then each of the two makes itself leader in turn.
+//! go on without it. Parties are connected to those; the instances to any. Two may also not see each other while the third sees both.
 
 use std::time::{Duration, Instant};
 

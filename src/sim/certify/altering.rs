@@ -177,7 +177,7 @@ mod tests {
         let mut hand = Hand::of(Arc::clone(&orders));
         assert!(hand.pass(&letter(TRUE)) == letter(TRUE), "nothing was ordered");
         orders.change_next(Change::RunningDigest);
-        let text = String::from_utf8(hand.pass(&letter(TRUE)).to_vec()).unwrap();
+        let text = String::from_utf8(hand.pass(&letter(TRUE)).to_vec()).expect("text");
         assert!(text.contains("Ilo-Feed-Digest: 01a1a1") && text.contains(TRUE), "{text}");
         assert!(hand.pass(&letter(TRUE)) == letter(TRUE), "once");
     }

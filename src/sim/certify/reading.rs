@@ -224,7 +224,7 @@ fn not_taken(stage: &Stage, change: Change, changed: &[Changed], said: &[Value])
     if change == Change::Bytes && said.iter().any(|line| line["event"]["data"]["title"] == FALSE) {
         wrong.push("printed it".to_owned());
     }
-    Check::without(words, wrong, "it was not acknowledged and came again".to_owned())
+    Check::without(words, wrong, "it was not acknowledged".to_owned())
 }
 
 /// The running digests that it tells are those of the letters that it tells.
