@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::harness::{Exchange, REPORT_SUBJECT, api, is_alive, liaison, report, text, until};
 
+/// How full the disk under the tests is must not be what the doctor finds: it warns below forty times this.
+pub const LITTLE_RESERVE: &str = "[archive]\nreserve = 1048576\n";
+
 /// Exit code and document.
 fn doctor(args: &[&str]) -> (Option<i32>, Value) {
     let output = liaison().arg("doctor").arg("--json").args(args).output().expect("runs");
@@ -52,7 +55,7 @@ fn state(directory: &Path, found: &mut Vec<(String, u32, Vec<u8>)>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_told_where_nothing_is_wrong_and_a_dead_broker_is() {
-    let mut exchange = Exchange::small("").await;
+    let mut exchange = Exchange::small(LITTLE_RESERVE).await;
     let post = exchange.connect("it-moi", "tn-01").await;
     exchange.publish(&post, REPORT_SUBJECT, report().to_string().into_bytes()).await;
     let data = text(&exchange.data);
@@ -135,7 +138,7 @@ async fn what_is_wrong_in_files_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_at_nats_is_named_beside_the_running_broker() {
-    let exchange = Exchange::apart("").await;
+    let exchange = Exchange::apart(LITTLE_RESERVE).await;
     let config = text(&exchange.data.join("liaison.toml"));
     let (code, document) = doctor(&["--config", &config]);
     assert_eq!(code, Some(0), "{document}");

@@ -30,9 +30,11 @@ print(line.version(), hashlib.sha256(line.getpeercert(True)).hexdigest())
 ";
 
 async fn small() -> Exchange {
-    let registry =
-        |data: &Path| std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
-    Exchange::with(&["--tls"], registry).await
+    let prepare = |data: &Path| {
+        std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
+        std::fs::write(data.join("liaison.toml"), super::doctor::LITTLE_RESERVE).expect("a configuration");
+    };
+    Exchange::with(&["--tls"], prepare).await
 }
 
 fn address(exchange: &Exchange) -> String {

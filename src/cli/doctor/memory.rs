@@ -12,8 +12,8 @@ use crate::archive::{Archive, Error, ReadOnly, keyfile};
 use crate::broker::config::{ArchiveSection, Config};
 use crate::cli::serve::keys_are_sound;
 
-/// Below this, and below a twentieth of the disk, it is time to make room.
-const LITTLE_ROOM: u64 = 10 << 30;
+/// Below so many times the reserve (10 GiB with the default), and below a twentieth of the disk, it is time to make room.
+const LITTLE_ROOM: u64 = 40;
 
 /// Looks at the archive of a configuration; `alive` if a broker is writing to it.
 pub fn archive(config: &Config, alive: bool) -> Vec<Finding> {
@@ -132,7 +132,7 @@ fn beside(archive: &Path) -> Vec<Finding> {
 fn room(archive: &ArchiveSection, size: Size) -> Option<Finding> {
     let severity = match size.free {
         free if free < archive.reserve => Severity::Critical,
-        free if free < LITTLE_ROOM && free < size.total / 20 => Severity::Warning,
+        free if free < archive.reserve.saturating_mul(LITTLE_ROOM) && free < size.total / 20 => Severity::Warning,
         _ => return None,
     };
     Some(finding(
@@ -158,15 +158,18 @@ mod tests {
 
     #[test]
     fn little_room_is_a_warning_and_none_is_critical() {
-        let told = |free, total| {
-            let size = Size { free, total, ..Size::default() };
-            room(&ArchiveSection::default(), size).map(|finding| finding.severity)
+        let of = |reserve, free, total| {
+            let archive = ArchiveSection { reserve, ..ArchiveSection::default() };
+            room(&archive, Size { free, total, ..Size::default() }).map(|finding| finding.severity)
         };
         let reserve = ArchiveSection::default().reserve;
+        let told = |free, total| of(reserve, free, total);
+        let little = 10 << 30;
         assert_eq!(told(reserve - 1, 1 << 40), Some(Severity::Critical));
         assert_eq!(told(reserve, 1 << 40), Some(Severity::Warning));
-        assert_eq!(told(LITTLE_ROOM - 1, 1 << 40), Some(Severity::Warning));
-        assert_eq!(told(LITTLE_ROOM - 1, LITTLE_ROOM), None, "a small disk that is hardly used");
-        assert_eq!(told(LITTLE_ROOM, 1 << 40), None);
+        assert_eq!(told(little - 1, 1 << 40), Some(Severity::Warning));
+        assert_eq!(told(little - 1, little), None, "a small disk that is hardly used");
+        assert_eq!(told(little, 1 << 40), None);
+        assert_eq!(of(0, 1, 1 << 40), None, "a reserve of nothing asks for no room");
     }
 }
