@@ -132,7 +132,9 @@ fn beside(archive: &Path) -> Vec<Finding> {
 fn room(archive: &ArchiveSection, size: Size) -> Option<Finding> {
     let severity = match size.free {
         free if free < archive.reserve => Severity::Critical,
-        free if free < archive.reserve.saturating_mul(LITTLE_ROOM) && free < size.total / 20 => Severity::Warning,
+        free if free < archive.reserve.saturating_mul(LITTLE_ROOM) && free < size.total / 20 => {
+            Severity::Warning
+        }
         _ => return None,
     };
     Some(finding(
