@@ -10,16 +10,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 use crate::archive::space;
+use crate::message::time;
 
 /// How often is looked.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
+/// For how long a commit believes the last look of a commit. Looking at all file systems costs as much as a small commit.
+const BELIEVED: Duration = Duration::from_millis(50);
 
 /// What is known of the room on the disk.
 #[derive(Debug)]
@@ -32,14 +35,16 @@ pub struct Reserve {
     blind: AtomicBool,
     /// Why, in words.
     why: Mutex<String>,
+    /// When a commit last looked and found room.
+    seen: Mutex<Option<Instant>>,
 }
 
 impl Reserve {
     /// A reserve for an archive.
     pub(super) fn new(config: &super::config::ArchiveSection) -> Self {
         let (archive, bytes) = (config.directory.clone(), AtomicU64::new(config.reserve));
-        let (short, blind, why) = Default::default();
-        Self { archive, bytes, short, blind, why }
+        let (short, blind, why, seen) = Default::default();
+        Self { archive, bytes, short, blind, why, seen }
     }
 
     /// Another size, from a reload.
@@ -89,10 +94,15 @@ impl Reserve {
     /// Waits in the keeper's thread until a commit may be written. Intake stopped long before; this is for what was on
     /// the way, and for a disk that somebody else fills.
     pub(super) fn wait_for_room(&self, metrics: &Metrics) {
+        let mut seen = self.seen.lock();
+        if seen.is_some_and(|seen| seen.elapsed() < BELIEVED) {
+            return;
+        }
         while self.is_exhausted() {
             self.look(metrics);
             std::thread::sleep(LOOK);
         }
+        *seen = Some(time::stopwatch());
     }
 
     fn is_exhausted(&self) -> bool {

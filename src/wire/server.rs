@@ -279,9 +279,14 @@ fn spawn(program: &Path, directory: &Path, port: u16, lock: &File) -> std::io::R
     command
         .stdin(Stdio::from(lock.try_clone()?))
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(last_words(directory)?)
         .process_group(0)
         .spawn()
+}
+
+/// Where the server's runtime writes why it had to end: what it says before that goes into its log.
+fn last_words(directory: &Path) -> std::io::Result<File> {
+    File::options().create(true).append(true).open(directory.join("nats-server.stderr"))
 }
 
 /// True if whoever started us has said how the server is to collect its garbage.
