@@ -53,7 +53,7 @@ impl Index {
         let frames = places.into_iter().collect();
         let mut index = Self { known, frames, segments: segments.into(), ..Self::default() };
         for zone in zones {
-            for (party, (epoch, _, sequence)) in &zone.positions {
+            for (party, (epoch, _, sequence)) in zone.positions.iter() {
                 index.note(party, Position { epoch: *epoch, sequence: *sequence });
             }
             index.head = zone.last;
@@ -68,9 +68,9 @@ impl Index {
 
     /// One more sealed block. What falls due of its records is known already.
     pub(super) fn add(&mut self, mut zone: Zone) {
-        zone.dues = Vec::new();
+        zone.slim();
         let at = self.zones.len();
-        for (party, share) in &zone.shares {
+        for (party, share) in zone.shares.iter() {
             match self.through.get_mut(party) {
                 Some(through) => through.push((share.first, at)),
                 None => drop(self.through.insert(party.clone(), vec![(share.first, at)])),

@@ -205,7 +205,7 @@ impl Reader {
         let asked = block.iter().find(|record| record.seq == seq);
         let Some(asked) = asked else { return Ok(Vec::new()) };
         let mut feeds = Feeds::default();
-        for (party, share) in &zone.shares {
+        for (party, share) in zone.shares.iter() {
             feeds.set(party, (share.first - 1, share.before));
         }
         let before = block.iter().take_while(|record| record.seq < seq);

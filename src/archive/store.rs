@@ -26,7 +26,7 @@ use crate::message::digest::Digest;
 use crate::message::fault::{self, Spot};
 
 /// Version of the layout in sled.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 
 /// Most bytes in one value of sled; longer ones lie in pieces, and every piece is got by its key. For sled's cache has 256
 /// parts, and none lets anything go before it was touched 64 times: what it holds is bounded by the bytes that a touch brings,
@@ -115,7 +115,7 @@ impl Store {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let config = sled::Config::new()
             .path(path)
-            .cache_capacity(16 << 20)
+            .cache_capacity(8 << 20)
             .segment_size(2 << 20)
             .flush_every_ms(Some(500));
         // A damaged log makes sled panic rather than fail.

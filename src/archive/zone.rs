@@ -1,11 +1,12 @@
 //! A zone: what is known of a block without reading it, so that queries skip blocks instead of reading records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::effect::Effect;
+use super::effect::{Act, Effect};
 use super::feeds::Feeds;
 use super::filling::Pending;
 use super::record::Record;
@@ -42,11 +43,9 @@ pub struct Zone {
     /// Originators.
     pub originators: BTreeSet<PartyId>,
     /// Feeds that go through it.
-    pub shares: BTreeMap<PartyId, Share>,
+    pub shares: LiteMap<PartyId, Share>,
     /// Per intake stream: epoch, lowest and highest stream sequence.
-    pub positions: BTreeMap<PartyId, (i64, u64, u64)>,
-    /// Records by outcome and code.
-    pub outcomes: BTreeMap<String, u64>,
+    pub positions: LiteMap<PartyId, (i64, u64, u64)>,
     /// What its records do to earlier ones, with the sequence of each record.
     pub effects: Vec<(u64, Effect)>,
     /// Records with a date on which something falls due.
@@ -102,9 +101,8 @@ impl Zone {
             kinds: BTreeSet::new(),
             countries: BTreeSet::new(),
             originators: BTreeSet::new(),
-            shares: BTreeMap::new(),
-            positions: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
+            shares: LiteMap::new(),
+            positions: LiteMap::new(),
             effects: Vec::new(),
             dues: Vec::new(),
             slots: 0,
@@ -128,6 +126,14 @@ impl Zone {
         zone
     }
 
+    /// Lets go of what nobody asks of a sealed block any more, for there is a zone in memory for every 256 records: what fell
+    /// due and what was done to others is folded already, all but releases, which are deliveries.
+    pub(super) fn slim(&mut self) {
+        self.dues = Vec::new();
+        self.effects.retain(|(_, effect)| matches!(effect.act, Act::Release { .. }));
+        self.effects.shrink_to_fit();
+    }
+
     fn take(&mut self, record: &Record) {
         self.from_ms = self.from_ms.min(record.archived_ms);
         self.to_ms = self.to_ms.max(record.archived_ms);
@@ -147,11 +153,6 @@ impl Zone {
         self.effects.extend(record.effects.iter().map(|effect| (record.seq, effect.clone())));
         self.dues.extend(Due::of(record));
         self.slots = self.slots.max(record.body.slot().map_or(0, |slot| slot + 1));
-        let code = record.code.map_or("", crate::message::outcome::Code::as_str);
-        *self
-            .outcomes
-            .entry(format!("{} {code}", record.outcome.as_str()).trim_end().to_owned())
-            .or_default() += 1;
         if record.is_own() {
             return;
         }

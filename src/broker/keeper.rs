@@ -37,7 +37,7 @@ pub const MOST_IN_COMMIT: usize = 512;
 
 /// The shortest time between two commits of few messages. The first after a pause is committed at once; in a steady flow some
 /// are gathered, for a commit of one costs the disk and both streams behind it nearly as much as one of ten.
-const GATHER: Duration = Duration::from_millis(4);
+const GATHER: Duration = Duration::from_millis(1);
 /// So many are not gathered any longer.
 const ENOUGH: usize = 64;
 
