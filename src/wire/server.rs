@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -279,14 +280,17 @@ fn spawn(program: &Path, directory: &Path, port: u16, lock: &File) -> std::io::R
     command
         .stdin(Stdio::from(lock.try_clone()?))
         .stdout(Stdio::null())
-        .stderr(last_words(directory)?)
+        .stderr(last_words(directory))
         .process_group(0)
         .spawn()
 }
 
-/// Where the server's runtime writes why it had to end: what it says before that goes into its log.
-fn last_words(directory: &Path) -> std::io::Result<File> {
-    File::options().create(true).append(true).open(directory.join("nats-server.stderr"))
+/// Where the server's runtime writes why it had to end: what it says before that goes into its log. A disk that does not take
+/// the file keeps no server from starting.
+fn last_words(directory: &Path) -> Stdio {
+    let file =
+        File::options().create(true).append(true).mode(0o600).open(directory.join("nats-server.stderr"));
+    file.map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
 /// True if whoever started us has said how the server is to collect its garbage.
