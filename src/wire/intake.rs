@@ -230,6 +230,8 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         let (client, broken) = connect::connect_once(&self.road, Role::Intake).await?;
         let stream = &self.stream;
         let (info, epoch, floor) = self.floor(&client).await?;
+        let archived = (self.archived)().map_or(0, |position| position.sequence);
+        tracing::debug!(party = %self.party, floor = floor.sequence, archived, "reads intake behind its floor");
         self.acker.begin(&self.party, client, epoch, floor.sequence);
         if floor.durable {
             let deleted = info.delete_consumer("intake").await;

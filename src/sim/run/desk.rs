@@ -4,6 +4,7 @@
 //! none yet; where the receipt tells no usable digest, to the one at the stream sequence in its subject.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use super::station::Receipt;
 use crate::message::digest::Digest;
@@ -18,6 +19,8 @@ const LOOK: u64 = 1_000_000;
 const AGAIN: u32 = 5;
 /// Receipts of unreadable messages that came before their PubAck and may wait for it.
 const EARLY: usize = 10_000;
+/// Receipts that are known again: more than a broker that takes over tells once more.
+const ANSWERED: usize = 100_000;
 
 /// An attempt under way.
 #[derive(Debug)]
@@ -64,6 +67,33 @@ pub struct Settled {
     pub is_known: bool,
 }
 
+/// Ids of the last receipts that answered an attempt. Each publication has a receipt with an id of its own, so none of them
+/// answers the same bytes sent once more, however often it is told.
+#[derive(Debug, Default)]
+struct Answered {
+    ids: HashSet<Arc<str>>,
+    by_age: VecDeque<Arc<str>>,
+}
+
+impl Answered {
+    fn has(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+
+    fn note(&mut self, id: String) {
+        let id: Arc<str> = id.into();
+        if !self.ids.insert(Arc::clone(&id)) {
+            return;
+        }
+        self.by_age.push_back(id);
+        if self.by_age.len() > ANSWERED
+            && let Some(oldest) = self.by_age.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
 /// All attempts under way.
 #[derive(Debug, Default)]
 pub struct Desk {
@@ -74,8 +104,7 @@ pub struct Desk {
     of_officer: HashMap<usize, u32>,
     /// By officer and stream sequence: receipts that nobody waits for yet.
     early: HashMap<(usize, u64), (u64, Receipt)>,
-    /// Ids of receipts that were looked up: should they still come, they answer nothing else.
-    looked_up: HashSet<String>,
+    answered: Answered,
     /// When to look again, in order of time.
     deadlines: VecDeque<(u64, u32)>,
     /// The same for look-ups, which wait less.
@@ -132,9 +161,10 @@ impl Desk {
         Came { finished: self.finish_if_complete(no), receipted: None }
     }
 
-    /// A live receipt; one that nobody waits for is the echo of a re-send.
+    /// A live receipt; one that nobody waits for is the echo of a re-send, one that answered before is told again: by a
+    /// broker that was started anew, or because it had been looked up.
     pub fn receipt(&mut self, officer: usize, receipt: Receipt, at: u64) -> Came {
-        if self.looked_up.remove(&receipt.id) {
+        if self.answered.has(&receipt.id) {
             return Came::default();
         }
         let by_digest = receipt.digest.and_then(|digest| self.by_digest.get(&(officer, digest)));
@@ -166,7 +196,6 @@ impl Desk {
         match receipt {
             // One for other bytes under the same id answers another attempt.
             Some(receipt) if receipt.digest.is_none_or(|digest| digest == open.digest) => {
-                self.looked_up.insert(receipt.id.clone());
                 self.answer(no, receipt, at)
             }
             _ => Came::default(),
@@ -175,6 +204,7 @@ impl Desk {
 
     fn answer(&mut self, no: u32, receipt: Receipt, at: u64) -> Came {
         let Some(open) = self.open.get_mut(&no) else { return Came::default() };
+        self.answered.note(receipt.id);
         let tried = &mut open.tried;
         tried.receipted = Some(at);
         tried.code = receipt.code;

@@ -176,3 +176,20 @@ fn a_receipt_that_was_looked_up_does_not_answer_the_next_sending_when_it_comes_l
     let tried = finished(desk.receipt(0, receipt("a", "duplicate", Some(b"same")), 15 * SECOND));
     assert_eq!((tried.no, tried.outcome.as_deref()), (1, Some("duplicate")));
 }
+
+/// A broker that takes over tells receipts again that its predecessor had sent and not yet acknowledged.
+#[test]
+fn a_receipt_that_is_told_again_does_not_answer_the_next_sending_of_the_same_bytes() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"same");
+    let _ = desk.queued(mark(0, 0), 7, 2 * SECOND);
+    assert_eq!(finished(desk.receipt(0, receipt("a", "accepted", Some(b"same")), 3 * SECOND)).no, 0);
+    send(&mut desk, attempt(1, Some("a"), Expect::Duplicate(0)), b"same");
+    let _ = desk.queued(mark(1, 0), 8, 13 * SECOND);
+    for _ in 0..2 {
+        let again = desk.receipt(0, receipt("a", "accepted", Some(b"same")), 14 * SECOND);
+        assert!(again.receipted.is_none(), "it is that of the first");
+    }
+    let tried = finished(desk.receipt(0, receipt("a", "duplicate", Some(b"same")), 15 * SECOND));
+    assert_eq!((tried.no, tried.outcome.as_deref()), (1, Some("duplicate")));
+}
