@@ -17,7 +17,7 @@ use super::up::read_registry;
 use super::{Exit, Failure, exit};
 use crate::broker::config::Config;
 use crate::broker::rulebook;
-use crate::client::exchange::{ENDPOINTS, Endpoints};
+use crate::client::exchange::Endpoints;
 use crate::message::names::{KeyId, PartyId, PostId};
 use crate::message::time::{self, Timestamp};
 use crate::rules::registry::Registry;
@@ -26,6 +26,8 @@ use crate::wire::accounts::Member;
 use crate::wire::keyring::{self, Ending, Key, Keyring, PublicKey, User};
 use crate::wire::keys;
 
+/// How long a `liaison up` that is starting is waited for.
+const START: Duration = Duration::from_secs(60);
 /// How long a reload may take.
 const RELOAD: Duration = Duration::from_secs(60);
 
@@ -177,14 +179,10 @@ fn failure(error: &Error) -> Failure {
 /// The list first, then whoever connects by it, then the files that clients on this machine read: at no moment is there only a
 /// key that is not let in yet.
 async fn carry_out(whose: &Whose, change: &Change) -> Result<Exit, Failure> {
-    let running = whose.place.running();
     let registry = whose.place.registry()?;
     let directory = whose.place.keys();
     let (ring, done) = write(whose, change, &registry, &directory)?;
-    let told = match &running {
-        Some(running) => running.reload(RELOAD).await.map(|()| true),
-        None => Ok(false),
-    };
+    let told = whose.place.tell().await;
     let is_making = !matches!(change, Change::Revoke(_));
     if told.is_ok() || !is_making {
         for (user, _) in &done {
@@ -329,10 +327,15 @@ impl Where {
         self.keys.clone().unwrap_or_else(|| self.data.join("keys"))
     }
 
-    /// The `liaison up` that must be told.
-    fn running(&self) -> Option<Endpoints> {
-        let told = if self.keys.is_some() { None } else { Endpoints::read(&self.data.join(ENDPOINTS)) };
-        told.filter(Endpoints::is_alive)
+    /// Tells the `liaison up` that runs there, if one does; true if it has what was written before.
+    async fn tell(&self) -> std::io::Result<bool> {
+        if self.keys.is_some() {
+            return Ok(false);
+        }
+        match Endpoints::running(&self.data, START).await? {
+            Some(running) => running.reload(RELOAD).await.map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// The file of the registry.

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod keys;
 mod limits;
+mod memory;
 mod nats_config;
 mod publish;
 mod replay;
@@ -119,6 +120,9 @@ pub fn run() -> std::process::ExitCode {
         crate::message::fault::arm(directory.clone());
     }
     start_log(&cli);
+    if matches!(cli.command, Command::Up(_) | Command::Serve(_)) {
+        memory::give_back_soon();
+    }
     let ended = match cli.command {
         Command::Up(args) => block_on(up::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),

@@ -15,6 +15,7 @@ use super::tls::ensured;
 use super::{Exit, Failure};
 use crate::broker::config::Config;
 use crate::broker::{Broker, rulebook};
+use crate::client::exchange::LOCK;
 use crate::console;
 use crate::message::time;
 use crate::rules::registry::{self, Registry};
@@ -136,7 +137,7 @@ fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
 /// One liaison for a data directory. The nats-server child holds the lock too, so that none starts beside one that is
 /// still ending; that takes milliseconds and is waited for.
 fn lock(data: &Path) -> Result<File, Failure> {
-    let file = data.join("LOCK");
+    let file = data.join(LOCK);
     let io = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", file.display()));
     std::fs::create_dir_all(data).map_err(io)?;
     let lock = File::options().create(true).write(true).truncate(false).open(&file).map_err(io)?;

@@ -3,6 +3,7 @@
 //! A plain socket and HTTP/1.0: small texts of one known server; no client library is in the house for more. What is asked
 //! there, and what the answers mean, is the tools' business.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::message::time::stopwatch;
 
 /// The file in the data directory that says where everything is.
 pub const ENDPOINTS: &str = "endpoints.json";
+
+/// The file in the data directory that `liaison up` holds locked from before it reads anything until it is gone.
+pub const LOCK: &str = "LOCK";
 
 /// How long an answer of the window may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +51,27 @@ impl Endpoints {
             http: told["http"].as_str().map(|url| url.trim_start_matches("http://").to_owned()),
             pid: told["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
         })
+    }
+
+    /// Those of whatever runs on a data directory. One that is starting is waited for: it may have read its files before they
+    /// were changed, and nobody but who changed them knows that.
+    ///
+    /// # Errors
+    /// It was not ready in time, or it cannot be seen whether anything runs.
+    pub async fn running(data: &Path, patience: Duration) -> std::io::Result<Option<Self>> {
+        let begun = stopwatch();
+        loop {
+            if let Some(running) = Self::read(&data.join(ENDPOINTS)).filter(Self::is_alive) {
+                return Ok(Some(running));
+            }
+            if !is_locked(&data.join(LOCK))? {
+                return Ok(None);
+            }
+            if begun.elapsed() >= patience {
+                return Err(std::io::Error::other(format!("it was not ready within {patience:?}")));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The same from beside a configuration file.
@@ -93,6 +118,18 @@ impl Endpoints {
             }
         }
         Err(other(format!("it did not take its files within {patience:?}; its log says why")))
+    }
+}
+
+fn is_locked(file: &Path) -> std::io::Result<bool> {
+    match File::open(file) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

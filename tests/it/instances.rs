@@ -62,6 +62,10 @@ impl Server {
             .expect("nats-server starts")
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn kill(&mut self) {
         self.child.kill().expect("kills");
         self.child.wait().expect("waits");
@@ -90,15 +94,20 @@ impl Instances {
 
     /// Three nats-servers that hold each stream together, and an instance that serves.
     pub async fn on_three_servers() -> Self {
-        Self::on_three(false).await
+        Self::on_three(false, None).await
+    }
+
+    /// The same, and the first server and the first instance are one machine: this is its disk.
+    pub async fn on_three_servers_and_a_disk(disk: &Path) -> Self {
+        Self::on_three(false, Some(disk)).await
     }
 
     /// The same, and servers can be parted from each other.
     pub async fn on_three_servers_that_part() -> Self {
-        Self::on_three(true).await
+        Self::on_three(true, None).await
     }
 
-    async fn on_three(part: bool) -> Self {
+    async fn on_three(part: bool, disk: Option<&Path>) -> Self {
         let (folder, shared) = shared();
         let (config, ports) = (shared.join("nats"), free_ports(6));
         let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
@@ -124,6 +133,19 @@ impl Instances {
                 roads.push((from, to, road));
             }
             std::fs::write(&file, text).expect("writes");
+        }
+        if let Some(disk) = disk {
+            let file = config.join("n1.conf");
+            let moved = read(&file).replace(&text(&config.join("store/n1")), &text(&disk.join("store")));
+            std::fs::write(&file, moved).expect("writes");
+            std::fs::create_dir(disk.join("a")).expect("a directory");
+            for name in ["a", "a.root-key"] {
+                std::os::unix::fs::symlink(disk.join(name), shared.join(name)).expect("a link");
+            }
+            // What an instance looks for beside its directory.
+            for name in ["keys", "network.toml"] {
+                std::os::unix::fs::symlink(shared.join(name), disk.join(name)).expect("a link");
+            }
         }
         let start = |name: &&str| {
             let config = config.join(format!("{name}.conf"));
@@ -195,6 +217,11 @@ impl Instances {
     /// The directory of the instance that stands by.
     pub fn standby_data(&self) -> &Path {
         &self.standby.as_ref().expect("a standby").data
+    }
+
+    /// The process of the instance that stands by.
+    pub fn standby_pid(&self) -> u32 {
+        self.standby.as_ref().expect("a standby").child.id()
     }
 
     /// Kills the instance that stands by.

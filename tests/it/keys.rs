@@ -218,6 +218,33 @@ async fn a_party_whose_machine_was_stolen_is_refused_and_comes_back() {
     audit(&exchange, &books).await;
 }
 
+/// A broker that starts has read the list of keys long before anybody can tell it that the list was changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_revoked_while_the_broker_starts_is_refused_all_the_same() {
+    let mut exchange = Exchange::small("").await;
+    let (_, seed) = stubborn(&exchange, "it-moi", "tn-01").await;
+    exchange.signal("TERM");
+    assert_eq!(exchange.wait(), Some(0));
+    // Written from the list, before nats-server is started.
+    let from_the_list = exchange.data.join("nats/nats-server.conf");
+    std::fs::remove_file(&from_the_list).expect("was there");
+    let data = exchange.data.clone();
+    let revoking = tokio::task::spawn_blocking(move || {
+        while !from_the_list.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut command = liaison();
+        command.args(["keys", "revoke", "it-moi", "--post", "tn-01"]).env("LIAISON_DATA", &data);
+        command.output().expect("runs")
+    });
+    exchange.again().await;
+    let (code, ended, words) = told(&revoking.await.expect("no panic"));
+    assert_eq!((code, ended.len()), (Some(0), 1), "{words}");
+    assert!(words.contains("nats-server has it: done"), "{words}");
+    let error = ConnectOptions::with_nkey(seed).connect(&exchange.nats).await.expect_err("is refused");
+    assert!(error.to_string().contains("authorization violation"), "{error}");
+}
+
 /// Beside a nats-server of the operator's own the command says what is left to do, and that is enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_of_ones_own_follows_when_it_is_reloaded() {

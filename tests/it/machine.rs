@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::auditor::{Expect, audit_expecting, mailbox};
+use super::auditor::{Expect, audit, audit_expecting, mailbox};
 use super::control::erase;
 use super::crash::{FAST, free_port};
 use super::harness::{
     Dice, Exchange, Letter, PATIENCE, REPORT_SUBJECT, api, audit_feed, few_parties, folder, setting, signal,
     stream, text, until,
 };
+use super::instances::Instances;
 use super::load::{Load, message};
 use super::mail::stored_receipt;
 use super::mailboxes::send;
@@ -115,6 +116,55 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_was_receipted() {
     let verified = exchange.run(&["archive", "verify", &text(&data)]);
     assert!(verified.status.success(), "{verified:?}");
     exchange.kill();
+}
+
+/// One of three machines loses its power under load, again and again, with its nats-server and its instance: now the one that serves,
+/// now the one that stands by. What that server had not written is gone; the others go on and have everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root and a loop device; scripts/chaos --cuts N runs it"]
+async fn a_machine_of_a_cluster_that_loses_its_power_loses_nothing() {
+    let mut dice = Dice::new("power cuts of one machine of three");
+    let folder = folder();
+    let disk = Disk::new(folder.path());
+    let mut instances = Instances::on_three_servers_and_a_disk(&disk.at).await;
+    run("sync", &["-f", &text(&disk.at)]);
+    instances.stand_by("b").await;
+    let load = Load::begin(&instances.exchange).await;
+    for _ in 0..setting("LIAISON_CUTS", 3) {
+        load.more(20).await;
+        tokio::time::sleep(Duration::from_millis(dice.below(3_000))).await;
+        let serves = instances.exchange.data.ends_with("a");
+        let instance = if serves { instances.exchange.pid() } else { instances.standby_pid() };
+        [instance, instances.servers[0].pid()].iter().for_each(|pid| signal(*pid, "STOP"));
+        // What is in the kernel already ends before the power does.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (before, since) = (load.receipted(), Instant::now());
+        disk.cut(|| {
+            instances.servers[0].kill();
+            if serves { instances.exchange.kill() } else { instances.standby_dies() }
+        });
+        if serves {
+            instances.taken_over().await;
+        }
+        load.more(20).await;
+        println!("cut after {before} receipts, serving {serves}: 20 more after {:?}", since.elapsed());
+        instances.servers[0].again();
+        instances.stand_by("a").await;
+        load.more(20).await;
+        instances.replaced().await;
+        if !serves && instances.exchange.data.ends_with("b") {
+            // The machine serves again when it loses its power the next time.
+            instances.exchange.signal("TERM");
+            let (mut before, _) = instances.taken_over().await;
+            assert_eq!(before.wait().expect("waits").code(), Some(0));
+            instances.stand_by("b").await;
+        }
+    }
+    let books = load.end().await;
+    audit(&instances.exchange, &books).await;
+    let verified = instances.exchange.run(&["archive", "verify", &text(&instances.exchange.data)]);
+    assert!(verified.status.success(), "{verified:?}");
+    drop(instances);
 }
 
 /// The kernel gives the broker no more than this on top of what an idle one has, its share of the page cache included.

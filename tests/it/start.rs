@@ -41,6 +41,17 @@ async fn a_second_one_on_the_same_data_is_refused_in_one_line() {
     assert_eq!(status, 200, "{words}");
 }
 
+/// `launch` has looked at the process id already: it is the one that was started.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_gives_freed_memory_back_soon() {
+    for exchange in [Exchange::small("").await, Exchange::apart("").await] {
+        let environment = std::fs::read(format!("/proc/{}/environ", exchange.pid())).expect("ours");
+        let set =
+            environment.split(|byte| *byte == 0).filter(|pair| pair.starts_with(b"MIMALLOC_PURGE_DELAY="));
+        assert_eq!(set.count(), 1, "of `up` and of `serve`");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_daemon_on_the_same_archive_is_refused() {
     let exchange = Exchange::apart("").await;

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{RELOAD, Whose, failure, moment};
+use super::{Whose, failure, moment};
 use crate::cli::{Exit, Failure, exit};
 use crate::client::Signer;
 use crate::message::names::{KeyId, PartyId, PostId};
@@ -91,7 +91,6 @@ struct Plan {
 
 /// Runs it.
 pub(super) async fn carry_out(whose: &Whose, change: &Change) -> Result<Exit, Failure> {
-    let running = whose.place.running();
     let file = whose.place.registry_file()?;
     let secret = secret_file(&whose.place.keys(), &whose.party, whose.post.as_ref());
     let (plan, registry) = {
@@ -107,10 +106,7 @@ pub(super) async fn carry_out(whose: &Whose, change: &Change) -> Result<Exit, Fa
         }
         (plan, written?)
     };
-    let told = match &running {
-        Some(running) => running.reload(RELOAD).await,
-        None => Ok(()),
-    };
+    let told = whose.place.tell().await;
     if told.is_ok() || matches!(change, Change::Revoke(_)) {
         settle(&secret, &registry, &whose.party)?;
     }
@@ -120,11 +116,11 @@ pub(super) async fn carry_out(whose: &Whose, change: &Change) -> Result<Exit, Fa
             exit::line(&shown(&whose.party, key, &whose.place.keys()))?;
         }
     }
-    told.map_err(|error| {
+    let was_told = told.map_err(|error| {
         let words = "the registry is changed, but the running `liaison up` goes on with the old one";
         Failure::new(Exit::Failure, format!("{words}: {error}. Mend that, then send it SIGHUP"))
     })?;
-    exit::words(if running.is_some() {
+    exit::words(if was_told {
         "the broker has it: done.\n"
     } else {
         "no `liaison up` was told: the broker has it from its next start or reload on.\n"
