@@ -7,7 +7,7 @@ use liaison::message::raw::Position;
 use liaison::message::subject;
 use liaison::wire::connect::Road;
 use liaison::wire::egress::Publisher;
-use liaison::wire::intake::{Acker, Puller};
+use liaison::wire::intake::{Acker, Memory, Puller};
 use liaison::wire::keys;
 use liaison::wire::tls::Address;
 
@@ -25,15 +25,20 @@ pub async fn relay(exchange: &Exchange, filled: &Filled, fan_out: usize, headers
     let acker = Acker::default();
     let publisher = Publisher::open(road("egress"), None).await.expect("connects");
     let parties = filled.counts.iter().map(|(party, count)| {
-        let puller = Puller::new(road("intake"), party.clone(), acker.clone(), || None);
+        let puller = Puller::new(road("intake"), party.clone(), acker.clone(), nothing());
         one(puller, acker.clone(), publisher.clone(), exchange, *count, fan_out, headers)
     });
     let relays = futures_util::future::join_all(parties);
     tokio::join!(exchange.drained(filled), relays).0
 }
 
+/// It keeps nothing.
+fn nothing() -> Memory {
+    Memory { last: Box::new(|| None), settled: Box::new(|_| None) }
+}
+
 async fn one(
-    mut puller: Puller<impl Fn() -> Option<Position>>,
+    mut puller: Puller,
     acker: Acker,
     publisher: Publisher,
     exchange: &Exchange,

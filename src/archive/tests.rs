@@ -4,6 +4,7 @@ mod erasure;
 mod fixture;
 mod matrix;
 mod model;
+mod places;
 mod replica;
 mod sweep;
 

@@ -8,12 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::checkpoints::Checkpoints;
 use super::metrics::Metrics;
+use super::outgoing;
 use super::space::{LOOK, Reserve};
+use crate::archive::Reader;
 use crate::message::fault::{self, Spot};
+use crate::message::names::PartyId;
 use crate::message::raw::{Position, Raw};
 use crate::message::time;
 use crate::wire::Error;
-use crate::wire::intake::Puller;
+use crate::wire::intake::{Memory, Puller, Settled};
 
 /// First pause after an interruption.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -44,10 +47,7 @@ impl Drop for Health<'_> {
 }
 
 /// The next batch. Waiting for one in peace is being well.
-async fn next<A: Fn() -> Option<Position>>(
-    puller: &mut Puller<A>,
-    health: &mut Health<'_>,
-) -> Result<Vec<Raw>, Error> {
+async fn next(puller: &mut Puller, health: &mut Health<'_>) -> Result<Vec<Raw>, Error> {
     puller.prepare().await?;
     let reads_on = puller.reads_on();
     // Not dropped before it is done: with it the reader would be gone.
@@ -109,9 +109,31 @@ async fn wait_for_clock(batch: &[Raw], metrics: &Metrics, stop: &CancellationTok
     true
 }
 
+/// Commits whose receipts may be missing: those that wait for their receipts to be stored, those before them in the queue, and
+/// the one that the keeper has in hand.
+const UNSETTLED: usize = outgoing::COMMITS + super::BATCHES + 2;
+
+/// What the archive knows of the intake stream of a party.
+pub(super) fn memory(reader: &Reader, party: &PartyId) -> Memory {
+    let (last, whose) = (reader.clone(), party.clone());
+    let (reader, party) = (reader.clone(), party.clone());
+    let settled = move |upto: Position| match reader.kept_before(&party, upto, UNSETTLED) {
+        Ok(record) => record.map(|record| Settled {
+            at: record.position,
+            digest: record.digest,
+            arrived_ms: record.arrived_ms,
+        }),
+        Err(error) => {
+            tracing::warn!(%party, %error, "the archive does not tell how far an intake was receipted; reading more of it again");
+            None
+        }
+    };
+    Memory { last: Box::new(move || last.last_position(&whose)), settled: Box::new(settled) }
+}
+
 /// Runs until stopped, or until nobody takes batches any more.
-pub(super) async fn run<A: Fn() -> Option<Position>>(
-    mut puller: Puller<A>,
+pub(super) async fn run(
+    mut puller: Puller,
     out: mpsc::Sender<Vec<Raw>>,
     metrics: Arc<Metrics>,
     gate: Gate,

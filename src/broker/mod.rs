@@ -309,10 +309,8 @@ impl Broker {
         let (desk, courier) = hired;
         self.shared.couriers.write().add(party.clone(), desk);
         self.tasks.spawn(courier.run());
-        let (reader, whose) = (self.shared.reader.clone(), party.clone());
-        let archived = move || reader.last_position(&whose);
         let (road, acker) = (self.connections.intake.clone(), self.acker.clone());
-        let puller = Puller::new(road, party.clone(), acker, archived);
+        let puller = Puller::new(road, party.clone(), acker, intake::memory(&self.shared.reader, &party));
         let metrics = Arc::clone(&self.shared.metrics);
         let gate = Gate {
             checkpoints: Arc::clone(&self.shared.checkpoints),

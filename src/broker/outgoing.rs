@@ -31,7 +31,7 @@ use crate::wire::intake::Acker;
 use crate::wire::intake_stream;
 
 /// Commits whose receipts may be under way at once.
-const COMMITS: usize = 8;
+pub(super) const COMMITS: usize = 8;
 
 /// How long the end may wait for what is still to be overwritten.
 const LAST: Duration = Duration::from_secs(2);

@@ -5,6 +5,9 @@
 //! and every interruption the durable is made anew right behind its acknowledged floor, and a delivery that is not the
 //! next one is an interruption. Reading a message twice is harmless: the archive knows each place in a stream.
 //!
+//! A server that is alone has the durable in memory: to write how far each was is an eighth of all its work. When it is started
+//! again, the floor is what the archive has, as far as the stream still has the same there.
+//!
 //! Each party has a connection of its own, because what a party publishes can break it: the server passes on subjects
 //! and headers that the client library cannot parse. Two interruptions without a message in between make the next
 //! messages suspects; those are read one by one (`suspects.rs`), and the reading goes on behind them.
@@ -27,6 +30,7 @@ use super::durables;
 use super::led::led_info;
 use super::suspects;
 use super::{Error, intake_stream};
+use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::raw::{Frame, Position, Raw};
 use crate::message::signature;
@@ -42,6 +46,8 @@ const AHEAD: usize = 2 * BATCH;
 const AHEAD_BYTES: usize = 2 << 20;
 /// Most messages delivered and not yet acknowledged: everything between the stream and the archive.
 const PENDING_MAX: i64 = 32_768;
+/// Places of the archive that are looked up in a stream, ever further back, to see where both have the same.
+const LOOKS: u32 = 16;
 /// Far longer than any healthy way; a redelivery means that something went wrong.
 const ACK_WAIT: Duration = Duration::from_secs(120);
 /// How long a pull may wait, well under the two minutes after which answers get lost.
@@ -136,26 +142,44 @@ struct Open {
     next: u64,
 }
 
+/// A publication as the archive has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Settled {
+    /// Where it stood.
+    pub at: Position,
+    /// Of its payload.
+    pub digest: Digest,
+    /// When the stream took it, Unix milliseconds. The same bytes are sent again under the same place by chance, not at the same time.
+    pub arrived_ms: i64,
+}
+
+/// What the archive knows of the stream that is read.
+pub struct Memory {
+    /// The last place that was decided.
+    pub last: Box<dyn Fn() -> Option<Position> + Send + Sync>,
+    /// A publication at this place or before it whose receipt is stored for certain.
+    pub settled: Box<dyn Fn(Position) -> Option<Settled> + Send + Sync>,
+}
+
 /// The reader of one party's intake stream.
-pub struct Puller<A> {
+pub struct Puller {
     road: Road,
     party: PartyId,
     stream: String,
     acker: Acker,
-    /// The last place of this stream that the archive knows.
-    archived: A,
+    memory: Memory,
     open: Option<Open>,
     troubles: u32,
     /// Suspects were handed on up to here; nothing is read behind them before they are archived.
     behind: Option<Position>,
 }
 
-impl<A: Fn() -> Option<Position>> Puller<A> {
-    /// A reader. `archived` gives the last place of this stream that the archive knows.
+impl Puller {
+    /// A reader.
     #[must_use]
-    pub fn new(road: Road, party: PartyId, acker: Acker, archived: A) -> Self {
+    pub fn new(road: Road, party: PartyId, acker: Acker, memory: Memory) -> Self {
         let stream = intake_stream(&party);
-        Self { road, party, stream, acker, archived, open: None, troubles: 0, behind: None }
+        Self { road, party, stream, acker, memory, open: None, troubles: 0, behind: None }
     }
 
     /// Whose stream.
@@ -230,14 +254,15 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         let (client, broken) = connect::connect_once(&self.road, Role::Intake).await?;
         let stream = &self.stream;
         let (info, epoch, floor) = self.floor(&client).await?;
-        let archived = (self.archived)().map_or(0, |position| position.sequence);
+        let archived = (self.memory.last)().map_or(0, |position| position.sequence);
         tracing::debug!(party = %self.party, floor = floor.sequence, archived, "reads intake behind its floor");
         self.acker.begin(&self.party, client, epoch, floor.sequence);
         if floor.durable {
             let deleted = info.delete_consumer("intake").await;
             deleted.map_err(|error| Error::api(format!("CONSUMER.DELETE.{stream}.intake"), error))?;
         }
-        let consumer = durables::fresh(&info, &durable(floor.sequence + 1)).await?;
+        let alone = info.cached_info().config.num_replicas <= 1;
+        let consumer = durables::fresh(&info, &durable(floor.sequence + 1, alone)).await?;
         let messages = consumer
             .stream()
             .max_messages_per_batch(AHEAD)
@@ -269,23 +294,49 @@ impl<A: Fn() -> Option<Position>> Puller<A> {
         let durable = acknowledged.is_some();
         let behind = self.behind.filter(|behind| behind.epoch == epoch).map_or(0, |behind| behind.sequence);
         let done = self.acker.known(&self.party, epoch, &client.server_info().server_id);
-        let floor = acknowledged.unwrap_or_else(|| self.behind_archive(epoch)).max(behind).max(done);
-        let last = info.cached_info().state.last_sequence;
+        let state = &info.cached_info().state;
+        let (first, last) = (state.first_sequence, state.last_sequence);
+        let floor = match acknowledged {
+            Some(acknowledged) => acknowledged,
+            None => self.settled(client, epoch, (first, last)).await?,
+        };
+        let floor = floor.max(behind).max(done);
         let sequence = if floor > last { cut_back(&self.party, floor, last) } else { floor };
         Ok((info, epoch, Floor { sequence, durable }))
     }
 
-    /// Without a floor: far enough behind the archive that everything whose receipt may be missing is read again.
-    fn behind_archive(&self, epoch: i64) -> u64 {
-        let known = (self.archived)().filter(|position| position.epoch == epoch);
-        known.map_or(0, |position| position.sequence.saturating_sub(PENDING_MAX.unsigned_abs()))
+    /// Without a durable: the nearest place whose receipt is stored and where the stream has what the archive has from there. A
+    /// stream loses its end and nothing else, so it is the same up to there; what stands behind may be new under old places.
+    async fn settled(&self, client: &Client, epoch: i64, (first, last): (u64, u64)) -> Result<u64, Error> {
+        let Some(known) = (self.memory.last)().filter(|position| position.epoch == epoch) else {
+            return Ok(0);
+        };
+        let mut at = Position { sequence: known.sequence.min(last), ..known };
+        let mut back = 1;
+        for _ in 0..LOOKS {
+            // Nothing is there that could be read again.
+            if first > at.sequence {
+                return Ok(at.sequence);
+            }
+            let Some(settled) = (self.memory.settled)(at) else { break };
+            let sequence = settled.at.sequence;
+            let stands = suspects::stands(client, &self.stream, sequence).await?;
+            if stands == Some((settled.digest, settled.arrived_ms)) {
+                return Ok(sequence);
+            }
+            // It was erased there, or another message stands in its place.
+            at.sequence = sequence.saturating_sub(back);
+            back *= 2;
+        }
+        // Far enough behind the archive that everything whose receipt may be missing is read again.
+        Ok(known.sequence.saturating_sub(PENDING_MAX.unsigned_abs()))
     }
 
     /// Reads the next messages with calls that cannot break the connection. The durable is made anew behind them only
     /// when they are archived: its floor is all that a crash would leave.
     async fn one_by_one(&mut self) -> Result<Vec<Raw>, Error> {
         if let Some(behind) = self.behind {
-            let known = (self.archived)()
+            let known = (self.memory.last)()
                 .is_some_and(|at| at.epoch == behind.epoch && at.sequence >= behind.sequence);
             if known {
                 self.troubles = 0;
@@ -319,8 +370,10 @@ struct Floor {
     durable: bool,
 }
 
-fn durable(start: u64) -> pull::Config {
+/// In memory it does not outlive its server, and a cluster could forget it with two of three.
+fn durable(start: u64, in_memory: bool) -> pull::Config {
     pull::Config {
+        memory_storage: in_memory,
         durable_name: Some("intake".to_owned()),
         name: Some("intake".to_owned()),
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start },

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::led::led;
+use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::raw::{Frame, Position, Raw};
 use crate::message::signature;
@@ -44,6 +45,29 @@ pub(super) async fn read(
         found.push(raw.ok_or_else(|| Error::api(&call, "an answer that cannot be read"))?);
     }
     Ok(found)
+}
+
+/// What stands at a place of a stream: the digest of its payload, and when it came, Unix milliseconds; `None` if nothing does.
+///
+/// # Errors
+/// [`Error::Api`].
+pub(super) async fn stands(
+    client: &Client,
+    stream: &str,
+    sequence: u64,
+) -> Result<Option<(Digest, i64)>, Error> {
+    let call = format!("STREAM.MSG.GET.{stream}");
+    let answer = ask(client, &call, &json!({ "seq": sequence })).await?;
+    if answer["error"]["err_code"].as_u64() == Some(NO_MESSAGE) {
+        return Ok(None);
+    }
+    let message = &answer["message"];
+    let payload = STANDARD.decode(message["data"].as_str().unwrap_or_default()).ok();
+    let came = message["time"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+    match (payload, came) {
+        (Some(payload), Some(came)) => Ok(Some((Digest::of(&payload), came.as_millisecond()))),
+        _ => Err(Error::api(&call, "an answer that cannot be read")),
+    }
 }
 
 async fn last_sequence(client: &Client, stream: &str) -> Result<u64, Error> {

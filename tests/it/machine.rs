@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::auditor::{Expect, audit, audit_expecting, mailbox};
+use super::auditor::{Expect, audit, audit_expecting, mailbox, taken};
 use super::control::erase;
 use super::crash::{FAST, free_port};
 use super::harness::{
@@ -224,11 +224,12 @@ async fn a_durable_that_nats_server_forgot_half_of_begins_anew() {
     let before = mailbox(&exchange, "fr-dnpaf", 3).await;
     exchange.kill();
     exchange.stop_server();
-    for (stream, durable) in [("IN_IT_MOI", "intake"), ("MBOX_FR_DNPAF", "main")] {
-        let files = exchange.stream_files(stream);
-        std::fs::remove_dir_all(files.join("msgs")).expect("lost");
-        std::fs::write(files.join("obs").join(durable).join("meta.inf"), "").expect("emptied");
+    for stream in ["IN_IT_MOI", "MBOX_FR_DNPAF"] {
+        std::fs::remove_dir_all(exchange.stream_files(stream).join("msgs")).expect("lost");
     }
+    // That of the intake is in memory and leaves nothing behind.
+    let durables = exchange.stream_files("MBOX_FR_DNPAF").join("obs");
+    std::fs::write(durables.join("main").join("meta.inf"), "").expect("emptied");
     exchange.start_server(&[]).await;
     exchange.again().await;
     let last = send(&exchange, "fr-dnpaf").await;
@@ -236,6 +237,50 @@ async fn a_durable_that_nats_server_forgot_half_of_begins_anew() {
     audit_feed(&letters);
     let ids = |letters: &[Letter]| letters.iter().map(Letter::id).collect::<Vec<_>>();
     assert_eq!(ids(&letters), [ids(&before), vec![last]].concat());
+}
+
+/// Messages of a party, and receipts that may be told again of them: those of the last commits.
+const MANY: usize = 120;
+const AGAIN: u64 = 40;
+
+/// nats-server forgets how far an intake was read; the archive knows, and not all of it is read and answered again. Neither what is
+/// erased from the stream nor what never got a record is in the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_started_again_is_read_on_from_where_it_was() {
+    let mut exchange = Exchange::apart(FAST).await;
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let mut sent = Vec::new();
+    for _ in 0..MANY {
+        let report = message("it-moi", "tn-01", "fr-dnpaf", true);
+        let receipt = exchange.publish(&post, REPORT_SUBJECT, report.to_string().into()).await;
+        assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+        sent.push(report);
+    }
+    let repeated = sent[0].to_string().into_bytes();
+    let receipt = exchange.publish(&post, REPORT_SUBJECT, repeated).await;
+    assert_eq!(receipt["data"]["outcome"], "duplicate", "{receipt}");
+    let admin = exchange.admin().await;
+    let erased = json!({ "seq": MANY - 20, "no_erase": true });
+    let call = format!("STREAM.MSG.DELETE.{}", stream("IN", "it-moi"));
+    assert_eq!(api(&admin, &call, &erased).await["success"], true);
+    let before = taken(&admin, "RCPT").await;
+    for broker_too in [false, true] {
+        exchange.kill_server();
+        if broker_too {
+            exchange.kill();
+        }
+        exchange.start_server(&[]).await;
+        if broker_too {
+            exchange.again().await;
+        }
+        sent.push(send(&exchange, "fr-dnpaf").await.into());
+    }
+    let told = taken(&exchange.admin().await, "RCPT").await - before;
+    println!("{told} receipts told, two of them new");
+    assert!((2..2 + 2 * AGAIN).contains(&told), "{told}");
+    let letters = mailbox(&exchange, "fr-dnpaf", sent.len()).await;
+    audit_feed(&letters);
+    assert_eq!(letters.len(), MANY + 2);
 }
 
 /// nats-server's disk loses the end of an intake stream, and before the broker sees it again the places are given to others.
@@ -278,6 +323,36 @@ async fn places_that_are_given_away_a_second_time_are_read_a_second_time() {
     audit_feed(&letters);
     assert_eq!(letters.iter().map(Letter::id).collect::<Vec<_>>(), sent);
     erasure_leaves_the_other(&exchange, &letters[1]).await;
+}
+
+/// The same, and behind a place that was given to another the publisher has sent the same bytes again, to the same places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_bytes_at_the_same_place_do_not_hide_another_before_them() {
+    let mut exchange = Exchange::apart(FAST).await;
+    let (store, kept) = (exchange.data.join("nats/store"), exchange.data.join("kept"));
+    send(&exchange, "fr-dnpaf").await;
+    exchange.kill_server();
+    run("cp", &["-r", &text(&store), &text(&kept)]);
+    exchange.start_server(&[]).await;
+    let reports: Vec<Value> = (0..40).map(|_| message("it-moi", "tn-01", "fr-dnpaf", true)).collect();
+    let post = exchange.connect("it-moi", "tn-01").await;
+    for report in &reports {
+        exchange.publish(&post, REPORT_SUBJECT, report.to_string().into()).await;
+    }
+    exchange.kill();
+    exchange.kill_server();
+    std::fs::remove_dir_all(&store).expect("lost");
+    std::fs::rename(&kept, &store).expect("as it was");
+    exchange.start_server(&[]).await;
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let other = message("it-moi", "tn-01", "fr-dnpaf", true);
+    for report in std::iter::once(&other).chain(&reports[1..]) {
+        let taken = post.request(REPORT_SUBJECT, report.to_string().into()).await.expect("an answer");
+        assert!(!String::from_utf8_lossy(&taken.payload).contains("error"), "{taken:?}");
+    }
+    exchange.again().await;
+    let id = other["id"].as_str().expect("an id");
+    until("a receipt", async || stored_receipt(&post, REPORT_SUBJECT, id).await).await;
 }
 
 /// The second message of it-moi is erased. At its place in the intake stream stands another by now, which must stay.
