@@ -5,9 +5,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use liaison::message::raw::Position;
 use liaison::message::subject;
+use liaison::wire::acker::Acker;
 use liaison::wire::connect::Road;
 use liaison::wire::egress::Publisher;
-use liaison::wire::intake::{Acker, Memory, Puller};
+use liaison::wire::intake::{Memory, Puller};
 use liaison::wire::keys;
 use liaison::wire::tls::Address;
 
@@ -34,7 +35,7 @@ pub async fn relay(exchange: &Exchange, filled: &Filled, fan_out: usize, headers
 
 /// It keeps nothing.
 fn nothing() -> Memory {
-    Memory { last: Box::new(|| None), settled: Box::new(|_| None) }
+    Memory { last: Box::new(|| None), nearest: Box::new(|_| None) }
 }
 
 async fn one(

@@ -60,14 +60,6 @@ impl Frames {
         self.frames[from..].iter().take_while(|frame| frame.first <= last).copied().collect()
     }
 
-    /// The last sequence that stands before the last so many frames; 0 if there are no more.
-    pub(super) fn before_last(&self, frames: usize) -> u64 {
-        match self.frames.len().checked_sub(frames) {
-            Some(0) | None => 0,
-            Some(at) => self.frames.get(at).map_or(self.end, |frame| frame.first - 1),
-        }
-    }
-
     /// A frame was written anew where it stood.
     pub(super) fn replace(&mut self, fresh: &Place) {
         let at = self.frames.partition_point(|frame| frame.first < fresh.header.first);

@@ -24,7 +24,7 @@ use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::raw::Position;
 
-/// Places that [`Reader::kept_before`] looks at: the last is some 70,000 places back.
+/// Places that [`Reader::at_or_before`] looks at: the last is some 70,000 places back.
 const LOOKS: usize = 28;
 
 /// One delivery of a feed.
@@ -261,23 +261,17 @@ impl Reader {
         }
     }
 
-    /// A publication at this place of its intake stream or before it that was kept before the last so many commits: the nearest of
-    /// some that lie ever further apart. What was only answered has no record, so not every place is found.
+    /// A publication at this place of its intake stream or before it: the nearest of some that lie ever further apart. What was
+    /// only answered has no record, so not every place is found.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn kept_before(
-        &self,
-        party: &PartyId,
-        upto: Position,
-        commits: usize,
-    ) -> Result<Option<Arc<Record>>, Error> {
-        let end = self.index.read().frames.before_last(commits);
+    pub fn at_or_before(&self, party: &PartyId, upto: Position) -> Result<Option<Arc<Record>>, Error> {
         let steps = std::iter::successors(Some(0_u64), |step| Some(step + step / 2 + 1));
         for sequence in steps.map_while(|step| upto.sequence.checked_sub(step)).take(LOOKS) {
             let found = self.at_position(party, Position { sequence, ..upto })?;
-            if let Some(record) = found.filter(|record| record.seq <= end) {
-                return Ok(Some(record));
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)

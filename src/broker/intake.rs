@@ -8,15 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::checkpoints::Checkpoints;
 use super::metrics::Metrics;
-use super::outgoing;
 use super::space::{LOOK, Reserve};
-use crate::archive::Reader;
+use crate::archive::{Reader, Record};
 use crate::message::fault::{self, Spot};
 use crate::message::names::PartyId;
 use crate::message::raw::{Position, Raw};
 use crate::message::time;
 use crate::wire::Error;
-use crate::wire::intake::{Memory, Puller, Settled};
+use crate::wire::intake::{Kept, Memory, Puller};
 
 /// First pause after an interruption.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -109,26 +108,22 @@ async fn wait_for_clock(batch: &[Raw], metrics: &Metrics, stop: &CancellationTok
     true
 }
 
-/// Commits whose receipts may be missing: those that wait for their receipts to be stored, those before them in the queue, and
-/// the one that the keeper has in hand.
-const UNSETTLED: usize = outgoing::COMMITS + super::BATCHES + 2;
-
 /// What the archive knows of the intake stream of a party.
 pub(super) fn memory(reader: &Reader, party: &PartyId) -> Memory {
     let (last, whose) = (reader.clone(), party.clone());
     let (reader, party) = (reader.clone(), party.clone());
-    let settled = move |upto: Position| match reader.kept_before(&party, upto, UNSETTLED) {
-        Ok(record) => record.map(|record| Settled {
-            at: record.position,
-            digest: record.digest,
-            arrived_ms: record.arrived_ms,
-        }),
+    let nearest = move |upto: Position| match reader.at_or_before(&party, upto) {
+        Ok(record) => {
+            let kept =
+                |of: Arc<Record>| Kept { at: of.position, digest: of.digest, arrived_ms: of.arrived_ms };
+            record.map(kept)
+        }
         Err(error) => {
-            tracing::warn!(%party, %error, "the archive does not tell how far an intake was receipted; reading more of it again");
+            tracing::warn!(%party, %error, "the archive does not tell what it has of an intake; reading more of it again");
             None
         }
     };
-    Memory { last: Box::new(move || last.last_position(&whose)), settled: Box::new(settled) }
+    Memory { last: Box::new(move || last.last_position(&whose)), nearest: Box::new(nearest) }
 }
 
 /// Runs until stopped, or until nobody takes batches any more.

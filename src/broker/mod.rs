@@ -17,6 +17,7 @@ mod courier;
 mod couriers;
 mod drafts;
 mod explain;
+mod floors;
 mod gaps;
 mod gauges;
 mod handling;
@@ -65,6 +66,7 @@ use self::cluster::{Held, Seat};
 use self::config::Config;
 use self::connections::Connections;
 use self::couriers::Couriers;
+use self::floors::Floors;
 use self::gauges::Gauges;
 use self::handling::Asker;
 use self::intake::Gate;
@@ -84,8 +86,9 @@ use crate::message::names::PartyId;
 use crate::message::raw::Raw;
 use crate::message::time;
 use crate::rules::Rules;
+use crate::wire::acker::Acker;
 use crate::wire::inspect::Inspector;
-use crate::wire::intake::{Acker, Puller};
+use crate::wire::intake::Puller;
 use crate::wire::subscriptions::Bucket;
 
 /// Batches waiting between two stages. Few: a stage that is behind is not helped by more waiting before it, and what was
@@ -234,11 +237,12 @@ impl Broker {
         let gauges = Gauges::new(config.archive.directory.clone(), &raw, &judged_in, &done_in);
         let (publisher, inspector) =
             (connections.publisher.clone(), Inspector::new(connections.egress.clone()));
-        let acker = Acker::default();
+        let (floors, acker) = Floors::open(&config.archive.directory);
         let outgoing = Outgoing {
             publisher: publisher.clone(),
             issuer: config.issuer(),
             acker: acker.clone(),
+            floors,
             inspector: inspector.clone(),
             couriers: Arc::clone(&shared.couriers),
             metrics: Arc::clone(&shared.metrics),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::broom::REST;
 use super::couriers::Couriers;
+use super::floors::Floors;
 use super::keeper::Done;
 use super::metrics::Metrics;
 use super::receipt::{Issuer, Receipt};
@@ -25,13 +26,13 @@ use crate::message::fault::{self, Spot};
 use crate::message::names::PartyId;
 use crate::message::raw::Position;
 use crate::message::time;
+use crate::wire::acker::Acker;
 use crate::wire::egress::{Headers, Publisher};
 use crate::wire::inspect::Inspector;
-use crate::wire::intake::Acker;
 use crate::wire::intake_stream;
 
 /// Commits whose receipts may be under way at once.
-pub(super) const COMMITS: usize = 8;
+const COMMITS: usize = 8;
 
 /// How long the end may wait for what is still to be overwritten.
 const LAST: Duration = Duration::from_secs(2);
@@ -65,6 +66,13 @@ async fn overwrite(
 const ACKNOWLEDGE_AFTER: usize = 4_096;
 const ACKNOWLEDGE_WHEN_IDLE: Duration = Duration::from_millis(50);
 const ACKNOWLEDGE_AT_LATEST: Duration = Duration::from_secs(1);
+
+async fn until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Up to where intake may be acknowledged and is not yet.
 #[derive(Default)]
@@ -100,6 +108,8 @@ pub struct Outgoing {
     pub issuer: Issuer,
     /// How intake is acknowledged.
     pub acker: Acker,
+    /// Where it is noted too.
+    pub floors: Floors,
     /// How intake streams are reached.
     pub inspector: Inspector,
     /// Who carries the deliveries.
@@ -110,7 +120,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Runs until the keeper hangs up and everything is out.
-    pub async fn run(self, mut inbox: mpsc::Receiver<Done>) {
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Done>) {
         let (to_overwrite, personal) = mpsc::channel(TO_OVERWRITE);
         let overwriting =
             tokio::spawn(overwrite(self.inspector.clone(), personal, Arc::clone(&self.metrics)));
@@ -159,9 +169,11 @@ impl Outgoing {
                     }
                 }
                 () = tokio::time::sleep_until(owed.due()), if owed.since.is_some() => self.acknowledge(&mut owed).await,
+                () = until(self.floors.due()) => self.floors.note(&self.acker),
             }
         }
         self.acknowledge(&mut owed).await;
+        self.floors.end(&self.acker).await;
         drop(to_overwrite);
         let stop = overwriting.abort_handle();
         if tokio::time::timeout(LAST, overwriting).await.is_err() {
@@ -169,11 +181,12 @@ impl Outgoing {
         }
     }
 
-    async fn acknowledge(&self, owed: &mut Owed) {
+    async fn acknowledge(&mut self, owed: &mut Owed) {
         for (party, upto) in std::mem::take(owed).upto {
             self.acker.acknowledge(&party, upto).await;
             fault::point(Spot::Acknowledged);
         }
+        self.floors.note(&self.acker);
     }
 
     /// Begins to send one receipt; the answer sends it again until the stream has it.

@@ -6,25 +6,22 @@
 //! next one is an interruption. Reading a message twice is harmless: the archive knows each place in a stream.
 //!
 //! A server that is alone has the durable in memory: to write how far each was is an eighth of all its work. When it is started
-//! again, the floor is what the archive has, as far as the stream still has the same there.
+//! again, the floor is what the broker noted itself, as far as the stream still has what the archive has from there.
 //!
 //! Each party has a connection of its own, because what a party publishes can break it: the server passes on subjects
 //! and headers that the client library cannot parse. Two interruptions without a message in between make the next
 //! messages suspects; those are read one by one (`suspects.rs`), and the reading goes on behind them.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::{self, stream};
-use async_nats::{Client, HeaderMap, Subject};
-use bytes::Bytes;
+use async_nats::{Client, HeaderMap};
 use futures_util::{FutureExt as _, StreamExt as _};
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::acker::Acker;
 use super::connect::{self, Road, Role};
 use super::durables;
 use super::led::led_info;
@@ -60,79 +57,6 @@ const TROUBLES: u32 = 2;
 /// Pause between two looks at whether suspects are archived.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Acknowledges intake, party by party.
-#[derive(Debug, Clone, Default)]
-pub struct Acker {
-    lines: Arc<Mutex<HashMap<PartyId, Line>>>,
-}
-
-/// What a party's durable has delivered and not yet got acknowledged, batch by batch.
-#[derive(Debug)]
-struct Line {
-    client: Client,
-    epoch: i64,
-    /// The run of nats-server that these places were read from. One that is started again may have lost the end of the stream, and
-    /// given the places in it to other messages since.
-    server: String,
-    /// Everything up to here is archived and receipted, whether or not an acknowledgement came through: the connection
-    /// may have broken right behind the messages.
-    done: u64,
-    waiting: VecDeque<(u64, Subject)>,
-}
-
-impl Acker {
-    /// Acknowledges everything up to a place in the stream. A lost acknowledgement is made good by the next one, or by
-    /// the next beginning.
-    pub async fn acknowledge(&self, party: &PartyId, upto: Position) {
-        let found = {
-            let mut lines = self.lines.lock();
-            let Some(line) = lines.get_mut(party).filter(|line| line.epoch == upto.epoch) else { return };
-            line.done = line.done.max(upto.sequence);
-            let mut last = None;
-            while line.waiting.front().is_some_and(|(at, _)| *at <= upto.sequence) {
-                last = line.waiting.pop_front();
-            }
-            last.map(|(_, reply)| (line.client.clone(), reply))
-        };
-        if let Some((client, reply)) = found
-            && let Err(error) = client.publish(reply, Bytes::from_static(b"+ACK")).await
-        {
-            tracing::debug!(%party, %error, "an acknowledgement was not sent");
-        }
-    }
-
-    fn expect(&self, party: &PartyId, sequence: u64, reply: Subject) {
-        if let Some(line) = self.lines.lock().get_mut(party) {
-            line.waiting.push_back((sequence, reply));
-        }
-    }
-
-    /// Notes that everything up to a place in the stream is archived and receipted; the acknowledgement may follow later.
-    pub fn done(&self, party: &PartyId, upto: Position) {
-        if let Some(line) = self.lines.lock().get_mut(party).filter(|line| line.epoch == upto.epoch) {
-            line.done = line.done.max(upto.sequence);
-        }
-    }
-
-    /// Up to where everything is archived and receipted in this life of the stream, as far as this process knows from this run of
-    /// the server.
-    fn known(&self, party: &PartyId, epoch: i64, server: &str) -> u64 {
-        let lines = self.lines.lock();
-        lines
-            .get(party)
-            .filter(|line| line.epoch == epoch && line.server == server)
-            .map_or(0, |line| line.done)
-    }
-
-    /// The durable is made anew: replies of the old one must not be used on it.
-    fn begin(&self, party: &PartyId, client: Client, epoch: i64, done: u64) {
-        let server = client.server_info().server_id;
-        self.lines
-            .lock()
-            .insert(party.clone(), Line { client, epoch, server, done, waiting: VecDeque::new() });
-    }
-}
-
 struct Open {
     /// Cancelled when the connection broke.
     broken: CancellationToken,
@@ -144,7 +68,7 @@ struct Open {
 
 /// A publication as the archive has it.
 #[derive(Debug, Clone, Copy)]
-pub struct Settled {
+pub struct Kept {
     /// Where it stood.
     pub at: Position,
     /// Of its payload.
@@ -157,8 +81,8 @@ pub struct Settled {
 pub struct Memory {
     /// The last place that was decided.
     pub last: Box<dyn Fn() -> Option<Position> + Send + Sync>,
-    /// A publication at this place or before it whose receipt is stored for certain.
-    pub settled: Box<dyn Fn(Position) -> Option<Settled> + Send + Sync>,
+    /// A publication at this place or before it.
+    pub nearest: Box<dyn Fn(Position) -> Option<Kept> + Send + Sync>,
 }
 
 /// The reader of one party's intake stream.
@@ -298,30 +222,31 @@ impl Puller {
         let (first, last) = (state.first_sequence, state.last_sequence);
         let floor = match acknowledged {
             Some(acknowledged) => acknowledged,
-            None => self.settled(client, epoch, (first, last)).await?,
+            None => self.noted(client, epoch, (first, last)).await?,
         };
         let floor = floor.max(behind).max(done);
         let sequence = if floor > last { cut_back(&self.party, floor, last) } else { floor };
         Ok((info, epoch, Floor { sequence, durable }))
     }
 
-    /// Without a durable: the nearest place whose receipt is stored and where the stream has what the archive has from there. A
+    /// Without a durable: the nearest place at the noted floor or before it where the stream has what the archive has from there. A
     /// stream loses its end and nothing else, so it is the same up to there; what stands behind may be new under old places.
-    async fn settled(&self, client: &Client, epoch: i64, (first, last): (u64, u64)) -> Result<u64, Error> {
+    async fn noted(&self, client: &Client, epoch: i64, (first, last): (u64, u64)) -> Result<u64, Error> {
         let Some(known) = (self.memory.last)().filter(|position| position.epoch == epoch) else {
             return Ok(0);
         };
-        let mut at = Position { sequence: known.sequence.min(last), ..known };
+        let noted = self.acker.noted(&self.party, epoch);
+        let mut at = Position { sequence: noted.unwrap_or_default().min(last), ..known };
         let mut back = 1;
-        for _ in 0..LOOKS {
+        for _ in 0..noted.map_or(0, |_| LOOKS) {
             // Nothing is there that could be read again.
             if first > at.sequence {
                 return Ok(at.sequence);
             }
-            let Some(settled) = (self.memory.settled)(at) else { break };
-            let sequence = settled.at.sequence;
+            let Some(kept) = (self.memory.nearest)(at) else { break };
+            let sequence = kept.at.sequence;
             let stands = suspects::stands(client, &self.stream, sequence).await?;
-            if stands == Some((settled.digest, settled.arrived_ms)) {
+            if stands == Some((kept.digest, kept.arrived_ms)) {
                 return Ok(sequence);
             }
             // It was erased there, or another message stands in its place.

@@ -4,6 +4,7 @@
 //! keeps nothing, and never takes an identity from a header or a payload. `async_nats` appears in this room only.
 
 pub mod accounts;
+pub mod acker;
 mod answers;
 pub mod asking;
 pub mod between;
