@@ -53,6 +53,12 @@ impl Endpoints {
         })
     }
 
+    /// The same from beside a configuration file.
+    #[must_use]
+    pub fn beside(configuration: &Path) -> Option<Self> {
+        Self::read(&configuration.with_file_name(ENDPOINTS))
+    }
+
     /// Those of whatever runs on a data directory. One that is starting is waited for: it may have read its files before they
     /// were changed, and nobody but who changed them knows that.
     ///
@@ -72,12 +78,6 @@ impl Endpoints {
             }
             tokio::time::sleep(LOOK).await;
         }
-    }
-
-    /// The same from beside a configuration file.
-    #[must_use]
-    pub fn beside(configuration: &Path) -> Option<Self> {
-        Self::read(&configuration.with_file_name(ENDPOINTS))
     }
 
     /// True if the process is there.
