@@ -230,7 +230,9 @@ async fn a_key_that_is_revoked_while_the_broker_starts_is_refused_all_the_same()
     std::fs::remove_file(&from_the_list).expect("was there");
     let data = exchange.data.clone();
     let revoking = tokio::task::spawn_blocking(move || {
+        let end = Instant::now() + PATIENCE;
         while !from_the_list.exists() {
+            assert!(Instant::now() < end, "the broker does not start");
             std::thread::sleep(Duration::from_millis(1));
         }
         let mut command = liaison();
