@@ -291,8 +291,16 @@ const MAILBOXES: [&str; 3] = ["MBOX_EU_COM", "MBOX_NL_DTV", "MBOX_NO_PU"];
 
 /// A bit in the last block of a stream is flipped on disk, or its end is cut off, while nats-server is down.
 async fn stream_damaged(scene: &mut Scene, which: &[&'static str], flip: bool) {
-    scene.exchange.kill_server();
     let party = scene.dice.pick(which);
+    let admin = scene.exchange.admin().await;
+    let info = format!("STREAM.INFO.{party}");
+    // Another fault may have emptied it a moment ago.
+    until("something to be damaged", async || {
+        let stands = api(&admin, &info, &json!({})).await;
+        (stands["state"]["messages"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    scene.exchange.kill_server();
     let block = scene.exchange.last_block(party);
     let mut bytes = std::fs::read(&block).expect("a block");
     assert!(!bytes.is_empty(), "{party} holds something");
