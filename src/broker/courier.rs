@@ -151,13 +151,11 @@ impl Courier {
         if line.is_broken() {
             return Err("not connected".to_owned());
         }
-        let (sent, at) = self.came_to().await?;
-        self.look_for_lost().await?;
-        let mut round = Round { sent, at, ..Round::default() };
+        // Nothing is on its way yet: a drain need not wait for an answer that a dead connection never gives.
+        let stop = self.stop.clone();
+        let Some(round) = stop.run_until_cancelled(self.begin()).await else { return Ok(()) };
+        let mut round = round?;
         let mut flying: Fuse<Flight> = Fuse::terminated();
-        // Before the first letter: a mailbox that was full may have room by now.
-        let told = self.broom.clone().sweep(round.swept, self.case_plane()).await;
-        self.swept(told, &mut round);
         let mut sweep =
             tokio::time::interval_at(tokio::time::Instant::now() + self.broom.first(SWEEP), SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -194,6 +192,17 @@ impl Courier {
             self.stored(&mut round, answer)?;
         }
         Ok(())
+    }
+
+    /// Looks how far the mailbox is and makes room in it.
+    async fn begin(&mut self) -> Result<Round, String> {
+        let (sent, at) = self.came_to().await?;
+        self.look_for_lost().await?;
+        let mut round = Round { sent, at, ..Round::default() };
+        // Before the first letter: a mailbox that was full may have room by now.
+        let told = self.broom.clone().sweep(round.swept, self.case_plane()).await;
+        self.swept(told, &mut round);
+        Ok(round)
     }
 
     /// Says it if letters are missing in the middle of the mailbox. After each connecting: nats-server loses some when it starts.

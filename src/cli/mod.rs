@@ -2,6 +2,7 @@
 //!
 //! Each command is a file. None of them holds a rule or touches sled or NATS directly.
 
+mod allocator;
 mod archive;
 mod audit;
 mod data;
@@ -9,7 +10,6 @@ mod doctor;
 mod exit;
 mod keys;
 mod limits;
-mod memory;
 mod nats_config;
 mod publish;
 mod replay;
@@ -121,7 +121,7 @@ pub fn run() -> std::process::ExitCode {
     }
     start_log(&cli);
     if matches!(cli.command, Command::Up(_) | Command::Serve(_)) {
-        memory::give_back_soon();
+        allocator::give_back_soon();
     }
     let ended = match cli.command {
         Command::Up(args) => block_on(up::run(args)),

@@ -106,7 +106,7 @@ impl Acker {
             .map_or(0, |line| line.done)
     }
 
-    /// The durable is made anew: replies of the old one must not be used on it.
+    /// Reading begins anew behind a place: replies to earlier deliveries must not be used any more.
     pub(super) fn begin(&self, party: &PartyId, client: Client, epoch: i64, done: u64) {
         let server = client.server_info().server_id;
         self.lines

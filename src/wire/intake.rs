@@ -44,7 +44,7 @@ const AHEAD_BYTES: usize = 2 << 20;
 /// Most messages delivered and not yet acknowledged: everything between the stream and the archive.
 const PENDING_MAX: i64 = 32_768;
 /// Places of the archive that are looked up in a stream, ever further back, to see where both have the same.
-const LOOKS: u32 = 16;
+const TRIES: u32 = 16;
 /// Far longer than any healthy way; a redelivery means that something went wrong.
 const ACK_WAIT: Duration = Duration::from_secs(120);
 /// How long a pull may wait, well under the two minutes after which answers get lost.
@@ -54,7 +54,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Interruptions without a message in between, after which the next messages are read one by one.
 const TROUBLES: u32 = 2;
-/// Pause between two looks at whether suspects are archived.
+/// Pause between two looks at whether suspects are receipted.
 const LOOK: Duration = Duration::from_millis(20);
 
 struct Open {
@@ -94,7 +94,7 @@ pub struct Puller {
     memory: Memory,
     open: Option<Open>,
     troubles: u32,
-    /// Suspects were handed on up to here; nothing is read behind them before they are archived.
+    /// Suspects were handed on up to here; nothing is read behind them before they are receipted.
     behind: Option<Position>,
 }
 
@@ -200,7 +200,7 @@ impl Puller {
         Ok(Open { broken, messages, epoch, next: 1 })
     }
 
-    /// Up to where everything was acknowledged, or handed on as suspects and archived.
+    /// Up to where everything was acknowledged, or handed on as suspects and receipted.
     async fn floor(&self, client: &Client) -> Result<(stream::Stream, i64, Floor), Error> {
         let stream = &self.stream;
         let call = format!("STREAM.INFO.{stream}");
@@ -235,10 +235,12 @@ impl Puller {
         let Some(known) = (self.memory.last)().filter(|position| position.epoch == epoch) else {
             return Ok(0);
         };
-        let noted = self.acker.noted(&self.party, epoch);
-        let mut at = Position { sequence: noted.unwrap_or_default().min(last), ..known };
+        // Far enough behind the archive that everything whose receipt may be missing is read again.
+        let far = known.sequence.saturating_sub(PENDING_MAX.unsigned_abs());
+        let Some(noted) = self.acker.noted(&self.party, epoch) else { return Ok(far) };
+        let mut at = Position { sequence: noted.min(last), ..known };
         let mut back = 1;
-        for _ in 0..noted.map_or(0, |_| LOOKS) {
+        for _ in 0..TRIES {
             // Nothing is there that could be read again.
             if first > at.sequence {
                 return Ok(at.sequence);
@@ -253,17 +255,15 @@ impl Puller {
             at.sequence = sequence.saturating_sub(back);
             back *= 2;
         }
-        // Far enough behind the archive that everything whose receipt may be missing is read again.
-        Ok(known.sequence.saturating_sub(PENDING_MAX.unsigned_abs()))
+        Ok(far.min(noted))
     }
 
     /// Reads the next messages with calls that cannot break the connection. The durable is made anew behind them only
-    /// when they are archived: its floor is all that a crash would leave.
+    /// when their receipts are stored: its floor is all that a crash would leave.
     async fn one_by_one(&mut self) -> Result<Vec<Raw>, Error> {
         if let Some(behind) = self.behind {
-            let known = (self.memory.last)()
-                .is_some_and(|at| at.epoch == behind.epoch && at.sequence >= behind.sequence);
-            if known {
+            let receipted = self.acker.noted(&self.party, behind.epoch);
+            if receipted.is_some_and(|upto| upto >= behind.sequence) {
                 self.troubles = 0;
             } else {
                 tokio::time::sleep(LOOK).await;
@@ -272,6 +272,7 @@ impl Puller {
         }
         let (client, _) = connect::connect_once(&self.road, Role::Intake).await?;
         let (_, epoch, floor) = self.floor(&client).await?;
+        self.acker.begin(&self.party, client.clone(), epoch, floor.sequence);
         let batch = suspects::read(&client, &self.party, &self.stream, epoch, floor.sequence + 1).await?;
         match batch.last() {
             Some(last) => self.behind = Some(last.position),

@@ -37,6 +37,17 @@ async fn half_open_connections_are_found_out() {
     scene.end().await;
 }
 
+/// Some connections are dead still when the broker is told to end. Everything is receipted; a question that is never answered
+/// keeps it no longer than it may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_with_dead_connections_ends_in_time() {
+    let mut scene = Scene::begin("half-open, and the end").await;
+    for fault in [Fault::BrokerRoadLost, Fault::BrokerTerminated] {
+        fault.strike(&mut scene).await;
+    }
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_stopped_or_renamed_loses_nothing() {
     let mut scene = Scene::begin("the server").await;
