@@ -10,9 +10,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::record::Record;
+use super::zone::Shares;
 
-/// The records of one block.
-pub(super) type Block = Arc<[Arc<Record>]>;
+/// One block: its records, and what feeds have of them.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) shares: Shares,
+    pub(super) records: Vec<Arc<Record>>,
+}
 
 /// Most blocks held.
 const MOST_BLOCKS: usize = 16;
@@ -24,7 +29,7 @@ const MOST_BYTES: usize = 32 << 20;
 struct Held {
     first: u64,
     weight: usize,
-    block: Block,
+    block: Arc<Block>,
 }
 
 /// The blocks used last, the very last in front.
@@ -35,7 +40,7 @@ pub(super) struct Cache {
 
 impl Cache {
     /// The block that begins with this sequence.
-    pub(super) fn get(&self, first: u64) -> Option<Block> {
+    pub(super) fn get(&self, first: u64) -> Option<Arc<Block>> {
         let mut held = self.held.lock();
         let at = held.iter().position(|held| held.first == first)?;
         let found = held.remove(at)?;
@@ -50,8 +55,8 @@ impl Cache {
     }
 
     /// Holds a block that was read, and lets go what was not used for longest.
-    pub(super) fn put(&self, first: u64, block: &Block) {
-        let fresh = Held { first, weight: weight(block), block: Arc::clone(block) };
+    pub(super) fn put(&self, first: u64, block: &Arc<Block>) {
+        let fresh = Held { first, weight: weight(&block.records), block: Arc::clone(block) };
         let mut held = self.held.lock();
         held.retain(|held| held.first != first); // two readers may have read it at once
         held.push_front(fresh);

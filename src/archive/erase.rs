@@ -95,23 +95,23 @@ impl super::Reader {
                     deliveries: Arc::clone(&kept.deliveries),
                 };
             }
-            if let Some(zone) = index.zone_of(*seq) {
-                blocks.insert(zone.first, zone);
+            if let Some(gist) = index.gist_of(*seq) {
+                blocks.insert(gist.first, gist);
             }
         }
-        for zone in blocks.values() {
-            self.cache.forget(zone.first);
+        for gist in blocks.values() {
+            self.cache.forget(gist.first);
             let mut bodies = Vec::new();
-            for pack in self.packs(zone.first, zone.last)? {
+            for pack in self.packs(gist.first, gist.last)? {
                 for at in 0..pack.len() {
                     let seq = pack.entry::<Record>(at)?.seq;
-                    if (zone.first..=zone.last).contains(&seq) {
+                    if (gist.first..=gist.last).contains(&seq) {
                         bodies.push(pack.body_with_len(at).to_vec());
                     }
                 }
             }
-            self.replace_bodies(zone.first, &bodies, now_ms)?;
-            self.cache.forget(zone.first); // one may have been read in between
+            self.replace_bodies(gist.first, &bodies, now_ms)?;
+            self.cache.forget(gist.first); // one may have been read in between
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! What readers have in memory: zones, known messages, places of frames, and the records that are not sealed yet.
+//! What readers have in memory: gists of sealed blocks, known messages, places of frames, and the records that are not sealed yet.
 //!
-//! It reads no file. One lock guards it, so a record is always in the tail or in a zone, never in both or neither.
+//! What grows with the archive is kept to a few bytes a record (decision 0022). It reads no file. One lock guards it, so a record
+//! is always in the tail or in a sealed block, never in both or neither.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -10,11 +11,12 @@ use super::Archived;
 use super::fates::Fates;
 use super::feeds::Feeds;
 use super::frames::{FrameAt, Frames};
-use super::journal::Place;
+use super::gist::{Gist, Vocabulary};
 use super::known::Known;
 use super::reader::Step;
+use super::trail::{Reach, Trail};
 use super::tree::Tree;
-use super::zone::{Due, Zone};
+use super::zone::Zone;
 use crate::message::names::PartyId;
 use crate::message::raw::Position;
 
@@ -22,9 +24,15 @@ use crate::message::raw::Position;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     /// Sealed blocks in order.
-    pub(super) zones: Vec<Arc<Zone>>,
-    /// Per party the zones that its feed goes through, with its first feed sequence there.
-    through: HashMap<PartyId, Vec<(u64, usize)>>,
+    pub(super) gists: Vec<Arc<Gist>>,
+    /// The words of their gists.
+    pub(super) words: Arc<Vocabulary>,
+    /// Per party the blocks that its feed goes through.
+    feeds: HashMap<PartyId, Trail>,
+    /// Per party the blocks that hold places of its intake stream.
+    intake: HashMap<PartyId, Trail>,
+    /// Slots of message keys that sealed blocks count on.
+    pub(super) slots: u64,
     /// Messages by fingerprint.
     pub(super) known: Known,
     /// Records not sealed yet.
@@ -43,40 +51,33 @@ pub(super) struct Index {
     pub(super) tree: Tree,
     /// What was done to which message.
     pub(super) fates: Fates,
-    /// Archive sequence of what has a date, in order, and its first date, Unix milliseconds. Also of what was erased since.
-    pub(super) dues: Vec<(u64, i64)>,
 }
 
 impl Index {
-    /// The index of what sled holds and the frames of the journal.
-    pub(super) fn new(zones: Vec<Zone>, known: Known, places: Vec<Place>, segments: &[PathBuf]) -> Self {
-        let frames = places.into_iter().collect();
-        let mut index = Self { known, frames, segments: segments.into(), ..Self::default() };
-        for zone in zones {
-            for (party, (epoch, _, sequence)) in zone.positions.iter() {
-                index.note(party, Position { epoch: *epoch, sequence: *sequence });
-            }
-            index.head = zone.last;
-            index.dues.extend(zone.dues.iter().filter_map(|due| Some((due.seq, due.first_ms()?))));
-            for (by, effect) in &zone.effects {
-                index.fates.take(*by, effect);
-            }
-            index.add(zone);
+    /// One more block that stands in sled at the start.
+    pub(super) fn found(&mut self, zone: &Zone) {
+        for (party, (epoch, _, sequence)) in zone.positions.iter() {
+            self.note(party, Position { epoch: *epoch, sequence: *sequence });
         }
-        index
+        for (by, effect) in &zone.effects {
+            self.fates.take(*by, effect);
+        }
+        self.head = zone.last;
+        self.add(zone);
     }
 
-    /// One more sealed block. What falls due of its records is known already.
-    pub(super) fn add(&mut self, mut zone: Zone) {
-        zone.slim();
-        let at = self.zones.len();
+    /// One more sealed block. What its records do to others is known already.
+    pub(super) fn add(&mut self, zone: &Zone) {
+        let at = self.gists.len();
         for (party, share) in zone.shares.iter() {
-            match self.through.get_mut(party) {
-                Some(through) => through.push((share.first, at)),
-                None => drop(self.through.insert(party.clone(), vec![(share.first, at)])),
-            }
+            let to = share.first + u64::from(share.count) - 1;
+            trail(&mut self.feeds, party).push(0, Reach { zone: at, from: share.first, to });
         }
-        self.zones.push(Arc::new(zone));
+        for (party, (epoch, from, to)) in zone.positions.iter() {
+            trail(&mut self.intake, party).push(*epoch, Reach { zone: at, from: *from, to: *to });
+        }
+        self.slots = self.slots.max(zone.slots);
+        self.gists.push(Arc::new(Arc::make_mut(&mut self.words).gist(zone)));
     }
 
     /// One more committed record.
@@ -88,7 +89,6 @@ impl Index {
         if !record.is_own() {
             self.note(&record.party, record.position);
         }
-        self.dues.extend(Due::of(record).and_then(|due| Some((due.seq, due.first_ms()?))));
         for effect in &record.effects {
             self.fates.take(record.seq, effect);
         }
@@ -121,26 +121,45 @@ impl Index {
         self.tail.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
-    /// The zone that holds a sequence.
-    pub(super) fn zone_of(&self, seq: u64) -> Option<Arc<Zone>> {
-        let at = self.zones.partition_point(|zone| zone.last < seq);
-        self.zones.get(at).filter(|zone| zone.first <= seq).cloned()
+    /// Where the block stands that holds a sequence, if it is sealed.
+    pub(super) fn at(&self, seq: u64) -> Option<usize> {
+        let at = self.gists.partition_point(|gist| gist.last < seq);
+        self.gists.get(at).filter(|gist| gist.first <= seq).map(|_| at)
     }
 
-    /// Where a zone before index `end` may hold this place of an intake stream: the last such zone.
+    /// The sealed block that holds a sequence.
+    pub(super) fn gist_of(&self, seq: u64) -> Option<Arc<Gist>> {
+        self.gists.get(self.at(seq)?).cloned()
+    }
+
+    /// Where a block before index `end` may hold this place of an intake stream: the last such block.
     pub(super) fn covering(
         &self,
         end: usize,
         party: &PartyId,
         position: Position,
-    ) -> Option<(usize, Arc<Zone>)> {
-        let covers = |zone: &Arc<Zone>| {
-            zone.positions.get(party).is_some_and(|(epoch, from, to)| {
-                *epoch == position.epoch && (*from..=*to).contains(&position.sequence)
-            })
-        };
-        let at = self.zones[..end].iter().rposition(covers)?;
-        Some((at, Arc::clone(&self.zones[at])))
+    ) -> Option<(usize, Arc<Gist>)> {
+        let at = self.intake.get(party)?.covering(end, position.epoch, position.sequence)?.zone;
+        Some((at, Arc::clone(self.gists.get(at)?)))
+    }
+
+    /// The parties whose feeds go through a block, with what goes through it.
+    pub(super) fn through(&self, zone: usize) -> impl Iterator<Item = (&PartyId, Reach)> {
+        self.feeds.iter().filter_map(move |(party, trail)| {
+            let reach = trail.before(zone + 1).filter(|reach| reach.zone == zone)?;
+            Some((party, reach))
+        })
+    }
+
+    /// The last block before another that the feed of a party goes through.
+    pub(super) fn before(&self, party: &PartyId, zone: usize) -> Option<(usize, Arc<Gist>)> {
+        let at = self.feeds.get(party)?.before(zone)?.zone;
+        Some((at, Arc::clone(self.gists.get(at)?)))
+    }
+
+    /// The last sealed block that the feed of each party goes through.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&PartyId, usize)> {
+        self.feeds.iter().filter_map(|(party, trail)| Some((party, trail.last()?.zone)))
     }
 
     /// The frames that hold these sequences.
@@ -148,33 +167,28 @@ impl Index {
         (self.frames.holding(first, last), Arc::clone(&self.segments))
     }
 
-    /// Where the next `limit` deliveries of a party behind a feed sequence are: zones to read, then unsealed ones.
-    pub(super) fn road(&self, party: &PartyId, after: u64, limit: usize) -> (Vec<Arc<Zone>>, Vec<Step>) {
-        let (zones, promised) = self.zones_behind(party, after, limit as u64);
-        let enough = !zones.is_empty() && promised >= limit as u64;
-        (zones, if enough { Vec::new() } else { self.fresh_behind(party, after) })
+    /// Where the next `limit` deliveries of a party behind a feed sequence are: blocks to read, then unsealed ones.
+    pub(super) fn road(&self, party: &PartyId, after: u64, limit: usize) -> (Vec<Arc<Gist>>, Vec<Step>) {
+        let behind = self.sealed_behind(party, after, limit as u64);
+        let wanted = after.saturating_add(1);
+        let promised: u64 = behind.iter().map(|(_, reach)| reach.to + 1 - reach.from.max(wanted)).sum();
+        let enough = !behind.is_empty() && promised >= limit as u64;
+        let gists = behind.into_iter().map(|(gist, _)| gist).collect();
+        (gists, if enough { Vec::new() } else { self.fresh_behind(party, after) })
     }
 
-    /// The zones that hold the next `limit` deliveries of a party behind a feed sequence, as far as they are sealed, and
-    /// how many these hold.
-    pub(super) fn zones_behind(&self, party: &PartyId, after: u64, limit: u64) -> (Vec<Arc<Zone>>, u64) {
+    /// The blocks that hold the next `limit` deliveries of a party behind a feed sequence, as far as they are sealed, and
+    /// which deliveries these hold.
+    pub(super) fn sealed_behind(&self, party: &PartyId, after: u64, limit: u64) -> Vec<(Arc<Gist>, Reach)> {
         let wanted = after.saturating_add(1);
-        let through = self.through.get(party).map_or(&[][..], Vec::as_slice);
-        let from = through.partition_point(|(first, _)| *first <= wanted).saturating_sub(1);
-        let mut promised = 0_u64;
-        let mut zones = Vec::new();
-        for zone in through[from..].iter().filter_map(|(_, at)| self.zones.get(*at)) {
-            let Some(share) = zone.shares.get(party) else { continue };
-            if promised >= limit {
-                break;
-            }
-            let behind = share.first + u64::from(share.count);
-            if behind > wanted {
-                promised += behind - share.first.max(wanted);
-                zones.push(Arc::clone(zone));
-            }
+        let mut promised = 0;
+        let mut found = Vec::new();
+        for reach in self.feeds.get(party).into_iter().flat_map(|trail| trail.from(wanted)) {
+            let Some(gist) = self.gists.get(reach.zone).filter(|_| promised < limit) else { break };
+            promised += reach.to + 1 - reach.from.max(wanted);
+            found.push((Arc::clone(gist), reach));
         }
-        (zones, promised)
+        found
     }
 
     /// The deliveries of a party behind a feed sequence that are not sealed.
@@ -193,4 +207,12 @@ impl Index {
         fresh.reverse();
         fresh
     }
+}
+
+fn trail<'a>(trails: &'a mut HashMap<PartyId, Trail>, party: &PartyId) -> &'a mut Trail {
+    // Only the first block of a party needs its name anew.
+    if !trails.contains_key(party) {
+        trails.insert(party.clone(), Trail::default());
+    }
+    trails.entry(party.clone()).or_default()
 }

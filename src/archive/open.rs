@@ -13,14 +13,14 @@ use super::filling::{Filling, Pending};
 use super::frame::Zstd;
 use super::index::Index;
 use super::journal::{self, Found, Journal, Place};
-use super::known::Known;
 use super::reader::Reader;
 use super::root::RootKey;
 use super::seal::{self, Full, Sealer};
 use super::store::{self, Store, Unfit};
 use super::vault::Vault;
-use super::zone::{Zone, print_of, unpack_ids};
+use super::zone::{print_of, unpack_ids};
 use super::{Archive, BLOCK, Error, owe, redact};
+use crate::message::digest::Digest;
 
 /// What opening found and did.
 #[derive(Debug, Clone, Default)]
@@ -114,13 +114,14 @@ pub(super) fn lock(directory: &Path) -> Result<std::fs::File, Error> {
 
 struct Loaded {
     store: Store,
-    zones: Vec<Zone>,
-    known: Known,
+    index: Index,
+    /// Nodes of the Merkle tree over the sealed blocks.
+    tiles: Vec<Digest>,
 }
 
 impl Loaded {
     fn empty(store: Store) -> Self {
-        Self { store, zones: Vec::new(), known: Known::default() }
+        Self { store, index: Index::default(), tiles: Vec::new() }
     }
 }
 
@@ -170,7 +171,7 @@ fn store(
 fn load(path: &Path, places: &[Place], vault: &Arc<Vault>) -> Result<Loaded, Unfit> {
     let records = places.last().map_or(0, |place| place.header.last());
     let store = Store::open(path, vault)?;
-    let Some((meta, zones)) = store.read()? else {
+    let Some(meta) = store.meta()? else {
         let whole = records < BLOCK as u64;
         return if whole { Ok(Loaded::empty(store)) } else { Err("it is missing".to_owned().into()) };
     };
@@ -181,26 +182,31 @@ fn load(path: &Path, places: &[Place], vault: &Arc<Vault>) -> Result<Loaded, Unf
     if tip.is_none_or(|place| place.header.hash() != meta.tip) {
         return Err("it belongs to another journal".to_owned().into());
     }
-    let mut known = Known::default();
-    known.reserve(usize::try_from(meta.sealed).unwrap_or_default());
-    for zone in &zones {
+    let mut loaded = Loaded::empty(store);
+    let Loaded { store, index, tiles } = &mut loaded;
+    index.known.reserve(usize::try_from(meta.sealed).unwrap_or_default());
+    for zone in store.zones(&meta) {
+        let zone = zone?;
         let ids = store.ids(zone.first)?;
-        unpack_ids(zone.first, &ids).for_each(|(print, seq)| known.insert(print, seq));
+        unpack_ids(zone.first, &ids).for_each(|(print, seq)| index.known.insert(print, seq));
+        tiles.extend_from_slice(&zone.tiles);
+        index.found(&zone);
     }
-    Ok(Loaded { store, zones, known })
+    Ok(loaded)
 }
 
 type Joined = (Reader, Sealer, Filling, Feeds);
 
 /// Seals whole blocks that sled lacks, holds the rest as tail, and computes the heads of the feeds.
 fn join(loaded: Loaded, found: Found, vault: &Arc<Vault>) -> Result<Joined, Error> {
-    let Loaded { store, zones, known } = loaded;
-    let sealed = zones.last().map_or(0, |zone| zone.last);
+    let Loaded { store, mut index, tiles } = loaded;
+    let sealed = index.head;
     let from = found.places.partition_point(|place| place.header.last() <= sealed);
     let behind: Vec<Place> = found.places[from..].to_vec();
-    let index = Index::new(zones, known, found.places, &found.segments);
+    index.frames = found.places.into_iter().collect();
+    index.segments = found.segments.clone().into();
     let reader = Reader::new(store.clone(), index, Arc::clone(vault));
-    reader.grow_tree(sealed)?;
+    reader.grow_tree(sealed, tiles)?;
     let mut feeds = reader.sealed_heads()?;
     let mut before = feeds.clone();
     let mut filling = Filling::default();
@@ -215,7 +221,7 @@ fn join(loaded: Loaded, found: Found, vault: &Arc<Vault>) -> Result<Joined, Erro
             let tile = reader.hold(kept.clone(), print, leaves[at]);
             if let Some(records) = filling.push(Pending { kept, print, pack: Arc::clone(&pack), at, tile }) {
                 let full = Full { records, tip: place.header.hash() };
-                reader.sealed(seal::seal(&full, &store, &mut before, &mut zstd)?);
+                reader.sealed(&seal::seal(&full, &store, &mut before, &mut zstd)?);
             }
         }
     }

@@ -1,24 +1,25 @@
 //! Reading: shared by couriers, services and offline tools; never waits for a sync, never changes anything.
 //!
-//! Blocks are read from sled, and from the journal where sled's copy is missing or bad. What cannot be read from either
-//! is an error and never "not there": a message that is wrongly taken for unknown would be accepted a second time.
+//! What cannot be read is an error and never "not there": a message that is wrongly taken for unknown would be accepted a
+//! second time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::cache::{Block, Cache};
 use super::feeds::Feeds;
 use super::frame::Zstd;
+use super::gist::{Gist, Sort};
 use super::index::Index;
 use super::journal::{self, Place};
 use super::pack::Pack;
 use super::record::Record;
 use super::store::{self, Store};
 use super::vault::Vault;
-use super::zone::{Zone, fingerprint};
+use super::zone::{Shares, Zone, fingerprint};
 use super::{Archived, Delivery, Error, owe};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
@@ -42,7 +43,7 @@ pub struct FeedItem {
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) feed_seq: u64,
-    feed_digest: Digest,
+    pub(super) feed_digest: Digest,
     /// Archive sequence of the message.
     of: u64,
     /// The message, if it is the record itself.
@@ -59,9 +60,11 @@ impl Step {
 /// A reader of the archive.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    store: Store,
+    pub(super) store: Store,
     pub(super) index: Arc<RwLock<Index>>,
     pub(super) cache: Arc<Cache>,
+    /// What feeds have of blocks whose zone in sled is bad, by the first sequence of the block.
+    pub(super) mended: Arc<Mutex<HashMap<u64, Shares>>>,
     pub(super) vault: Arc<Vault>,
     /// Held for writing while a frame of the journal is written anew: its bytes are not read in between.
     pub(super) rewriting: Arc<RwLock<()>>,
@@ -70,7 +73,7 @@ pub struct Reader {
 impl Reader {
     pub(super) fn new(store: Store, index: Index, vault: Arc<Vault>) -> Self {
         let index = Arc::new(RwLock::new(index));
-        Self { store, index, cache: Arc::default(), vault, rewriting: Arc::default() }
+        Self { store, index, cache: Arc::default(), mended: Arc::default(), vault, rewriting: Arc::default() }
     }
 
     /// A commit is on stable storage. Gives, for each record, the node over 256 leaves that its leaf completes.
@@ -100,7 +103,7 @@ impl Reader {
     }
 
     /// A block is in sled; its records leave the memory.
-    pub(super) fn sealed(&self, zone: Zone) {
+    pub(super) fn sealed(&self, zone: &Zone) {
         let mut index = self.index.write();
         while index.tail.front().is_some_and(|kept| kept.record().seq <= zone.last) {
             index.tail.pop_front();
@@ -111,53 +114,21 @@ impl Reader {
     /// The heads of all feeds after the sealed blocks, which the index learns too: the last block of each party is read
     /// once.
     pub(super) fn sealed_heads(&self) -> Result<Feeds, Error> {
-        let zones = self.index.read().zones.clone();
-        let mut last: BTreeMap<&PartyId, usize> = BTreeMap::new();
-        for (at, zone) in zones.iter().enumerate() {
-            last.extend(zone.shares.keys().map(|party| (party, at)));
-        }
-        let mut by_block: BTreeMap<usize, Vec<&PartyId>> = BTreeMap::new();
-        for (party, at) in last {
-            by_block.entry(at).or_default().push(party);
-        }
+        let mut by_block: BTreeMap<usize, Vec<PartyId>> = BTreeMap::new();
+        self.index.read().ends().for_each(|(party, at)| by_block.entry(at).or_default().push(party.clone()));
         let mut feeds = Feeds::default();
         for (at, parties) in by_block {
-            let records = self.block(&zones[at])?;
+            let gist = self.index.read().gists.get(at).cloned();
+            let gist = gist.ok_or(Error::Corrupt("a feed through no block"))?;
+            let block = self.block(&gist)?;
             for party in parties {
-                let end = walk(&zones[at], &records, party).last();
+                let end = walk(&block, &party).last();
                 let end = end.ok_or(Error::Corrupt("a block without the deliveries of its zone"))?;
-                feeds.set(party, (end.feed_seq, end.feed_digest));
+                feeds.set(&party, (end.feed_seq, end.feed_digest));
             }
         }
         self.index.write().heads = feeds.clone();
         Ok(feeds)
-    }
-
-    /// A block for one who will want its neighbours too.
-    pub(super) fn block(&self, zone: &Zone) -> Result<Block, Error> {
-        if let Some(block) = self.cache.get(zone.first) {
-            return Ok(block);
-        }
-        let block = self.read(zone)?;
-        self.cache.put(zone.first, &block);
-        Ok(block)
-    }
-
-    /// A block for one who passes by once.
-    fn read(&self, zone: &Zone) -> Result<Block, Error> {
-        let whole = |records: &[Record]| (zone.first..=zone.last).eq(records.iter().map(|record| record.seq));
-        if let Some(records) = self.store.block(zone.first).filter(|records| whole(records)) {
-            return Ok(records.into_iter().map(Arc::new).collect());
-        }
-        let mut records = Vec::new();
-        for pack in self.packs(zone.first, zone.last)? {
-            let frame = pack.records(Some(self.vault.mask()))?;
-            records.extend(frame.into_iter().filter(|record| (zone.first..=zone.last).contains(&record.seq)));
-        }
-        if !whole(&records) {
-            return Err(Error::Corrupt("a block that the journal does not hold whole"));
-        }
-        Ok(records.into_iter().map(Arc::new).collect())
     }
 
     /// The frames of the journal that hold these sequences.
@@ -178,16 +149,16 @@ impl Reader {
     /// # Errors
     /// The journal cannot be read.
     pub fn get(&self, seq: u64) -> Result<Option<Arc<Record>>, Error> {
-        let zone = {
+        let gist = {
             let index = self.index.read();
             if let Some(kept) = index.in_tail(seq) {
                 return Ok(Some(Arc::clone(kept.record_arc())));
             }
-            index.zone_of(seq)
+            index.gist_of(seq)
         };
-        let Some(zone) = zone else { return Ok(None) };
-        let at = usize::try_from(seq - zone.first).unwrap_or(usize::MAX);
-        Ok(self.block(&zone)?.get(at).cloned())
+        let Some(gist) = gist else { return Ok(None) };
+        let at = usize::try_from(seq - gist.first).unwrap_or(usize::MAX);
+        Ok(self.block(&gist)?.records.get(at).cloned())
     }
 
     /// What a record owes: feed sequence and running digest of each recipient. Empty if nothing was delivered, or there
@@ -196,22 +167,22 @@ impl Reader {
     /// # Errors
     /// The journal cannot be read.
     pub fn deliveries(&self, seq: u64) -> Result<Vec<Delivery>, Error> {
-        let zone = {
+        let gist = {
             let index = self.index.read();
             if let Some(kept) = index.in_tail(seq) {
                 return Ok(kept.deliveries().to_vec());
             }
-            index.zone_of(seq)
+            index.gist_of(seq)
         };
-        let Some(zone) = zone else { return Ok(Vec::new()) };
-        let block = self.block(&zone)?;
-        let asked = block.iter().find(|record| record.seq == seq);
+        let Some(gist) = gist else { return Ok(Vec::new()) };
+        let block = self.block(&gist)?;
+        let asked = block.records.iter().find(|record| record.seq == seq);
         let Some(asked) = asked else { return Ok(Vec::new()) };
         let mut feeds = Feeds::default();
-        for (party, share) in zone.shares.iter() {
+        for (party, share) in block.shares.iter() {
             feeds.set(party, (share.first - 1, share.before));
         }
-        let before = block.iter().take_while(|record| record.seq < seq);
+        let before = block.records.iter().take_while(|record| record.seq < seq);
         before.for_each(|record| drop(owe(Arc::clone(record), &mut feeds)));
         Ok(owe(Arc::clone(asked), &mut feeds).deliveries().to_vec())
     }
@@ -249,12 +220,12 @@ impl Reader {
             if let Some(record) = index.tail.iter().rev().map(Archived::record_arc).find(here) {
                 return Ok(Some(Arc::clone(record)));
             }
-            index.zones.len() // what is sealed from here on was in the tail just now
+            index.gists.len() // what is sealed from here on was in the tail just now
         };
         loop {
             let covering = self.index.read().covering(end, party, position);
-            let Some((at, zone)) = covering else { return Ok(None) };
-            if let Some(record) = self.block(&zone)?.iter().rev().find(here) {
+            let Some((at, gist)) = covering else { return Ok(None) };
+            if let Some(record) = self.block(&gist)?.records.iter().rev().find(here) {
                 return Ok(Some(Arc::clone(record)));
             }
             end = at;
@@ -295,7 +266,7 @@ impl Reader {
         limit: usize,
         most_bytes: usize,
     ) -> Result<Vec<FeedItem>, Error> {
-        let (zones, fresh) = self.index.read().road(party, after, limit);
+        let (gists, fresh) = self.index.read().road(party, after, limit);
         let mut found: Vec<FeedItem> = Vec::new();
         let mut bytes = 0;
         // False when enough was found.
@@ -311,9 +282,9 @@ impl Reader {
             found.push(item);
             Ok(true)
         };
-        for zone in &zones {
-            let records = self.block(zone)?;
-            for step in walk(zone, &records, party).filter(|step| step.feed_seq > after) {
+        for gist in &gists {
+            let block = self.block(gist)?;
+            for step in walk(&block, party).filter(|step| step.feed_seq > after) {
                 if !take(step)? {
                     return Ok(found);
                 }
@@ -344,16 +315,17 @@ impl Reader {
         let wanted = |record: &&Arc<Record>| {
             record.summary.as_ref().is_some_and(|summary| kinds.contains(&summary.kind.as_str()))
         };
-        let (zones, tail) = {
+        let (gists, tail) = {
             let index = self.index.read();
-            let with = |zone: &&Arc<Zone>| kinds.iter().any(|kind| zone.kinds.contains(*kind));
-            let zones: Vec<Arc<Zone>> = index.zones.iter().filter(with).cloned().collect();
+            let with =
+                |gist: &&Arc<Gist>| index.words.words(gist, Sort::Kind).any(|kind| kinds.contains(&kind));
+            let gists: Vec<Arc<Gist>> = index.gists.iter().filter(with).cloned().collect();
             let tail = index.tail.iter().map(Archived::record_arc).filter(wanted).cloned();
-            (zones, tail.collect::<Vec<_>>())
+            (gists, tail.collect::<Vec<_>>())
         };
         let mut found = Vec::new();
-        for zone in &zones {
-            found.extend(self.read(zone)?.iter().filter(wanted).cloned());
+        for gist in &gists {
+            found.extend(self.records(gist)?.iter().filter(wanted).cloned());
         }
         found.extend(tail);
         Ok(found)
@@ -373,14 +345,10 @@ impl Reader {
 }
 
 /// A party's deliveries in a block, with the running digest.
-pub(super) fn walk<'a>(
-    zone: &Zone,
-    records: &'a [Arc<Record>],
-    party: &'a PartyId,
-) -> impl Iterator<Item = Step> + use<'a> {
-    let share = zone.shares.get(party).copied();
+pub(super) fn walk<'a>(block: &'a Block, party: &'a PartyId) -> impl Iterator<Item = Step> + use<'a> {
+    let share = block.shares.get(party).copied();
     let mut head = share.map_or((0, Digest::default()), |share| (share.first - 1, share.before));
-    let records = share.map_or(&[][..], |_| records);
+    let records = share.map_or(&[][..], |_| &block.records);
     records.iter().flat_map(move |record| record.owes(party).map(move |owed| (record, owed))).map(
         move |(record, (of, digest))| {
             head = (head.0 + 1, head.1.feed(digest));

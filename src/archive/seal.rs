@@ -103,7 +103,7 @@ fn run(
 ) -> Result<(), Error> {
     while let Ok(job) = inbox.recv() {
         match job {
-            Job::Seal(full) => reader.sealed(seal(&full, store, &mut feeds, zstd)?),
+            Job::Seal(full) => reader.sealed(&seal(&full, store, &mut feeds, zstd)?),
             Job::Tell(done) => done.send(()).unwrap_or_default(), // nobody waits: the writer has ended
         }
     }

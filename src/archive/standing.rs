@@ -3,12 +3,16 @@
 //!
 //! It answers from the index and changes nothing. Who may ask is the broker's business.
 
+use std::sync::Arc;
+
 use super::Error;
 use super::fates::{Fate, Withdrawn};
+use super::gist::Sort;
 use super::reader::Reader;
 use super::record::Record;
 use super::tree::{TILE, Tree};
 use super::vault::Opened;
+use super::zone::Due;
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 
@@ -71,11 +75,32 @@ impl Reader {
 
     /// Messages with a date of their own, for erasure or another look, that has passed at this time, Unix milliseconds, and
     /// that nobody ordered to be erased yet.
-    #[must_use]
-    pub fn due_at(&self, now_ms: i64) -> Vec<u64> {
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn due_at(&self, now_ms: i64) -> Result<Vec<u64>, Error> {
+        let (gists, mut dues) = {
+            let index = self.index.read();
+            let passed = index.gists.iter().filter(|gist| gist.due_ms <= now_ms).cloned();
+            let tail = index.tail.iter().filter_map(|kept| Due::of(kept.record()));
+            (passed.collect::<Vec<_>>(), tail.collect::<Vec<_>>())
+        };
+        for gist in gists {
+            let mut left = self.dues(&gist)?;
+            let mut index = self.index.write();
+            left.retain(|due| index.fates.of(due.seq).is_none_or(|fate| fate.erased.is_none()));
+            // A block of which nothing is left is not read for this again.
+            let due_ms = left.iter().filter_map(Due::first_ms).min().unwrap_or(i64::MAX);
+            let at = index.at(gist.first).and_then(|at| index.gists.get_mut(at));
+            if let Some(at) = at.filter(|at| at.due_ms != due_ms) {
+                Arc::make_mut(at).due_ms = due_ms;
+            }
+            dues.extend(left);
+        }
         let index = self.index.read();
-        let passed = index.dues.iter().filter(|(_, at)| *at <= now_ms).map(|(seq, _)| *seq);
-        passed.filter(|seq| index.fates.of(*seq).is_none_or(|fate| fate.erased.is_none())).collect()
+        let passed = dues.iter().filter(|due| due.first_ms().is_some_and(|at| at <= now_ms));
+        let still = |due: &&Due| index.fates.of(due.seq).is_none_or(|fate| fate.erased.is_none());
+        Ok(passed.filter(still).map(|due| due.seq).collect())
     }
 
     /// Messages that nobody ordered to be erased yet, in blocks with a type whose time has passed for the oldest record.
@@ -83,11 +108,12 @@ impl Reader {
     #[must_use]
     pub fn outlived(&self, now_ms: i64, kept_ms: impl Fn(&str) -> i64) -> Vec<u64> {
         let index = self.index.read();
-        let old = index.zones.iter().filter(|zone| {
-            zone.kinds.iter().any(|kind| zone.from_ms.saturating_add(kept_ms(kind)) <= now_ms)
+        let old = index.gists.iter().filter(|gist| {
+            let mut kinds = index.words.words(gist, Sort::Kind);
+            kinds.any(|kind| gist.from_ms.saturating_add(kept_ms(kind)) <= now_ms)
         });
         let still = |seq: &u64| index.fates.of(*seq).is_none_or(|fate| fate.erased.is_none());
-        old.flat_map(|zone| zone.first..=zone.last).filter(still).collect()
+        old.flat_map(|gist| gist.first..=gist.last).filter(still).collect()
     }
 
     /// Who holds a message: its recipients, then those to whom it was released.
@@ -117,9 +143,7 @@ impl Reader {
     }
 
     /// Builds the tree over the sealed blocks: nodes from their zones, the leaves behind the last from the journal.
-    pub(super) fn grow_tree(&self, sealed: u64) -> Result<(), Error> {
-        let tiles: Vec<Digest> =
-            self.index.read().zones.iter().flat_map(|zone| zone.tiles.iter().copied()).collect();
+    pub(super) fn grow_tree(&self, sealed: u64, tiles: Vec<Digest>) -> Result<(), Error> {
         let behind = tiles.len() as u64 * TILE;
         let leaves = if behind < sealed { self.leaves(behind + 1, sealed)? } else { Vec::new() };
         if behind + leaves.len() as u64 != sealed {
@@ -132,9 +156,8 @@ impl Reader {
     /// Slots of message keys that the archive counts on.
     pub(super) fn slots(&self) -> u64 {
         let index = self.index.read();
-        let sealed = index.zones.iter().map(|zone| zone.slots);
         let tail = index.tail.iter().filter_map(|kept| kept.record().body.slot()).map(|slot| slot + 1);
-        sealed.chain(tail).max().unwrap_or_default()
+        tail.chain([index.slots]).max().unwrap_or_default()
     }
 
     /// A copy of the Merkle tree as it is now.

@@ -146,40 +146,44 @@ impl Store {
         }
     }
 
-    /// Meta and all zones in order; `None` if the store is new.
+    /// What it says of itself; `None` if it is new.
     ///
     /// # Errors
     /// What does not fit, in words.
-    pub fn read(&self) -> Result<Option<(Meta, Vec<Zone>)>, String> {
-        let read = std::panic::AssertUnwindSafe(|| self.read_inner());
-        std::panic::catch_unwind(read).unwrap_or_else(|_| Err("sled panicked while reading".to_owned()))
-    }
-
-    fn read_inner(&self) -> Result<Option<(Meta, Vec<Zone>)>, String> {
+    pub fn meta(&self) -> Result<Option<Meta>, String> {
         let Some(meta) = self.db.get(b"m").map_err(|error| error.to_string())? else {
             return if self.db.is_empty() { Ok(None) } else { Err("no meta record".to_owned()) };
         };
         let meta: Meta = postcard::from_bytes(&meta).map_err(|_| "unreadable meta record")?;
-        if meta.version != VERSION {
-            return Err(format!("layout version {}", meta.version));
-        }
-        let mut zones: Vec<Zone> = Vec::new();
-        loop {
-            let first = zones.last().map_or(1, |zone| zone.last + 1);
-            if first > meta.sealed {
-                break;
+        if meta.version == VERSION { Ok(Some(meta)) } else { Err(format!("layout version {}", meta.version)) }
+    }
+
+    /// All zones in order, one at a time; ends at the first that does not fit, with words.
+    pub fn zones(&self, meta: &Meta) -> impl Iterator<Item = Result<Zone, String>> {
+        let sealed = meta.sealed;
+        let mut next = 1;
+        std::iter::from_fn(move || {
+            let first = next;
+            if first > sealed {
+                return None;
             }
-            let zone = self.value(b'z', first).ok_or_else(|| format!("no block at sequence {first}"))?;
-            let zone: Zone = postcard::from_bytes(&zone).map_err(|_| "unreadable zone")?;
-            if zone.first != first || zone.last < first {
-                return Err(format!("a wrong block at sequence {first}"));
-            }
-            zones.push(zone);
-        }
-        if zones.last().map_or(0, |zone| zone.last) != meta.sealed {
-            return Err("the last block is not the last that was sealed".to_owned());
-        }
-        Ok(Some((meta, zones)))
+            let zone =
+                self.zone(first).filter(|zone| zone.first == first && (first..=sealed).contains(&zone.last));
+            next = zone.as_ref().map_or(u64::MAX, |zone| zone.last + 1);
+            Some(zone.ok_or_else(|| format!("no zone that fits at sequence {first}")))
+        })
+    }
+
+    /// The zone of a block, or `None` if it is missing or bad.
+    #[must_use]
+    pub fn zone(&self, first: u64) -> Option<Zone> {
+        postcard::from_bytes(&self.value(b'z', first)?).ok()
+    }
+
+    /// Makes the zone of a block unreadable.
+    #[cfg(test)]
+    pub(super) fn spoil_zone(&self, first: u64) {
+        self.db.insert(key(b'z', first, 0), b"no zone").expect("inserts");
     }
 
     /// The fingerprints of a block, as [`super::zone::unpack_ids`] reads them.

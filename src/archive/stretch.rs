@@ -2,15 +2,14 @@
 //!
 //! A block that is skipped is not read; the feed's own numbers go on by what its zone says of the party's share.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Error;
-use super::effect::Act;
+use super::gist::{Gist, Sort, Vocabulary};
 use super::reader::{FeedItem, Reader, Step, walk};
-use super::zone::Zone;
 use crate::message::names::PartyId;
 
-/// Deliveries whose zones are taken from the index at once.
+/// Deliveries whose blocks are taken from the index at once.
 const AHEAD: u64 = 16_384;
 
 /// What is known of a block without reading it.
@@ -20,18 +19,31 @@ pub struct Sketch<'a> {
     pub from_ms: i64,
     /// Latest archive time, Unix milliseconds.
     pub to_ms: i64,
-    /// Type ids that occur in it.
-    pub kinds: &'a BTreeSet<String>,
-    /// Values of `subject` that occur in it.
-    pub countries: &'a BTreeSet<String>,
-    /// Originators that occur in it.
-    pub originators: &'a BTreeSet<PartyId>,
+    gist: &'a Gist,
+    words: &'a Vocabulary,
 }
 
 impl<'a> Sketch<'a> {
-    fn of(zone: &'a Zone) -> Self {
-        let Zone { from_ms, to_ms, kinds, countries, originators, .. } = zone;
-        Self { from_ms: *from_ms, to_ms: *to_ms, kinds, countries, originators }
+    fn of(gist: &'a Gist, words: &'a Vocabulary) -> Self {
+        Self { from_ms: gist.from_ms, to_ms: gist.to_ms, gist, words }
+    }
+
+    /// Type ids that occur in it.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'a str> {
+        self.words.words(self.gist, Sort::Kind).collect()
+    }
+
+    /// Values of `subject` that occur in it.
+    #[must_use]
+    pub fn countries(&self) -> Vec<&'a str> {
+        self.words.words(self.gist, Sort::Country).collect()
+    }
+
+    /// Originators that occur in it.
+    #[must_use]
+    pub fn originators(&self) -> Vec<&'a str> {
+        self.words.words(self.gist, Sort::Originator).collect()
     }
 }
 
@@ -59,30 +71,28 @@ impl Reader {
         let mut upto = after;
         loop {
             // Under one look: a block that is sealed in between is neither missed nor given twice.
-            let (zones, fresh) = {
+            let (sealed, fresh, words) = {
                 let index = self.index.read();
-                let (zones, _) = index.zones_behind(party, upto, AHEAD);
-                let fresh = if zones.is_empty() { index.fresh_behind(party, upto) } else { Vec::new() };
-                (zones, fresh)
+                let sealed = index.sealed_behind(party, upto, AHEAD);
+                let fresh = if sealed.is_empty() { index.fresh_behind(party, upto) } else { Vec::new() };
+                (sealed, fresh, Arc::clone(&index.words))
             };
-            if zones.is_empty() {
+            if sealed.is_empty() {
                 let upto = fresh.last().map_or(upto, |step| step.feed_seq);
                 return Ok(Stretch { items: self.items(fresh.into_iter())?, upto });
             }
-            for zone in &zones {
-                let Some(share) = zone.shares.get(party) else { continue };
-                let end = share.first + u64::from(share.count) - 1;
-                if !releases(zone, party) && !wanted(&Sketch::of(zone)) {
-                    upto = end;
+            for (gist, reach) in &sealed {
+                // The sketch does not tell of older messages that are delivered by a record of this block.
+                if !gist.releases && !wanted(&Sketch::of(gist, &words)) {
+                    upto = reach.to;
                     continue;
                 }
-                let block = self.block(zone)?;
-                let steps = walk(zone, &block, party).filter(|step| step.feed_seq > upto);
-                let items = self.items(steps)?;
-                if items.last().map(|item| item.feed_seq) != Some(end) {
+                let block = self.block(gist)?;
+                let items = self.items(walk(&block, party).filter(|step| step.feed_seq > upto))?;
+                if items.last().map(|item| item.feed_seq) != Some(reach.to) {
                     return Err(Error::Corrupt("a block without the deliveries of its zone"));
                 }
-                return Ok(Stretch { items, upto: end });
+                return Ok(Stretch { items, upto: reach.to });
             }
         }
     }
@@ -90,13 +100,4 @@ impl Reader {
     fn items(&self, steps: impl Iterator<Item = Step>) -> Result<Vec<FeedItem>, Error> {
         steps.map(|step| self.item(step)).collect()
     }
-}
-
-/// True if an older message is delivered to the party by a record of this block: the sketch of the block does not tell
-/// of it.
-fn releases(zone: &Zone, party: &PartyId) -> bool {
-    zone.effects.iter().any(|(_, effect)| match &effect.act {
-        Act::Release { to, .. } => to.iter().any(|entry| entry.party == *party),
-        _ => false,
-    })
 }

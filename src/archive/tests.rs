@@ -7,6 +7,7 @@ mod model;
 mod places;
 mod replica;
 mod sweep;
+mod zones;
 
 use std::path::Path;
 

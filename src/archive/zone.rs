@@ -6,7 +6,7 @@ use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::effect::{Act, Effect};
+use super::effect::Effect;
 use super::feeds::Feeds;
 use super::filling::Pending;
 use super::record::Record;
@@ -24,6 +24,9 @@ pub struct Share {
     /// Running digest before the first.
     pub before: Digest,
 }
+
+/// What feeds have of a block.
+pub type Shares = LiteMap<PartyId, Share>;
 
 /// Summary of the records of one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +46,7 @@ pub struct Zone {
     /// Originators.
     pub originators: BTreeSet<PartyId>,
     /// Feeds that go through it.
-    pub shares: LiteMap<PartyId, Share>,
+    pub shares: Shares,
     /// Per intake stream: epoch, lowest and highest stream sequence.
     pub positions: LiteMap<PartyId, (i64, u64, u64)>,
     /// What its records do to earlier ones, with the sequence of each record.
@@ -124,14 +127,6 @@ impl Zone {
             }
         }
         zone
-    }
-
-    /// Lets go of what nobody asks of a sealed block any more, for there is a zone in memory for every 256 records: what fell
-    /// due and what was done to others is folded already, all but releases, which are deliveries.
-    pub(super) fn slim(&mut self) {
-        self.dues = Vec::new();
-        self.effects.retain(|(_, effect)| matches!(effect.act, Act::Release { .. }));
-        self.effects.shrink_to_fit();
     }
 
     fn take(&mut self, record: &Record) {

@@ -94,7 +94,7 @@ pub fn kept_ms(kind: &str) -> i64 {
 /// # Errors
 /// The archive cannot be read.
 pub fn subjects(reader: &Reader, now_ms: i64, years: bool) -> Result<Vec<Subject>, Error> {
-    let mut seqs = reader.due_at(now_ms);
+    let mut seqs = reader.due_at(now_ms)?;
     if years {
         seqs.extend(reader.outlived(now_ms, kept_ms));
     }

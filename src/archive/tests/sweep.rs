@@ -24,7 +24,7 @@ fn a_sweep_past_blocks_gives_the_feed_without_them() {
             let mut found = Vec::new();
             let mut upto = from;
             loop {
-                let wants = |block: &Sketch<'_>| block.countries.contains(wanted);
+                let wants = |block: &Sketch<'_>| block.countries().contains(&wanted);
                 let stretch = reader.stretch(&party, upto, wants).expect("reads");
                 if stretch.upto == upto {
                     break;

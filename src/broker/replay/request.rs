@@ -66,8 +66,8 @@ impl Asked {
 
     /// False if a block holds nothing of what is looked for.
     pub(super) fn wants(&self, block: &Sketch<'_>) -> bool {
-        let outline =
-            Outline::Many { kinds: block.kinds, originators: block.originators, countries: block.countries };
+        let (kinds, originators, countries) = (block.kinds(), block.originators(), block.countries());
+        let outline = Outline::Many { kinds: &kinds, originators: &originators, countries: &countries };
         block.to_ms >= self.from_ms && block.from_ms < self.to_ms && self.query.might(outline).hold
     }
 
