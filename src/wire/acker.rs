@@ -28,15 +28,31 @@ struct Line {
     /// The run of nats-server that these places were read from. One that is started again may have lost the end of the stream, and
     /// given the places in it to other messages since.
     server: String,
+    reach: Reach,
+    waiting: VecDeque<(u64, Subject)>,
+}
+
+/// How far a line has come.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    /// It has read up to here.
+    read: u64,
     /// Everything up to here is archived and receipted, whether or not an acknowledgement came through: the connection
     /// may have broken right behind the messages.
     done: u64,
-    waiting: VecDeque<(u64, Subject)>,
+}
+
+impl Reach {
+    /// Receipts are stored up to a place. Of what an earlier line read they do not count here: a server that lost the end of a stream gives
+    /// those places to other messages, and this line reads whatever stands there.
+    fn done(&mut self, upto: u64) {
+        self.done = self.done.max(upto.min(self.read));
+    }
 }
 
 impl Line {
     fn floor(&self) -> Position {
-        Position { epoch: self.epoch, sequence: self.done }
+        Position { epoch: self.epoch, sequence: self.reach.done }
     }
 }
 
@@ -69,7 +85,7 @@ impl Acker {
         let found = {
             let mut lines = self.lines.lock();
             let Some(line) = lines.get_mut(party).filter(|line| line.epoch == upto.epoch) else { return };
-            line.done = line.done.max(upto.sequence);
+            line.reach.done(upto.sequence);
             let mut last = None;
             while line.waiting.front().is_some_and(|(at, _)| *at <= upto.sequence) {
                 last = line.waiting.pop_front();
@@ -83,16 +99,18 @@ impl Acker {
         }
     }
 
-    pub(super) fn expect(&self, party: &PartyId, sequence: u64, reply: Subject) {
+    /// A batch was read up to a place, and is acknowledged by this reply if it has one.
+    pub(super) fn expect(&self, party: &PartyId, sequence: u64, reply: Option<Subject>) {
         if let Some(line) = self.lines.lock().get_mut(party) {
-            line.waiting.push_back((sequence, reply));
+            line.reach.read = line.reach.read.max(sequence);
+            line.waiting.extend(reply.map(|reply| (sequence, reply)));
         }
     }
 
     /// Notes that everything up to a place in the stream is archived and receipted; the acknowledgement may follow later.
     pub fn done(&self, party: &PartyId, upto: Position) {
         if let Some(line) = self.lines.lock().get_mut(party).filter(|line| line.epoch == upto.epoch) {
-            line.done = line.done.max(upto.sequence);
+            line.reach.done(upto.sequence);
         }
     }
 
@@ -103,14 +121,35 @@ impl Acker {
         lines
             .get(party)
             .filter(|line| line.epoch == epoch && line.server == server)
-            .map_or(0, |line| line.done)
+            .map_or(0, |line| line.reach.done)
     }
 
     /// Reading begins anew behind a place: replies to earlier deliveries must not be used any more.
     pub(super) fn begin(&self, party: &PartyId, client: Client, epoch: i64, done: u64) {
         let server = client.server_info().server_id;
+        let reach = Reach { read: done, done };
         self.lines
             .lock()
-            .insert(party.clone(), Line { client, epoch, server, done, waiting: VecDeque::new() });
+            .insert(party.clone(), Line { client, epoch, server, reach, waiting: VecDeque::new() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_of_what_an_earlier_line_read_do_not_count_for_what_this_one_has_not() {
+        // The stream ended at 100, and ends at 90 since its server lost its power.
+        let mut reach = Reach { read: 85, done: 85 };
+        reach.done(100);
+        assert_eq!(reach.done, 85);
+        reach.read = 93; // three of them new
+        reach.done(90);
+        assert_eq!(reach.done, 90);
+        reach.done(93);
+        assert_eq!(reach.done, 93);
+        reach.done(91);
+        assert_eq!(reach.done, 93);
     }
 }

@@ -152,13 +152,13 @@ impl Puller {
         };
         let Some(first) = first else { return Err(interrupted("the pull ended")) };
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        let mut reply = None;
+        let mut read = None;
         let mut next = Some(first);
         while let Some(message) = next.take() {
             let message = message.map_err(|error| interrupted(&error.to_string()))?;
             let raw = raw(&self.party, &message, &mut open)
                 .ok_or_else(|| interrupted("a delivery that is not the next one"))?;
-            reply = message.message.reply.map(|reply| (raw.position.sequence, reply));
+            read = Some((raw.position.sequence, message.message.reply));
             bytes += raw.payload.len();
             batch.push(raw);
             if batch.len() < BATCH && bytes < BATCH_BYTES {
@@ -166,7 +166,7 @@ impl Puller {
                 next = tokio::task::unconstrained(open.messages.next()).now_or_never().flatten();
             }
         }
-        if let Some((sequence, reply)) = reply {
+        if let Some((sequence, reply)) = read {
             self.acker.expect(&self.party, sequence, reply);
         }
         self.open = Some(open);
@@ -275,7 +275,10 @@ impl Puller {
         self.acker.begin(&self.party, client.clone(), epoch, floor.sequence);
         let batch = suspects::read(&client, &self.party, &self.stream, epoch, floor.sequence + 1).await?;
         match batch.last() {
-            Some(last) => self.behind = Some(last.position),
+            Some(last) => {
+                self.acker.expect(&self.party, last.position.sequence, None);
+                self.behind = Some(last.position);
+            }
             None => self.troubles = 0, // nothing stands there: whatever broke the reading was not a message
         }
         Ok(batch)
