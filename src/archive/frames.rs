@@ -1,8 +1,7 @@
 //! Where the frames of the journal stand, as readers have it in memory: as little as finds them again.
 //!
-//! At low load each message is a frame of its own, so what is held a frame is what grows with an archive: seven bytes, found
-//! through marks that stand before every 64th. The header is read again with its frame; the checksum held here says that it
-//! is still the frame that was written.
+//! At low load each message is a frame of its own, so what is held a frame is what grows with an archive: seven bytes. The
+//! header is read again with its frame; the checksum held here says that it is still the frame that was written.
 
 use std::path::PathBuf;
 
@@ -11,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::frame::{HEADER, Header};
 use super::journal::{self, Place};
-
-/// Frames between two marks.
-const STRIDE: u32 = 64;
+use super::packed::Packed;
 
 /// Where one frame stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,30 +33,26 @@ impl FrameAt {
     }
 }
 
-/// A frame as it is packed. The checksum has as many bytes in any case: it changes when a body is taken away.
+/// A frame as it is packed. The checksum stands last and has as many bytes in any case: it changes when a body is taken away.
 #[derive(Debug, Serialize, Deserialize)]
-struct Packed {
+struct Step {
     count: u32,
     len: u32,
     crc: [u8; 4],
 }
 
-/// Where unpacking can begin; all frames up to the next mark stand in one segment, one behind the other.
+/// Where the first frame behind it stands; all up to the next mark are in one segment, one behind the other.
 #[derive(Debug)]
 struct Mark {
     first: u64,
     offset: u64,
     segment: u32,
-    /// Where its frames begin in the bytes, and how many there are.
-    at: usize,
-    count: u32,
 }
 
 /// All of them, in order.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    marks: Vec<Mark>,
-    bytes: Vec<u8>,
+    frames: Packed<Mark>,
     /// Last sequence that stands in a frame.
     last: u64,
     /// Offset behind the last frame.
@@ -72,18 +65,11 @@ impl Frames {
         // A journal of 2^32 segments of 64 MiB is larger than any disk.
         let segment = u32::try_from(place.segment).unwrap_or(u32::MAX);
         let Place { offset, header, .. } = place;
-        match self.marks.last_mut() {
-            Some(mark) if mark.segment == segment && mark.count < STRIDE && self.end == *offset => {
-                mark.count += 1;
-            }
-            _ => {
-                let at = self.bytes.len();
-                self.marks.push(Mark { first: header.first, offset: *offset, segment, at, count: 1 });
-            }
+        let end = self.end;
+        if self.frames.open().is_none_or(|mark| mark.segment != segment || end != *offset) {
+            self.frames.mark(Mark { first: header.first, offset: *offset, segment });
         }
-        let packed = Packed { count: header.count, len: header.len, crc: header.crc().to_le_bytes() };
-        let mut room = [0; 16]; // two numbers take 10 at most
-        self.bytes.extend_from_slice(postcard::to_slice(&packed, &mut room).unwrap_or_default());
+        self.frames.push(&Step { count: header.count, len: header.len, crc: header.crc().to_le_bytes() });
         self.last = header.last();
         self.end = offset + (HEADER as u64) + u64::from(header.len);
     }
@@ -93,38 +79,35 @@ impl Frames {
         if first > self.last {
             return Vec::new();
         }
-        let all = (self.mark_of(first)..self.marks.len()).flat_map(|mark| self.unpacked(mark));
+        let all = (self.mark_of(first)..self.frames.len()).flat_map(|mark| self.behind(mark));
         let wanted = all.skip_while(|(_, to, _)| *to < first).take_while(|(frame, ..)| frame.first <= last);
         wanted.map(|(frame, ..)| frame).collect()
     }
 
     /// A frame was written anew where it stood.
     pub(super) fn replace(&mut self, fresh: &Place) {
-        let found = self.unpacked(self.mark_of(fresh.header.first));
-        let end =
-            found.skip_while(|(frame, ..)| frame.first < fresh.header.first).map(|(_, _, end)| end).next();
-        if let Some(crc) = end.and_then(|end| self.bytes.get_mut(end - 4..end)) {
-            crc.copy_from_slice(&fresh.header.crc().to_le_bytes());
+        let first = fresh.header.first;
+        let mut found = self.behind(self.mark_of(first)).skip_while(|(frame, ..)| frame.first < first);
+        let end = found.next().map(|(_, _, end)| end);
+        drop(found);
+        if let Some(end) = end {
+            self.frames.overwrite(end, &fresh.header.crc().to_le_bytes());
         }
     }
 
     fn mark_of(&self, seq: u64) -> usize {
-        self.marks.partition_point(|mark| mark.first <= seq).saturating_sub(1)
+        self.frames.partition_point(|mark| mark.first <= seq).saturating_sub(1)
     }
 
     /// The frames behind a mark, each with its last sequence and the end of its packed bytes.
-    fn unpacked(&self, mark: usize) -> impl Iterator<Item = (FrameAt, u64, usize)> + '_ {
-        let start = self.marks.get(mark);
-        let mut bytes = start.and_then(|mark| self.bytes.get(mark.at..)).unwrap_or_default();
-        let (mut first, mut offset) = start.map_or((0, 0), |mark| (mark.first, mark.offset));
-        (0..start.map_or(0, |mark| mark.count)).map_while(move |_| {
-            let (packed, rest) = postcard::take_from_bytes::<Packed>(bytes).ok()?;
-            bytes = rest;
-            let crc = u32::from_le_bytes(packed.crc);
-            let frame = FrameAt { first, offset, segment: start?.segment, crc };
-            first += u64::from(packed.count);
-            offset += HEADER as u64 + u64::from(packed.len);
-            Some((frame, first - 1, self.bytes.len() - bytes.len()))
+    fn behind(&self, mark: usize) -> impl Iterator<Item = (FrameAt, u64, usize)> + '_ {
+        let start = self.frames.get(mark).map(|mark| (mark.first, mark.offset, mark.segment));
+        let (mut first, mut offset, segment) = start.unwrap_or_default();
+        self.frames.behind::<Step>(mark).map(move |(step, end)| {
+            let frame = FrameAt { first, offset, segment, crc: u32::from_le_bytes(step.crc) };
+            first += u64::from(step.count);
+            offset += HEADER as u64 + u64::from(step.len);
+            (frame, first - 1, end)
         })
     }
 }
@@ -134,5 +117,62 @@ impl FromIterator<Place> for Frames {
         let mut frames = Self::default();
         places.into_iter().for_each(|place| frames.push(&place));
         frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::frame::{MAGIC, VERSION};
+    use super::*;
+
+    fn header(first: u64, count: u32, len: u32, crc: u32) -> Header {
+        let mut bytes = vec![0; HEADER];
+        bytes[..4].copy_from_slice(MAGIC);
+        bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..16].copy_from_slice(&first.to_le_bytes());
+        bytes[16..20].copy_from_slice(&count.to_le_bytes());
+        bytes[24..28].copy_from_slice(&len.to_le_bytes());
+        bytes[100..104].copy_from_slice(&crc.to_le_bytes());
+        Header::read(&bytes).expect("a header")
+    }
+
+    proptest! {
+        /// What is packed answers as the plain list does, over segments and after frames were written anew.
+        #[test]
+        fn packed_as_plain(
+            list in prop::collection::vec((1..600_u32, 1..300_000_u32, any::<u32>(), 0..60_u8), 1..300),
+            anew in prop::collection::vec((any::<prop::sample::Index>(), any::<u32>()), 0..5),
+            (one, other) in (0..90_000_u64, 0..90_000_u64),
+        ) {
+            let (mut first, mut offset, mut segment) = (1, 0, 0);
+            let mut places = Vec::new();
+            for (count, len, crc, next) in list {
+                if next == 0 {
+                    (segment, offset) = (segment + 1, 0);
+                }
+                places.push(Place { segment, offset, header: header(first, count, len, crc) });
+                first += u64::from(count);
+                offset += HEADER as u64 + u64::from(len);
+            }
+            let mut frames: Frames = places.iter().copied().collect();
+            for (which, crc) in anew {
+                let place = which.get(&places);
+                let fresh = Place { header: header(place.header.first, place.header.count, place.header.len, crc), ..*place };
+                frames.replace(&fresh);
+                let at = places.iter().position(|place| place.header.first == fresh.header.first).expect("it is there");
+                places[at] = fresh;
+            }
+            let (from, to) = (one.min(other), one.max(other));
+            let plain = places.iter().filter(|place| place.header.last() >= from && place.header.first <= to);
+            let plain: Vec<FrameAt> = plain
+                .map(|Place { segment, offset, header }| {
+                    let segment = u32::try_from(*segment).expect("small");
+                    FrameAt { first: header.first, offset: *offset, segment, crc: header.crc() }
+                })
+                .collect();
+            prop_assert_eq!(frames.holding(from, to), plain);
+        }
     }
 }

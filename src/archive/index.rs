@@ -71,10 +71,11 @@ impl Index {
         let at = self.gists.len();
         for (party, share) in zone.shares.iter() {
             let to = share.first + u64::from(share.count) - 1;
-            trail(&mut self.feeds, party).push(0, Reach { zone: at, from: share.first, to });
+            self.feeds.entry(party.clone()).or_default().push(0, Reach { zone: at, from: share.first, to });
         }
         for (party, (epoch, from, to)) in zone.positions.iter() {
-            trail(&mut self.intake, party).push(*epoch, Reach { zone: at, from: *from, to: *to });
+            let reach = Reach { zone: at, from: *from, to: *to };
+            self.intake.entry(party.clone()).or_default().push(*epoch, reach);
         }
         self.slots = self.slots.max(zone.slots);
         self.gists.push(Arc::new(Arc::make_mut(&mut self.words).gist(zone)));
@@ -207,12 +208,4 @@ impl Index {
         fresh.reverse();
         fresh
     }
-}
-
-fn trail<'a>(trails: &'a mut HashMap<PartyId, Trail>, party: &PartyId) -> &'a mut Trail {
-    // Only the first block of a party needs its name anew.
-    if !trails.contains_key(party) {
-        trails.insert(party.clone(), Trail::default());
-    }
-    trails.entry(party.clone()).or_default()
 }

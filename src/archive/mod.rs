@@ -33,6 +33,7 @@ pub mod note;
 pub mod notebook;
 mod open;
 mod pack;
+mod packed;
 pub mod proof;
 pub mod prove;
 mod read_only;

@@ -1,12 +1,11 @@
 //! Trails: for one party, which zones its numbers lie in, packed. Of its feed, and of its intake stream.
 //!
 //! There is an entry for every zone that a party occurs in, so this is what grows with an archive: an entry takes three or four
-//! bytes, and is found through marks that stand before every 64th. It knows neither zones nor records.
+//! bytes. It knows neither zones nor records.
 
 use serde::{Deserialize, Serialize};
 
-/// Entries between two marks.
-const STRIDE: u32 = 64;
+use super::packed::Packed;
 
 /// Numbers of one party in one zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,7 @@ struct Step {
     more: u64,
 }
 
-/// Where unpacking can begin.
+/// What stands before some entries.
 #[derive(Debug)]
 struct Mark {
     /// Which life of the stream; all entries up to the next mark are of it.
@@ -38,16 +37,12 @@ struct Mark {
     /// Least and greatest number up to the next mark.
     least: u64,
     most: u64,
-    /// Where its entries begin in the bytes, and how many there are.
-    at: usize,
-    count: u32,
 }
 
 /// All entries of one party, in the order of the zones.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
-    marks: Vec<Mark>,
-    bytes: Vec<u8>,
+    entries: Packed<Mark>,
     last: Option<Reach>,
 }
 
@@ -55,24 +50,15 @@ impl Trail {
     /// One more zone, behind all others. `life` tells apart streams that were made anew.
     pub(super) fn push(&mut self, life: i64, reach: Reach) {
         let zone = u32::try_from(reach.zone).unwrap_or(u32::MAX); // 2^40 records
-        let (zone_before, from_before) = match (self.marks.last_mut(), self.last) {
-            (Some(mark), Some(last)) if mark.life == life && mark.count < STRIDE => {
-                mark.count += 1;
+        let (zone_before, from_before) = match (self.entries.open(), self.last) {
+            (Some(mark), Some(last)) if mark.life == life => {
                 mark.least = mark.least.min(reach.from);
                 mark.most = mark.most.max(reach.to);
                 (u32::try_from(last.zone).unwrap_or(u32::MAX), last.from)
             }
             _ => {
                 let Reach { from, to, .. } = reach;
-                self.marks.push(Mark {
-                    life,
-                    zone,
-                    from,
-                    least: from,
-                    most: to,
-                    at: self.bytes.len(),
-                    count: 1,
-                });
+                self.entries.mark(Mark { life, zone, from, least: from, most: to });
                 (zone, from)
             }
         };
@@ -81,8 +67,7 @@ impl Trail {
             from: reach.from.wrapping_sub(from_before).cast_signed(),
             more: reach.to - reach.from,
         };
-        let mut room = [0; 32]; // three numbers take 25 at most
-        self.bytes.extend_from_slice(postcard::to_slice(&step, &mut room).unwrap_or_default());
+        self.entries.push(&step);
         self.last = Some(reach);
     }
 
@@ -93,37 +78,33 @@ impl Trail {
 
     /// The entries from the one that holds `number` on, or else the first behind it. Only where numbers grow: in a feed.
     pub(super) fn from(&self, number: u64) -> impl Iterator<Item = Reach> + '_ {
-        let first = self.marks.partition_point(|mark| mark.from <= number).saturating_sub(1);
-        let entries = (first..self.marks.len()).flat_map(|mark| self.unpacked(mark));
+        let first = self.entries.partition_point(|mark| mark.from <= number).saturating_sub(1);
+        let entries = (first..self.entries.len()).flat_map(|mark| self.behind(mark));
         entries.skip_while(move |reach| reach.to < number)
     }
 
     /// The last entry before zone `end` that may hold `number` in this life.
     pub(super) fn covering(&self, end: usize, life: i64, number: u64) -> Option<Reach> {
         let covers = |reach: &Reach| reach.zone < end && (reach.from..=reach.to).contains(&number);
-        let marks = self.marks.iter().enumerate().rev();
-        let may = marks.filter(|(_, mark)| {
+        let may = |mark: &Mark| {
             mark.life == life && (mark.zone as usize) < end && (mark.least..=mark.most).contains(&number)
-        });
-        may.filter_map(|(at, _)| self.unpacked(at).filter(covers).last()).next()
+        };
+        let marks = (0..self.entries.len()).rev().filter(|at| self.entries.get(*at).is_some_and(may));
+        marks.filter_map(|at| self.behind(at).filter(covers).last()).next()
     }
 
     /// The last entry before zone `end`.
     pub(super) fn before(&self, end: usize) -> Option<Reach> {
-        let mark = self.marks.partition_point(|mark| (mark.zone as usize) < end).checked_sub(1)?;
-        self.unpacked(mark).take_while(|reach| reach.zone < end).last()
+        let mark = self.entries.partition_point(|mark| (mark.zone as usize) < end).checked_sub(1)?;
+        self.behind(mark).take_while(|reach| reach.zone < end).last()
     }
 
-    fn unpacked(&self, mark: usize) -> impl Iterator<Item = Reach> + '_ {
-        let start = self.marks.get(mark);
-        let mut bytes = start.and_then(|mark| self.bytes.get(mark.at..)).unwrap_or_default();
-        let (mut zone, mut from) = start.map_or((0, 0), |mark| (mark.zone, mark.from));
-        (0..start.map_or(0, |mark| mark.count)).map_while(move |_| {
-            let (step, rest) = postcard::take_from_bytes::<Step>(bytes).ok()?;
-            bytes = rest;
+    fn behind(&self, mark: usize) -> impl Iterator<Item = Reach> + '_ {
+        let (mut zone, mut from) = self.entries.get(mark).map_or((0, 0), |mark| (mark.zone, mark.from));
+        self.entries.behind::<Step>(mark).map(move |(step, _)| {
             zone += step.zones;
             from = from.wrapping_add_signed(step.from);
-            Some(Reach { zone: zone as usize, from, to: from + step.more })
+            Reach { zone: zone as usize, from, to: from + step.more }
         })
     }
 }
@@ -152,7 +133,7 @@ mod tests {
         fn packed_as_plain(list in entries(), end in 0..1_300_usize, life in 0..2_i64, number in 0..800_u64) {
             let mut trail = Trail::default();
             list.iter().for_each(|(life, reach)| trail.push(*life, *reach));
-            let all: Vec<Reach> = (0..trail.marks.len()).flat_map(|mark| trail.unpacked(mark)).collect();
+            let all: Vec<Reach> = (0..trail.entries.len()).flat_map(|mark| trail.behind(mark)).collect();
             prop_assert_eq!(all, list.iter().map(|(_, reach)| *reach).collect::<Vec<_>>());
             prop_assert_eq!(trail.last(), list.last().map(|(_, reach)| *reach));
             let before = list.iter().rev().map(|(_, reach)| *reach).find(|reach| reach.zone < end);
@@ -186,6 +167,6 @@ mod tests {
             let from = 1 + 20 * zone as u64;
             trail.push(0, Reach { zone, from, to: from + 19 });
         });
-        assert_eq!((trail.marks.len(), trail.bytes.len()), (100, 3 * 6_400));
+        assert_eq!((trail.entries.len(), trail.entries.size()), (100, 3 * 6_400));
     }
 }

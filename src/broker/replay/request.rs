@@ -66,9 +66,12 @@ impl Asked {
 
     /// False if a block holds nothing of what is looked for.
     pub(super) fn wants(&self, block: &Sketch<'_>) -> bool {
+        if block.to_ms < self.from_ms || block.from_ms >= self.to_ms {
+            return false;
+        }
         let (kinds, originators, countries) = (block.kinds(), block.originators(), block.countries());
         let outline = Outline::Many { kinds: &kinds, originators: &originators, countries: &countries };
-        block.to_ms >= self.from_ms && block.from_ms < self.to_ms && self.query.might(outline).hold
+        self.query.might(outline).hold
     }
 
     /// True if it was archived in the period asked for.
