@@ -45,6 +45,9 @@ pub struct Config {
     pub cluster: Option<ClusterSection>,
     /// The registry file.
     pub registry: RegistrySection,
+    /// The clock is right though the last record is of long ago. Of one start, so not for the file.
+    #[serde(skip)]
+    pub trust_clock: bool,
 }
 
 /// `[broker]`.

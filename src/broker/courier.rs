@@ -241,7 +241,7 @@ impl Courier {
     fn pack(&mut self, round: &mut Round, line: &Line) -> Result<Vec<Letter>, String> {
         if time::leapt().is_some() {
             // Tombstones would go out for messages whose day has not come.
-            return Err("the clock has leapt ahead".to_owned());
+            return Err("the clock is far ahead of what was known".to_owned());
         }
         let most = if self.progress.is_stalled() { 1 } else { line.parcel_of(PARCEL) };
         let (mut letters, mut bytes) = (Vec::new(), 0);

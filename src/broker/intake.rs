@@ -96,7 +96,8 @@ async fn wait_for_clock(batch: &[Raw], metrics: &Metrics, stop: &CancellationTok
     while let Some(seconds) = wrong_by(batch, time::now()) {
         metrics.clock_behind_seconds.set(seconds);
         if !std::mem::replace(&mut told, true) {
-            let words = if seconds < 0 { "has leapt ahead" } else { "is behind that of nats-server" };
+            let words =
+                if seconds < 0 { "is far ahead of what was known" } else { "is behind that of nats-server" };
             tracing::error!(seconds, "the clock {words}; nothing is judged until it is right");
         }
         tokio::select! { () = tokio::time::sleep(LOOK) => {}, () = stop.cancelled() => return false }

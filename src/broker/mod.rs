@@ -185,7 +185,7 @@ impl Broker {
         let connections = Connections::open(&config, term, &parties).await?;
         connections::ensure_or_later(&config, &parties, &fail).await?;
         let reader = archive.reader();
-        sweeper::believe_in_clock(&reader)?;
+        sweeper::believe_in_clock(&reader, config.trust_clock)?;
         let (bucket, routes) =
             connections::settled(&config, async || routes::rebuild(&reader, &connections.control).await)
                 .await?;

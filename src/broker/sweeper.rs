@@ -16,19 +16,24 @@ use super::handling::{Asker, unconfirmed};
 use super::own::Own;
 use crate::archive::{Error, Reader};
 use crate::message::names::PartyId;
-use crate::message::time;
+use crate::message::time::{self, Timestamp};
 
 /// Recalls looked at for the counters: the latest.
 const MOST_RECALLS: usize = 1_000;
 
-/// Believes in the clock from now on, unless the archive has seen a later time: then it is wrong, and being set right is no leap.
+/// Finds out whether the clock is to be believed in from now on. If the archive has seen a later time it is wrong, and being set right is
+/// no leap. If its last record is of long ago, the broker stood still or the clock is ahead, and only the operator knows which: until
+/// he says so it counts as a leap, for what a wrong clock erases does not come back.
 ///
 /// # Errors
 /// The archive cannot be read.
-pub(super) fn believe_in_clock(reader: &Reader) -> Result<(), Error> {
+pub(super) fn believe_in_clock(reader: &Reader, is_right: bool) -> Result<(), Error> {
+    let now = time::now();
     let last = reader.get(reader.head_seq())?;
-    if last.is_none_or(|last| last.archived_ms <= time::now().as_millisecond()) {
-        time::believe();
+    match last.and_then(|last| Timestamp::from_millisecond(last.archived_ms).ok()) {
+        Some(last) if last > now => {}
+        Some(last) if time::is_leap(last, now) && !is_right => time::believe(last),
+        _ => time::believe(now),
     }
     Ok(())
 }
@@ -46,8 +51,8 @@ pub(super) async fn run(keeper: Asker, shared: Shared, every: RetentionSection, 
         }
         let leapt = time::leapt();
         if let Some(seconds) = leapt.filter(|_| !told) {
-            let words =
-                "the clock has leapt ahead; nothing is erased by it. If it is right, start the broker again";
+            let words = "the clock is far ahead of the last record, or has leapt ahead; nothing is judged, delivered or erased by it. If \
+                it is right, start the broker again with --trust-clock";
             tracing::error!(seconds, "{words}");
         }
         told = leapt.is_some();

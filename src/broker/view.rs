@@ -135,7 +135,9 @@ impl View {
 
     fn clock(&self) -> Check {
         if let Some(seconds) = time::leapt() {
-            let words = format!("has leapt {seconds} s ahead; no message is judged by it, nothing is erased");
+            let words = format!(
+                "is {seconds} s ahead of what was known; no message is judged by it, nothing is erased"
+            );
             return Check::of("clock", false, words);
         }
         let behind = self.metrics.clock_behind_seconds.get();

@@ -23,6 +23,9 @@ pub struct Args {
     /// Take case-plane messages (personal data, Art. 10).
     #[arg(long, env = "LIAISON_ENABLE_CASE_PLANE")]
     enable_case_plane: bool,
+    /// The clock is right, though the last record of the archive is more than 30 days old; for the first start after a long stop.
+    #[arg(long)]
+    trust_clock: bool,
     #[command(flatten)]
     root: Root,
     #[command(flatten)]
@@ -124,6 +127,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     super::limits::forbid_core_files();
     let mut config = configuration(&args.config, args.enable_case_plane, &args.root)?;
     args.tls.over(&mut config);
+    config.trust_clock = args.trust_clock;
     let Some((broker, signals)) = Box::pin(started(&config)).await? else { return Ok(Exit::Ok) };
     let (listener, address) = console::bind(config.http.listen)
         .await

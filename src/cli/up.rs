@@ -47,6 +47,9 @@ pub struct Args {
     /// Take case-plane messages (personal data, Art. 10).
     #[arg(long, env = "LIAISON_ENABLE_CASE_PLANE")]
     enable_case_plane: bool,
+    /// The clock is right, though the last record of the archive is more than 30 days old; for the first start after a long stop.
+    #[arg(long)]
+    trust_clock: bool,
     /// Let a few simulated posts publish valid and invalid example messages, about one a second.
     #[arg(long, env = "LIAISON_DEMO")]
     demo: bool,
@@ -127,6 +130,7 @@ fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
     let mut config = configuration(file, args.enable_case_plane, &args.root)?;
     config.nats.keys = args.data.join("keys");
     config.http.listen = args.http;
+    config.trust_clock = args.trust_clock;
     if config.cluster.is_some() || config.nats.replicas > 1 {
         let words = "`liaison up` is alone on its machine: for a cluster use `liaison nats-config --cluster` and `liaison serve`";
         return Err(Failure::new(Exit::Configuration, words));

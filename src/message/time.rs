@@ -43,18 +43,24 @@ pub fn stopwatch() -> Instant {
     Instant::now()
 }
 
-/// Clock and stopwatch when the clock was believed in.
+/// A time that was believed in, and the stopwatch at that moment.
 static BELIEVED: OnceLock<(Timestamp, Instant)> = OnceLock::new();
 /// So far the clock may go ahead of the stopwatch: further than anybody sets it by, and longer than a machine is stopped.
 const LEAP: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
-/// Notes that the clock is to be believed in now. Only the first time counts.
-pub fn believe() {
-    BELIEVED.get_or_init(|| (now(), stopwatch()));
+/// Notes that this is the time. Only the first one counts.
+pub fn believe(time: Timestamp) {
+    BELIEVED.get_or_init(|| (time, stopwatch()));
 }
 
-/// By how many seconds the clock has leapt ahead since then, if that is so far that it must be wrong: nothing may be judged by it, and
-/// nothing erased, for every date would have come.
+/// True if a clock cannot be so far ahead of a time that has been, unless it is wrong or everything stood still since.
+#[must_use]
+pub fn is_leap(from: Timestamp, to: Timestamp) -> bool {
+    to.duration_since(from) > LEAP
+}
+
+/// By how many seconds the clock is ahead of the time that was believed in and what has passed since, if that is so far that it must be
+/// wrong: nothing may be judged by it, and nothing erased, for every date would have come.
 #[must_use]
 pub fn leapt() -> Option<i64> {
     let (clock, watch) = BELIEVED.get()?;

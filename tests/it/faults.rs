@@ -342,7 +342,7 @@ async fn clock_jumps(scene: &mut Scene, seconds: i64) {
     scene.arm("clock", &seconds.to_string());
     if !(0..YEAR).contains(&seconds) {
         let words = scene.check("clock", false).await;
-        let wrong = if seconds < 0 { "s behind that of NATS" } else { "has leapt" };
+        let wrong = if seconds < 0 { "s behind that of NATS" } else { "ahead of what was known" };
         assert!(words.contains(wrong), "{words}");
         nothing_is_receipted(scene).await;
         // Signed by the wrong clock: that must close nothing afterwards.

@@ -129,6 +129,14 @@ impl Exchange {
         started.elapsed()
     }
 
+    /// The same with one argument more.
+    pub async fn again_with(&mut self, arg: &str) -> Duration {
+        self.args.push(arg.to_owned());
+        let ready = self.again().await;
+        self.args.pop();
+        ready
+    }
+
     /// Starts again and kills it before it can be ready, after this long.
     pub async fn stumble(&mut self, after: Duration) {
         self.child = spawn(&self.data, &self.args);

@@ -1,6 +1,7 @@
 //! Strain: no descriptors, no core to spare, a clock that jumps, hundreds that come back at once or come and go, and bad files at
 //! every reload.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -30,10 +31,8 @@ async fn a_clock_that_jumps_refuses_nobody_wrongly() {
     scene.end().await;
 }
 
-/// In a quiet hour the clock leaps thirty years: every date has come, and nothing is erased. Nobody sends anything afterwards either, and
-/// the broker is well again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_leaps_ahead_erases_nothing() {
+/// A broker that looks every second for what falls due, and has one message with a day on which it is to be erased.
+async fn with_an_identity_request() -> Exchange {
     let exchange = Exchange::with(&["--enable-case-plane"], |data| {
         std::fs::create_dir(data.join("faults")).expect("a directory of faults");
         std::fs::write(data.join("network.toml"), few_parties()).expect("a registry");
@@ -48,18 +47,52 @@ async fn a_clock_that_leaps_ahead_erases_nothing() {
     let subject = case["natsSubject"].as_str().expect("a subject");
     let receipt = exchange.publish(&system, subject, message.to_string().into_bytes()).await;
     assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    exchange
+}
+
+/// Thirty years ahead, every date has come. Gives the file that makes it so.
+fn leap(exchange: &Exchange) -> PathBuf {
     let clock = exchange.data.join("faults/clock");
     std::fs::write(clock.with_extension("new"), (30_i64 * 365 * 24 * 3_600).to_string()).expect("written");
     std::fs::rename(clock.with_extension("new"), &clock).expect("renamed");
+    clock
+}
+
+/// Nothing is erased by this clock, nor when it is right again.
+async fn nothing_is_erased(exchange: &Exchange, clock: &Path) {
     let words = check(&exchange, "clock", false).await;
     assert!(words.contains("nothing is erased"), "{words}");
     // Three looks at what is due.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    std::fs::remove_file(&clock).expect("removed");
-    check(&exchange, "clock", true).await;
+    std::fs::remove_file(clock).expect("removed");
+    check(exchange, "clock", true).await;
     // An erasure is a record of its own.
-    let records = archived(&exchange);
+    let records = archived(exchange);
     assert_eq!(records.len(), 1, "something was done: {records:?}");
+}
+
+/// In a quiet hour the clock leaps. Nobody sends anything afterwards either, and the broker is well again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_leaps_ahead_erases_nothing() {
+    let exchange = with_an_identity_request().await;
+    let clock = leap(&exchange);
+    nothing_is_erased(&exchange, &clock).await;
+}
+
+/// A machine comes up with a clock of its own making, and the broker with it. Only when the operator says that the clock is right is
+/// done what has fallen due by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_ahead_at_the_start_erases_nothing() {
+    let mut exchange = with_an_identity_request().await;
+    exchange.kill();
+    let clock = leap(&exchange);
+    exchange.again().await;
+    nothing_is_erased(&exchange, &clock).await;
+    exchange.kill();
+    leap(&exchange);
+    exchange.again_with("--trust-clock").await;
+    check(&exchange, "clock", true).await;
+    until("the erasure", async || (archived(&exchange).len() > 1).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
