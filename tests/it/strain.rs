@@ -60,7 +60,7 @@ fn leap(exchange: &Exchange) -> PathBuf {
 
 /// Nothing is erased by this clock, nor when it is right again.
 async fn nothing_is_erased(exchange: &Exchange, clock: &Path) {
-    let words = check(&exchange, "clock", false).await;
+    let words = check(exchange, "clock", false).await;
     assert!(words.contains("nothing is erased"), "{words}");
     // Three looks at what is due.
     tokio::time::sleep(Duration::from_secs(3)).await;
