@@ -32,7 +32,7 @@ const VERSION: u16 = 4;
 /// parts, and none lets anything go before it was touched 64 times: what it holds is bounded by the bytes that a touch brings,
 /// not by its capacity. A node of 16 values beyond a quarter of a segment even becomes a file that is not counted at all. With
 /// values of 70 KiB, or pieces read by a scan, which touches a node once, memory grew by hundreds of MiB.
-const PIECE: usize = 1 << 10;
+const PIECE: usize = 2 << 10;
 
 /// How often, and after which pause, sled's lock is tried again.
 const LOCK_TRIES: u32 = 100;
