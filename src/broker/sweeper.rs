@@ -21,9 +21,10 @@ use crate::message::time::{self, Timestamp};
 /// Recalls looked at for the counters: the latest.
 const MOST_RECALLS: usize = 1_000;
 
-/// Finds out whether the clock is to be believed in from now on. If the archive has seen a later time it is wrong, and being set right is
-/// no leap. If its last record is of long ago, the broker stood still or the clock is ahead, and only the operator knows which: until
-/// he says so it counts as a leap, for what a wrong clock erases does not come back.
+/// Finds out whether the clock is to be believed in from now on. If the archive has seen a later time the clock is wrong, and being set
+/// right is no leap. If its last record is of long ago, the broker stood still or the clock is ahead, and only the operator knows
+/// which: until he says so it counts as a leap, for what a wrong clock erases does not come back. Either way it is the last record that is
+/// believed.
 ///
 /// # Errors
 /// The archive cannot be read.
@@ -31,8 +32,7 @@ pub(super) fn believe_in_clock(reader: &Reader, is_right: bool) -> Result<(), Er
     let now = time::now();
     let last = reader.get(reader.head_seq())?;
     match last.and_then(|last| Timestamp::from_millisecond(last.archived_ms).ok()) {
-        Some(last) if last > now => {}
-        Some(last) if time::is_leap(last, now) && !is_right => time::believe(last),
+        Some(last) if !is_right && (last > now || time::is_leap(last, now)) => time::believe(last),
         _ => time::believe(now),
     }
     Ok(())

@@ -52,8 +52,13 @@ async fn with_an_identity_request() -> Exchange {
 
 /// Thirty years ahead, every date has come. Gives the file that makes it so.
 fn leap(exchange: &Exchange) -> PathBuf {
+    set_clock(exchange, 30 * 365 * 24 * 3_600)
+}
+
+/// Makes the clock wrong by so many seconds. Gives the file that makes it so.
+fn set_clock(exchange: &Exchange, seconds: i64) -> PathBuf {
     let clock = exchange.data.join("faults/clock");
-    std::fs::write(clock.with_extension("new"), (30_i64 * 365 * 24 * 3_600).to_string()).expect("written");
+    std::fs::write(clock.with_extension("new"), seconds.to_string()).expect("written");
     std::fs::rename(clock.with_extension("new"), &clock).expect("renamed");
     clock
 }
@@ -93,6 +98,19 @@ async fn a_clock_that_is_ahead_at_the_start_erases_nothing() {
     exchange.again_with("--trust-clock").await;
     check(&exchange, "clock", true).await;
     until("the erasure", async || (archived(&exchange).len() > 1).then_some(())).await;
+}
+
+/// A machine comes up with a clock that stands still since its battery died, is set right, and then leaps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_was_behind_at_the_start_erases_nothing_when_it_leaps() {
+    let mut exchange = with_an_identity_request().await;
+    exchange.kill();
+    let clock = set_clock(&exchange, -10 * 365 * 24 * 3_600);
+    exchange.again().await;
+    std::fs::remove_file(&clock).expect("removed");
+    check(&exchange, "clock", true).await;
+    let clock = leap(&exchange);
+    nothing_is_erased(&exchange, &clock).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
