@@ -45,7 +45,7 @@ pub fn stopwatch() -> Instant {
 
 /// A time that was believed in, and the stopwatch at that moment.
 static BELIEVED: OnceLock<(Timestamp, Instant)> = OnceLock::new();
-/// So far the clock may go ahead of the stopwatch: further than anybody sets it by, and longer than a machine is stopped.
+/// So far the clock may be ahead of what it must be: further than anybody sets it by, and longer than a broker mostly stands still.
 const LEAP: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
 /// Notes that this is the time. Only the first one counts.
@@ -53,7 +53,7 @@ pub fn believe(time: Timestamp) {
     BELIEVED.get_or_init(|| (time, stopwatch()));
 }
 
-/// True if a clock cannot be so far ahead of a time that has been, unless it is wrong or everything stood still since.
+/// True if a clock that shows `to` where it must be `from` is wrong, unless everything stood still in between.
 #[must_use]
 pub fn is_leap(from: Timestamp, to: Timestamp) -> bool {
     to.duration_since(from) > LEAP
@@ -63,8 +63,7 @@ pub fn is_leap(from: Timestamp, to: Timestamp) -> bool {
 /// wrong: nothing may be judged by it, and nothing erased, for every date would have come.
 #[must_use]
 pub fn leapt() -> Option<i64> {
-    let (clock, watch) = BELIEVED.get()?;
-    let time = jiff::SignedDuration::try_from(watch.elapsed()).ok()?;
-    let ahead = now().duration_since(*clock).checked_sub(time)?;
-    (ahead > LEAP).then(|| ahead.as_secs())
+    let (time, watch) = BELIEVED.get()?;
+    let (must_be, now) = (time.checked_add(watch.elapsed()).ok()?, now());
+    is_leap(must_be, now).then(|| now.duration_since(must_be).as_secs())
 }
