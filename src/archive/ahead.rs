@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Error;
-use super::journal::{self, Found};
+use super::journal::{Found, Reading};
 use super::record::Record;
 use super::vault::Mask;
 
@@ -67,10 +67,11 @@ fn work<'a>(
     mask: Option<&Mask>,
     tell: &SyncSender<Decoded>,
 ) {
+    let mut reading = Reading::of(&found.segments);
     for stride in strides {
         let decoded = stride.iter().map(|frame| {
             let place = &found.places[*frame];
-            journal::unpacked(&found.segments, place).and_then(|pack| pack.records(mask))
+            reading.unpacked(place).and_then(|pack| pack.records(mask))
         });
         // Nobody may want to know any more.
         if tell.send(decoded.collect()).is_err() {

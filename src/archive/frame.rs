@@ -8,6 +8,10 @@
 //! frame before: SHA-256 of its header without the lengths and the checksum. A leaf commits to the body by a hash, so
 //! the chain holds whatever becomes of the content: a body can be taken away in place. `crc` covers header and payload.
 
+use std::cell::RefCell;
+
+use zstd::bulk::Decompressor;
+
 use super::pack::Pack;
 use super::tree::root_of;
 use super::{Error, Fault};
@@ -251,9 +255,20 @@ impl std::fmt::Debug for Zstd {
     }
 }
 
+thread_local! {
+    /// Kept by each thread that unpacks: making it anew costs more than unpacking a frame of one message.
+    static UNPACKING: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// The other way round; `most` bounds what it may grow to.
 pub(super) fn decompress(payload: &[u8], most: usize) -> Result<Vec<u8>, Error> {
-    zstd::bulk::decompress(payload, most).map_err(|_| corrupt("a payload that cannot be unpacked"))
+    UNPACKING.with_borrow_mut(|kept| {
+        let unpacking = match kept {
+            Some(unpacking) => unpacking,
+            None => kept.insert(Decompressor::new().map_err(|error| Fault::new("preparing zstd", error))?),
+        };
+        unpacking.decompress(payload, most).map_err(|_| corrupt("a payload that cannot be unpacked"))
+    })
 }
 
 fn corrupt(words: &'static str) -> Error {

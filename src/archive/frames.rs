@@ -112,11 +112,9 @@ impl Frames {
     }
 }
 
-impl FromIterator<Place> for Frames {
-    fn from_iter<I: IntoIterator<Item = Place>>(places: I) -> Self {
-        let mut frames = Self::default();
-        places.into_iter().for_each(|place| frames.push(&place));
-        frames
+impl Extend<Place> for Frames {
+    fn extend<I: IntoIterator<Item = Place>>(&mut self, places: I) {
+        places.into_iter().for_each(|place| self.push(&place));
     }
 }
 
@@ -156,7 +154,8 @@ mod tests {
                 first += u64::from(count);
                 offset += HEADER as u64 + u64::from(len);
             }
-            let mut frames: Frames = places.iter().copied().collect();
+            let mut frames = Frames::default();
+            frames.extend(places.iter().copied());
             for (which, crc) in anew {
                 let place = which.get(&places);
                 let fresh = Place { header: header(place.header.first, place.header.count, place.header.len, crc), ..*place };

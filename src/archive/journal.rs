@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 pub(super) use self::reading::at;
-pub use self::reading::{read, unpacked, whole};
+pub use self::reading::{Reading, read, whole};
 
 use self::reading::damaged;
 use super::frame::{self, HEADER, Header, Zstd};
@@ -54,25 +54,56 @@ pub struct Journal {
 
 /// What opening found.
 #[derive(Debug)]
-pub struct Found {
-    /// All frames in order.
-    pub places: Vec<Place>,
+pub struct Found<P = Vec<Place>> {
+    /// All frames in order, as whoever opens wants them: a place takes 120 bytes, and at low load each record is a frame.
+    pub places: P,
+    /// The last frame.
+    pub last: Option<Place>,
     /// All segment files.
     pub segments: Vec<PathBuf>,
     /// Bytes cut from a torn tail.
     pub cut: u64,
+    /// What the last closing noted, until its frame is found.
+    noted: Option<(u64, String)>,
 }
 
-impl Found {
+impl<P: Extend<Place>> Found<P> {
+    fn add(&mut self, place: Place) {
+        // Of the frames that reach as far as the noted record only the first holds it.
+        if self.noted.as_ref().is_some_and(|(seq, hash)| {
+            let before = self.next() <= *seq;
+            before && *seq <= place.header.last() && place.header.hash().hex() == *hash
+        }) {
+            self.noted = None;
+        }
+        self.last = Some(place);
+        self.places.extend([place]);
+    }
+}
+
+impl<P> Found<P> {
     /// Sequence of the next record.
     fn next(&self) -> u64 {
-        self.places.last().map_or(1, |place| place.header.last() + 1)
+        self.last.map_or(1, |place| place.header.last() + 1)
     }
 
     /// Where the good frames of the last segment end.
     fn end(&self) -> u64 {
-        let last = self.places.iter().rfind(|place| place.segment + 1 == self.segments.len());
+        let last = self.last.filter(|place| place.segment + 1 == self.segments.len());
         last.map_or(0, |place| place.offset + HEADER as u64 + u64::from(place.header.len))
+    }
+
+    /// A frame that was there when the journal was closed must be there for ever. Later frames may stand behind it, so a note
+    /// that a crash left behind is no fault; one that cannot be read says nothing.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is not there.
+    pub(super) fn agrees_with_head(&self, directory: &Path) -> Result<(), Error> {
+        if self.noted.is_none() {
+            return Ok(());
+        }
+        let file = self.segments.last().map_or(directory, PathBuf::as_path);
+        Err(damaged(file, self.end(), self.next()))
     }
 }
 
@@ -82,15 +113,15 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Damaged`] with file, offset and the first sequence concerned.
-    pub fn open(directory: &Path) -> Result<(Self, Found), Error> {
+    pub fn open<P: Default + Extend<Place>>(directory: &Path) -> Result<(Self, Found<P>), Error> {
         make_directory(directory)?;
         let mut found = walk(directory)?;
-        compare_with_head(directory, &found)?;
+        found.agrees_with_head(directory)?;
         if found.cut > 0 {
             cut(directory, &found)?;
         }
         settle(directory, &found)?;
-        let head = found.places.last().map_or(Digest::default(), |place| place.header.hash());
+        let head = found.last.map_or(Digest::default(), |place| place.header.hash());
         let next = found.next();
         if found.segments.is_empty() {
             found.segments.push(begin(directory, next)?);
@@ -254,18 +285,6 @@ pub(super) fn sync_directory(directory: &Path) -> Result<(), Error> {
     File::open(directory).and_then(|dir| dir.sync_all()).map_err(|error| Error::at(directory, error))
 }
 
-/// A frame that was there when the journal was closed must be there for ever. Later frames may stand behind it, so a note
-/// that a crash left behind is no fault; one that cannot be read says nothing.
-pub(super) fn compare_with_head(directory: &Path, found: &Found) -> Result<(), Error> {
-    let Some((seq, hash)) = noted_head(directory) else { return Ok(()) };
-    let at = found.places.partition_point(|place| place.header.last() < seq);
-    if found.places.get(at).is_some_and(|place| place.header.hash().hex() == hash) {
-        return Ok(());
-    }
-    let file = found.segments.last().map_or(directory, PathBuf::as_path);
-    Err(damaged(file, found.end(), found.next()))
-}
-
 /// Sequence and frame hash that the last closing noted, if that can be read.
 pub(super) fn noted_head(directory: &Path) -> Option<(u64, String)> {
     let note = std::fs::read_to_string(directory.join(HEAD)).ok()?;
@@ -275,7 +294,7 @@ pub(super) fn noted_head(directory: &Path) -> Option<(u64, String)> {
 
 /// Cuts a torn tail. The bytes are put aside first, as well as that goes: if they were not torn but damaged, somebody
 /// may still mend them. On a full disk they cannot be, and the cut must go on all the same, for it makes room.
-fn cut(directory: &Path, found: &Found) -> Result<(), Error> {
+fn cut<P>(directory: &Path, found: &Found<P>) -> Result<(), Error> {
     let Some(last) = found.segments.last() else { return Ok(()) };
     let (end, next) = (found.end(), found.next());
     let file =
@@ -292,9 +311,9 @@ fn cut(directory: &Path, found: &Found) -> Result<(), Error> {
 /// whose sync failed, leaves a frame that reads well and may exist in the kernel's memory only; its messages come again
 /// and would be receipted by their positions. So the last frame is written again, byte for byte, and synced, with the
 /// directory that names its file. Earlier frames were synced before the last one was begun.
-fn settle(directory: &Path, found: &Found) -> Result<(), Error> {
+fn settle<P>(directory: &Path, found: &Found<P>) -> Result<(), Error> {
     if let Some((place, path)) =
-        found.places.last().and_then(|place| Some((place, found.segments.get(place.segment)?)))
+        found.last.and_then(|place| Some((place, found.segments.get(place.segment)?)))
     {
         let again = || {
             let file = OpenOptions::new().read(true).write(true).open(path)?;
@@ -320,9 +339,11 @@ fn begin(directory: &Path, first: u64) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Damaged`].
-pub fn walk(directory: &Path) -> Result<Found, Error> {
+pub fn walk<P: Default + Extend<Place>>(directory: &Path) -> Result<Found<P>, Error> {
+    // First: what is closed while we read lies behind.
+    let noted = noted_head(directory);
     let segments = segments_in(directory)?;
-    let mut found = Found { places: Vec::new(), segments: segments.clone(), cut: 0 };
+    let mut found = Found { places: P::default(), last: None, segments: segments.clone(), cut: 0, noted };
     for (segment, path) in segments.iter().enumerate() {
         walk_segment(path, segment, segment + 1 == segments.len(), &mut found)?;
     }
@@ -347,15 +368,17 @@ pub(super) fn segments_in(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// One segment: of the last one every checksum is verified, of the others the headers and the chain, so that a start
 /// does not read the whole journal.
-fn walk_segment(path: &Path, segment: usize, last: bool, found: &mut Found) -> Result<(), Error> {
+fn walk_segment<P: Extend<Place>>(
+    path: &Path,
+    segment: usize,
+    last: bool,
+    found: &mut Found<P>,
+) -> Result<(), Error> {
     let file = File::open(path).map_err(|error| Error::at(path, error))?;
     let size = file.metadata().map_err(|error| Error::at(path, error))?.len();
     let mut offset = 0;
     while offset < size {
-        let (prev, next) = match found.places.last() {
-            Some(place) => (place.header.hash(), place.header.last() + 1),
-            None => (Digest::default(), 1),
-        };
+        let (prev, next) = (found.last.map_or(Digest::default(), |place| place.header.hash()), found.next());
         let header = read_header(&file, path, offset, size)?;
         let good = header.filter(|header| {
             header.prev == prev
@@ -370,7 +393,7 @@ fn walk_segment(path: &Path, segment: usize, last: bool, found: &mut Found) -> R
             found.cut = size - offset;
             return Ok(());
         };
-        found.places.push(Place { segment, offset, header });
+        found.add(Place { segment, offset, header });
         offset += HEADER as u64 + u64::from(header.len);
     }
     Ok(())

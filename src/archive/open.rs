@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::feeds::Feeds;
 use super::filling::{Filling, Pending};
 use super::frame::Zstd;
+use super::frames::Frames;
 use super::index::Index;
-use super::journal::{self, Found, Journal, Place};
+use super::journal::{self, Journal};
 use super::reader::Reader;
 use super::root::RootKey;
 use super::seal::{self, Full, Sealer};
@@ -21,6 +22,12 @@ use super::vault::Vault;
 use super::zone::{print_of, unpack_ids};
 use super::{Archive, BLOCK, Error, owe, redact};
 use crate::message::digest::Digest;
+
+/// The journal as it was found, its frames packed: what is behind sled is read again from them.
+type Found = journal::Found<Frames>;
+
+/// Records that are read at once while sled catches up.
+const CATCH_UP: u64 = 4_096;
 
 /// What opening found and did.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +72,7 @@ fn open_locked(directory: &Path, root: &RootKey, lock: std::fs::File) -> Result<
         recovery.why.push(format!("cut {} bytes of a torn frame that was never receipted", found.cut));
     }
     recovery.records = journal.next() - 1;
-    let loaded = store(directory, &found.places, &vault, &mut recovery)?;
+    let loaded = store(directory, &found, &vault, &mut recovery)?;
     let (reader, sealer, filling, feeds) = join(loaded, found, &vault)?;
     look_at_keys(&reader, &vault, &mut recovery)?;
     let directory = directory.to_owned();
@@ -128,7 +135,7 @@ impl Loaded {
 /// The store as it stands, or a new one if that is not to be used.
 fn store(
     directory: &Path,
-    places: &[Place],
+    found: &Found,
     vault: &Arc<Vault>,
     recovery: &mut Recovery,
 ) -> Result<Loaded, Error> {
@@ -142,7 +149,7 @@ fn store(
         Err(Unfit::Rebuild("the last start ended while sled was opening".to_owned()))
     } else {
         // Agreement is looked at under the same guard: a store that opened may still panic when it is read or dropped.
-        let load = std::panic::AssertUnwindSafe(|| load(&sled, places, vault));
+        let load = std::panic::AssertUnwindSafe(|| load(&sled, found, vault));
         let panicked = |_| Err(Unfit::Rebuild("sled panicked while reading".to_owned()));
         std::panic::catch_unwind(load).unwrap_or_else(panicked)
     };
@@ -168,8 +175,8 @@ fn store(
 }
 
 /// Opens sled and compares it with the journal.
-fn load(path: &Path, places: &[Place], vault: &Arc<Vault>) -> Result<Loaded, Unfit> {
-    let records = places.last().map_or(0, |place| place.header.last());
+fn load(path: &Path, found: &Found, vault: &Arc<Vault>) -> Result<Loaded, Unfit> {
+    let records = found.last.map_or(0, |place| place.header.last());
     let store = Store::open(path, vault)?;
     let Some(meta) = store.meta()? else {
         let whole = records < BLOCK as u64;
@@ -178,7 +185,8 @@ fn load(path: &Path, places: &[Place], vault: &Arc<Vault>) -> Result<Loaded, Unf
     if meta.sealed > records {
         return Err(Unfit::Ahead(meta.sealed));
     }
-    let tip = places.get(places.partition_point(|place| place.header.last() < meta.sealed));
+    let tip = found.places.holding(meta.sealed, meta.sealed).pop();
+    let tip = tip.and_then(|frame| frame.place(&found.segments).ok());
     if tip.is_none_or(|place| place.header.hash() != meta.tip) {
         return Err("it belongs to another journal".to_owned().into());
     }
@@ -201,9 +209,7 @@ type Joined = (Reader, Sealer, Filling, Feeds);
 fn join(loaded: Loaded, found: Found, vault: &Arc<Vault>) -> Result<Joined, Error> {
     let Loaded { store, mut index, tiles } = loaded;
     let sealed = index.head;
-    let from = found.places.partition_point(|place| place.header.last() <= sealed);
-    let behind: Vec<Place> = found.places[from..].to_vec();
-    index.frames = found.places.into_iter().collect();
+    index.frames = found.places;
     index.segments = found.segments.clone().into();
     let reader = Reader::new(store.clone(), index, Arc::clone(vault));
     reader.grow_tree(sealed, tiles)?;
@@ -211,18 +217,27 @@ fn join(loaded: Loaded, found: Found, vault: &Arc<Vault>) -> Result<Joined, Erro
     let mut before = feeds.clone();
     let mut filling = Filling::default();
     let mut zstd = Zstd::new()?;
-    for place in &behind {
-        let pack = Arc::new(journal::read(&found.segments, place)?);
-        let leaves = pack.leaves()?;
-        let records = pack.records(Some(vault.mask()))?;
-        for (at, record) in records.into_iter().enumerate().filter(|(_, record)| record.seq > sealed) {
-            let print = print_of(&record);
-            let kept = owe(Arc::new(record), &mut feeds);
-            let tile = reader.hold(kept.clone(), print, leaves[at]);
-            if let Some(records) = filling.push(Pending { kept, print, pack: Arc::clone(&pack), at, tile }) {
-                let full = Full { records, tip: place.header.hash() };
-                reader.sealed(&seal::seal(&full, &store, &mut before, &mut zstd)?);
+    let last = found.last.map_or(0, |place| place.header.last());
+    let mut done = sealed;
+    while done < last {
+        // A frame begins right behind the one before, so none is read twice.
+        let (frames, _) = reader.index.read().frames(done + 1, done + CATCH_UP);
+        for frame in frames {
+            let place = frame.place(&found.segments)?;
+            let pack = Arc::new(journal::read(&found.segments, &place)?);
+            let leaves = pack.leaves()?;
+            let records = pack.records(Some(vault.mask()))?;
+            for (at, record) in records.into_iter().enumerate().filter(|(_, record)| record.seq > sealed) {
+                let print = print_of(&record);
+                let kept = owe(Arc::new(record), &mut feeds);
+                let tile = reader.hold(kept.clone(), print, leaves[at]);
+                let pending = Pending { kept, print, pack: Arc::clone(&pack), at, tile };
+                if let Some(records) = filling.push(pending) {
+                    let full = Full { records, tip: place.header.hash() };
+                    reader.sealed(&seal::seal(&full, &store, &mut before, &mut zstd)?);
+                }
             }
+            done = place.header.last();
         }
     }
     let sealer = Sealer::start(store, reader.clone(), before)?;

@@ -105,7 +105,7 @@ impl ReadOnly {
             frames: self.found.places.len(),
             segments: self.found.segments.len(),
             torn_bytes: self.found.cut,
-            chain_head: self.found.places.last().map(|place| place.header.hash().hex()),
+            chain_head: self.found.last.map(|place| place.header.hash().hex()),
             ..Stats::default()
         };
         for path in &self.found.segments {
@@ -162,7 +162,7 @@ impl ReadOnly {
     /// # Errors
     /// [`Error::Damaged`] if it ends before that, or goes on otherwise.
     pub fn agrees_with_head(&self) -> Result<(), Error> {
-        journal::compare_with_head(&self.directory.join("journal"), &self.found)
+        self.found.agrees_with_head(&self.directory.join("journal"))
     }
 
     /// Bytes of a torn frame at the end, which was never receipted.
@@ -174,7 +174,7 @@ impl ReadOnly {
     /// The last archive sequence; 0 if there is none.
     #[must_use]
     pub fn last(&self) -> u64 {
-        self.found.places.last().map_or(0, |place| place.header.last())
+        self.found.last.map_or(0, |place| place.header.last())
     }
 
     /// The records from a sequence on.

@@ -231,7 +231,7 @@ fn a_torn_tail_is_cut_at_every_byte_and_nothing_before_it_is_lost() {
     archive.close().expect("closes");
     let segment = directory.path().join("journal/seg-00000000000000000001.liaj");
     let whole = std::fs::read(&segment).expect("reads");
-    let found = journal::walk(&directory.path().join("journal")).expect("walks");
+    let found: journal::Found = journal::walk(&directory.path().join("journal")).expect("walks");
     let last = usize::try_from(found.places.last().expect("frames").offset).expect("64 bit");
     let frame = frame::Header::read(&whole[last..]).expect("a header");
     assert_eq!((frame.count, frame.last()), (5, 20));
@@ -241,7 +241,7 @@ fn a_torn_tail_is_cut_at_every_byte_and_nothing_before_it_is_lost() {
         let copy = torn.path().join("journal/seg-00000000000000000001.liaj");
         std::fs::write(&copy, &whole[..cut]).expect("writes");
         let (found, cut_bytes) = Journal::open(&torn.path().join("journal"))
-            .map(|(journal, found)| (journal.next() - 1, found.cut))
+            .map(|(journal, found): (_, journal::Found)| (journal.next() - 1, found.cut))
             .expect("opens");
         assert_eq!((found, cut_bytes), (15, (cut - last) as u64));
         assert_eq!(std::fs::metadata(&copy).expect("stat").len(), last as u64);
@@ -269,7 +269,7 @@ fn damage_in_the_middle_of_the_journal_is_named_and_never_cut() {
     archive.close().expect("closes");
     let segment = directory.path().join("journal/seg-00000000000000000001.liaj");
     let mut bytes = std::fs::read(&segment).expect("reads");
-    let found = journal::walk(&directory.path().join("journal")).expect("walks");
+    let found: journal::Found = journal::walk(&directory.path().join("journal")).expect("walks");
     let second = usize::try_from(found.places[1].offset).expect("64 bit");
     bytes[second + frame::HEADER + 9] ^= 4;
     std::fs::write(&segment, &bytes).expect("writes");

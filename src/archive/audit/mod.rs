@@ -20,7 +20,7 @@ pub use self::entry::{Actor, Entry, Identity, Object, Outcomes, Span, What, Word
 pub use self::reading::{Numbered, Page, Reader};
 
 use self::reading::Marks;
-use super::journal::{self, Journal, Place};
+use super::journal::{self, Found, Journal};
 use super::pack::Pack;
 use super::{Archive, Error, open};
 use crate::message::digest::Digest;
@@ -122,8 +122,8 @@ pub struct Verified {
 /// [`Error::Damaged`] with the sequence of the first entry that is not proven, or [`Error::Io`].
 pub fn verify(archive: &Path) -> Result<Verified, Error> {
     let directory = archive.join(DIRECTORY);
-    let found = journal::walk(&directory)?;
-    journal::compare_with_head(&directory, &found)?;
+    let found: Found = journal::walk(&directory)?;
+    found.agrees_with_head(&directory)?;
     for place in &found.places {
         let readable = journal::read(&found.segments, place)
             .is_ok_and(|pack| (0..pack.len()).all(|at| Entry::read(&pack, at).is_ok()));
@@ -132,7 +132,7 @@ pub fn verify(archive: &Path) -> Result<Verified, Error> {
             return Err(Error::Damaged { file, offset: place.offset, first: place.header.first });
         }
     }
-    let last = found.places.last().map(|place: &Place| place.header);
+    let last = found.last.map(|place| place.header);
     Ok(Verified {
         entries: last.map_or(0, |header| header.last()),
         frames: found.places.len(),

@@ -42,10 +42,8 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn of(found: Found) -> Self {
-        let mut marks = Self { segments: found.segments.into(), ..Self::default() };
-        found.places.iter().for_each(|place| marks.note(place));
-        marks
+    pub(super) fn of(found: Found<Self>) -> Self {
+        Self { segments: found.segments.into(), ..found.places }
     }
 
     pub(super) fn add(&mut self, place: &Place, segments: &[PathBuf]) {
@@ -62,6 +60,12 @@ impl Marks {
         }
         self.frames += 1;
         self.head = place.header.last();
+    }
+}
+
+impl Extend<Place> for Marks {
+    fn extend<I: IntoIterator<Item = Place>>(&mut self, places: I) {
+        places.into_iter().for_each(|place| self.note(&place));
     }
 }
 

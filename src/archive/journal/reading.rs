@@ -28,23 +28,46 @@ pub fn whole(segments: &[PathBuf], place: &Place) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Reads a frame by its checksum alone, for looking through many.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Damaged`].
-pub fn unpacked(segments: &[PathBuf], place: &Place) -> Result<Pack, Error> {
-    frame::unpack(&place.header, &payload(segments, place)?)
+/// Reads many frames by their checksums alone; the segment of the last one stays open for the next.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    segments: &'a [PathBuf],
+    open: Option<(usize, File)>,
+}
+
+impl<'a> Reading<'a> {
+    /// Of these segments.
+    #[must_use]
+    pub fn of(segments: &'a [PathBuf]) -> Self {
+        Self { segments, open: None }
+    }
+
+    /// Reads one frame.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Damaged`].
+    pub fn unpacked(&mut self, place: &Place) -> Result<Pack, Error> {
+        frame::unpack(&place.header, &self.payload(place)?)
+    }
+
+    fn payload(&mut self, place: &Place) -> Result<Vec<u8>, Error> {
+        let path = self.segments.get(place.segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
+        let at = |error| Error::at(path, error);
+        let file = match &mut self.open {
+            Some((segment, file)) if *segment == place.segment => file,
+            open => &mut open.insert((place.segment, File::open(path).map_err(at)?)).1,
+        };
+        let mut payload = vec![0; place.header.len as usize];
+        file.read_exact_at(&mut payload, place.offset + HEADER as u64).map_err(at)?;
+        if !place.header.covers(&payload) {
+            return Err(damaged(path, place.offset, place.header.first));
+        }
+        Ok(payload)
+    }
 }
 
 fn payload(segments: &[PathBuf], place: &Place) -> Result<Vec<u8>, Error> {
-    let path = segments.get(place.segment).ok_or(Error::Corrupt("a frame of an unknown segment"))?;
-    let file = File::open(path).map_err(|error| Error::at(path, error))?;
-    let mut payload = vec![0; place.header.len as usize];
-    file.read_exact_at(&mut payload, place.offset + HEADER as u64).map_err(|error| Error::at(path, error))?;
-    if !place.header.covers(&payload) {
-        return Err(damaged(path, place.offset, place.header.first));
-    }
-    Ok(payload)
+    Reading::of(segments).payload(place)
 }
 
 /// The frame whose header stands here, if that is the one that is meant.

@@ -21,7 +21,7 @@ fn order(n: u64, targets: &[u64]) -> Draft {
 /// Every byte string that can be read out of an archive without keys, unpacked.
 fn unpacked(directory: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let found = journal::walk(&directory.join("journal")).expect("walks");
+    let found: journal::Found = journal::walk(&directory.join("journal")).expect("walks");
     for place in &found.places {
         bytes.extend_from_slice(journal::read(&found.segments, place).expect("reads").raw());
     }
@@ -118,7 +118,7 @@ fn a_frame_that_was_half_written_anew_is_finished() {
     archive.commit(vec![draft(5), personal(6, false)]).expect("commits");
     archive.close().expect("closes");
     let journal = directory.path().join("journal");
-    let found = journal::walk(&journal).expect("walks");
+    let found: journal::Found = journal::walk(&journal).expect("walks");
     let place = found.places.last().expect("frames");
     let segment = &found.segments[place.segment];
     let before = std::fs::read(segment).expect("reads");

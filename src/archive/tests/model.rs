@@ -161,7 +161,7 @@ fn leave_as_killed(archive: Archive, directory: tempfile::TempDir) -> tempfile::
 fn tear(directory: &Path, bytes: usize) {
     use std::io::Write as _;
     let journal = directory.join("journal");
-    let found = journal::walk(&journal).expect("walks");
+    let found: journal::Found = journal::walk(&journal).expect("walks");
     let torn: Vec<u8> = b"LIAF\x01\0\0\0".iter().copied().cycle().take(bytes).collect();
     let last = found.segments.last().expect("a segment");
     let mut file = std::fs::OpenOptions::new().append(true).open(last).expect("opens");
