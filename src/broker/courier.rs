@@ -226,10 +226,10 @@ impl Courier {
         Box::pin(async move { (count, last, answer.await) })
     }
 
-    /// True while the party takes no part. Looked at again with every message for it and at every sweep.
+    /// True while the party takes no part, or none any more. Looked at again with every message for it and at every sweep.
     fn is_suspended(&self) -> bool {
         let rules = self.rules.read();
-        rules.registry.party(self.party.as_str()).is_some_and(|party| party.is_suspended())
+        rules.registry.party(self.party.as_str()).is_none_or(|party| party.is_suspended())
     }
 
     fn case_plane(&self) -> bool {
@@ -316,8 +316,12 @@ impl Courier {
                 let feed_seq = inspect::feed_seq(&last.headers);
                 (feed_seq.ok_or("the last message of the mailbox has no feed sequence")?, last.sequence)
             }
-            // Never swept empty: somebody purged it. One message a feed sequence, so the counts agree.
-            None => (at.min(head), at),
+            // Never swept empty: somebody purged it, or the last letter was taken back. Where this process saw it last is
+            // right; counted by places it may be too far, for a letter that was put in again has two.
+            None => match self.progress.last_stored() {
+                0 => (at.min(head), at),
+                stored => (stored.min(at.min(head)), at),
+            },
         };
         if feed_seq > head {
             // Going on would leave out what this archive has yet to count up to there.

@@ -50,6 +50,13 @@ impl Reach {
     }
 }
 
+impl Reach {
+    /// True while receipts of what was read are on their way.
+    fn owes(&self) -> bool {
+        self.done < self.read
+    }
+}
+
 impl Line {
     fn floor(&self) -> Position {
         Position { epoch: self.epoch, sequence: self.reach.done }
@@ -124,6 +131,13 @@ impl Acker {
             .map_or(0, |line| line.reach.done)
     }
 
+    /// True while receipts are on their way of what another run of the server gave. If that one lost the end of the stream, they would
+    /// count for whatever stands at those places now: nothing is read from this one before they are stored.
+    pub(super) fn owes(&self, party: &PartyId, server: &str) -> bool {
+        let lines = self.lines.lock();
+        lines.get(party).is_some_and(|line| line.server != server && line.reach.owes())
+    }
+
     /// Reading begins anew behind a place: replies to earlier deliveries must not be used any more.
     pub(super) fn begin(&self, party: &PartyId, client: Client, epoch: i64, done: u64) {
         let server = client.server_info().server_id;
@@ -151,5 +165,16 @@ mod tests {
         assert_eq!(reach.done, 93);
         reach.done(91);
         assert_eq!(reach.done, 93);
+    }
+
+    #[test]
+    fn what_is_read_is_owed_until_its_receipts_are_stored() {
+        let mut reach = Reach { read: 85, done: 85 };
+        assert!(!reach.owes());
+        reach.read = 100;
+        reach.done(99);
+        assert!(reach.owes());
+        reach.done(100);
+        assert!(!reach.owes());
     }
 }

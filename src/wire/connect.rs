@@ -101,7 +101,7 @@ pub async fn connect_once(road: &Road, role: Role) -> Result<(Client, Cancellati
     let heard = Heard { once: true, ..Heard::default() };
     let used = Arc::new(AtomicBool::new(false));
     let seed = road.seed.clone();
-    // The library would try for ever; without a signature for the second challenge it gives up and drops what it held.
+    // Without a signature for a second challenge a line that broke does not come back, whoever the library finds.
     let options = ConnectOptions::with_auth_callback(move |nonce| {
         let signed = if used.swap(true, Ordering::Relaxed) { None } else { sign(&seed, &nonce) };
         async move { signed.ok_or_else(|| AuthError::new("a line is made once")) }
@@ -166,6 +166,7 @@ async fn open_with(
     inbox: &str,
     heard: Heard,
 ) -> Result<Client, Error> {
+    let once = heard.once;
     let options = to.closed(options)?;
     let options = options
         .name(name)
@@ -189,6 +190,9 @@ async fn open_with(
         });
     let url = &to.url;
     let urls: Vec<&str> = url.split(',').map(str::trim).collect();
+    // The library tries for ever else, with all that it held and takes on, and dials the server every few seconds. Counted
+    // anew from each connection; so many bring the first one to every server.
+    let options = if once { options.max_reconnects(urls.len()) } else { options };
     // The library's future is large, and whoever starts a broker holds several.
     Box::pin(options.connect(urls)).await.map_err(|error| match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {

@@ -40,6 +40,8 @@ const COMMIT: u8 = 2;
 /// How long an acknowledgement may take, and how often it is looked for those that did not come.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a new line may take: the connection can break between any two steps, and the library says so to nobody.
+const OPENING: Duration = Duration::from_secs(10);
 /// Pauses between attempts to get a new line.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -105,10 +107,14 @@ impl Publisher {
             drop(line);
             let mut pause = PAUSE;
             loop {
-                match Line::open(&self.road, self.term.clone()).await {
-                    Ok(line) => break *self.line.write() = line,
-                    Err(error) => {
+                let opening = tokio::time::timeout(OPENING, Line::open(&self.road, self.term.clone()));
+                match opening.await {
+                    Ok(Ok(line)) => break *self.line.write() = line,
+                    Ok(Err(error)) => {
                         tracing::warn!(%error, "no line to send receipts and deliveries; trying again")
+                    }
+                    Err(_) => {
+                        tracing::warn!("a new line to send receipts and deliveries hangs; trying again")
                     }
                 }
                 tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
@@ -171,6 +177,10 @@ impl Line {
         let (number, answer) = self.answers.await_one(time::stopwatch());
         let last = letters.len();
         for (at, letter) in (1..).zip(letters) {
+            if self.broken.is_cancelled() {
+                self.answers.tell(number, Err(SendError("the connection broke".to_owned())));
+                break;
+            }
             if self.term.as_ref().is_some_and(|term| !term.is_held()) {
                 // Another instance may be sending by now.
                 self.answers.tell(number, Err(SendError("the lease is not held any more".to_owned())));
@@ -205,10 +215,15 @@ impl Line {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from(value));
         }
-        let sent =
-            self.client.publish_with_reply_and_headers(Subject::from(subject), reply, map, payload).await;
-        if let Err(error) = sent {
-            self.answers.tell(number, Err(SendError(error.to_string())));
+        let sending = self.client.publish_with_reply_and_headers(Subject::from(subject), reply, map, payload);
+        // Nobody empties the queue of a connection that broke: whoever waited there would wait for ever.
+        let failed = tokio::select! {
+            biased;
+            sent = sending => sent.err().map(|error| error.to_string()),
+            () = self.broken.cancelled() => Some("the connection broke".to_owned()),
+        };
+        if let Some(words) = failed {
+            self.answers.tell(number, Err(SendError(words)));
         }
     }
 }

@@ -178,7 +178,7 @@ impl Puller {
         let (client, broken) = connect::connect_once(&self.road, Role::Intake).await?;
         let stream = &self.stream;
         let (info, epoch, floor) = self.floor(&client).await?;
-        let archived = (self.memory.last)().map_or(0, |position| position.sequence);
+        let archived = self.archived(epoch);
         tracing::debug!(party = %self.party, floor = floor.sequence, archived, "reads intake behind its floor");
         self.acker.begin(&self.party, client, epoch, floor.sequence);
         if floor.durable {
@@ -200,10 +200,24 @@ impl Puller {
         Ok(Open { broken, messages, epoch, next: 1 })
     }
 
+    /// The last place that the archive knows of this life of the stream. Behind it only what needed no record was decided.
+    fn archived(&self, epoch: i64) -> u64 {
+        let last = (self.memory.last)().filter(|position| position.epoch == epoch);
+        last.map_or(0, |position| position.sequence)
+    }
+
     /// Up to where everything was acknowledged, or handed on as suspects and receipted.
     async fn floor(&self, client: &Client) -> Result<(stream::Stream, i64, Floor), Error> {
         let stream = &self.stream;
         let call = format!("STREAM.INFO.{stream}");
+        // A cluster loses no end of a stream with one server, and to go over to another is no new run.
+        let alone = !self.road.to.url.contains(',');
+        if alone && self.acker.owes(&self.party, &client.server_info().server_id) {
+            return Err(Error::api(
+                format!("reading {stream}"),
+                "receipts of what was read are on their way",
+            ));
+        }
         let info = jetstream::new(client.clone()).get_stream(stream).await;
         let info = info.map_err(|error| Error::api(&call, error))?;
         // A copy that lies behind would look like a stream that was cut back.
@@ -221,7 +235,8 @@ impl Puller {
         let state = &info.cached_info().state;
         let (first, last) = (state.first_sequence, state.last_sequence);
         let floor = match acknowledged {
-            Some(acknowledged) => acknowledged,
+            // What was acknowledged and is not in the archive, its end lost or an older copy in its place, is read again.
+            Some(acknowledged) => acknowledged.min(self.archived(epoch)),
             None => self.noted(client, epoch, (first, last)).await?,
         };
         let floor = floor.max(behind).max(done);

@@ -43,6 +43,7 @@ mod materials;
 mod memory;
 mod ops;
 mod oracle;
+mod outage;
 mod partition;
 mod poison;
 mod processes;

@@ -172,6 +172,40 @@ async fn records(exchange: &Exchange, sent: usize) -> Vec<Value> {
     .await
 }
 
+/// Behind the floor stands nothing but what the broker itself overwrote, more of it than is read at once, and then poison.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn poison_behind_many_empty_places_keeps_nobody_waiting() {
+    const EMPTY: usize = 80;
+    let mut exchange = Exchange::apart("").await;
+    let client = exchange.connect("it-moi", "tn-01").await;
+    let good = || report().to_string().into_bytes();
+    exchange.publish(&client, REPORT_SUBJECT, good()).await;
+    let case = "ilo.in.it-moi.tn-01.case.identity-request.tn";
+    for _ in 0..EMPTY {
+        queue(&client, case, br#"{"type":"eu.ilonet.case.identity-request.v1"}"#.to_vec()).await;
+    }
+    let operator = exchange.operator().await;
+    until("the case messages to be overwritten", async || {
+        (stream_info(&operator, "IN_IT_MOI").await["state"]["messages"] == 1).then_some(())
+    })
+    .await;
+    drop(client);
+    // A server that is alone forgets how far it was read.
+    exchange.kill();
+    exchange.stop_server();
+    exchange.start_server(&[]).await;
+    let mut raw = Raw::connect(&exchange, "it-moi", "tn-01").await;
+    let Kind(_, subject, block, _) = KINDS[2];
+    raw.publish(subject, block, &good()).await;
+    assert_eq!(raw.fence().await, Vec::<String>::new(), "the server takes it");
+    exchange.again().await;
+    let client = exchange.connect("it-moi", "tn-01").await;
+    let began = Instant::now();
+    let behind = exchange.publish(&client, REPORT_SUBJECT, good()).await;
+    assert_eq!(behind["data"]["outcome"], "accepted", "{behind}");
+    assert!(began.elapsed() <= STALL, "{:?}", began.elapsed());
+}
+
 /// A status of the server's own, forged by a publisher (row 85 of the bad inputs). The server writes
 /// that line anew when it delivers, so nothing of it is seen: the message is judged like any other, and what stands
 /// behind it waits for nothing.
