@@ -19,8 +19,9 @@ use crate::rules::judge::{Refusal, Target, judge};
 /// Runs until intake hangs up or the keeper ends.
 pub fn run(rules: &RwLock<Arc<Rules>>, mut inbox: mpsc::Receiver<Vec<Raw>>, outbox: &mpsc::Sender<Work>) {
     while let Some(batch) = inbox.blocking_recv() {
-        let rules = Arc::clone(&rules.read());
         let Some(now) = now_for(&batch, &inbox) else { return };
+        // Behind the waiting: a key may have been revoked meanwhile, or a party suspended.
+        let rules = Arc::clone(&rules.read());
         let judged = batch.into_iter().map(|raw| one(&rules, raw, now)).collect();
         fault::point(Spot::Judged);
         if outbox.blocking_send(Work::Judged(judged)).is_err() {

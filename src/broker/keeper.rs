@@ -4,6 +4,8 @@
 //! on as [`Done`] to the senders of receipts and deliveries. A crash between commit and sending loses nothing: the
 //! intake stream is acknowledged only after the receipt, so the message comes again and is recognised by its position.
 
+mod answered;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +13,10 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
+use self::answered::{again, as_before};
 use super::Shared;
 use super::audit::Audit;
-use super::drafts::{self, refused, reused};
+use super::drafts::{accepted, refused, reused, too_many};
 use super::metrics::{Judged as JudgedLabel, Metrics};
 use super::own;
 use super::rate::{Buckets, Rate};
@@ -22,7 +25,7 @@ use super::receipt::{Issuer, Receipt, receipt_of};
 use super::replica::{self, Replica};
 use super::routes::{self, Routes};
 use super::space::Reserve;
-use crate::archive::{Act, Archive, Archived, Draft, Error, Reader, Record};
+use crate::archive::{Act, Archive, Archived, Draft, Error, Reader};
 use crate::message::digest::Digest;
 use crate::message::fault::{self, Spot};
 use crate::message::names::{MessageId, PartyId};
@@ -100,8 +103,6 @@ pub struct Keeper {
     audit: Audit,
     reserve: Arc<Reserve>,
     buckets: Buckets,
-    /// True if something that told of deployments was taken back.
-    relearn: bool,
     /// When the next small commit may be.
     rested: Instant,
     /// When it was last looked for what has outlived the years of its type, Unix milliseconds.
@@ -132,7 +133,6 @@ impl Keeper {
             audit: shared.audit.clone(),
             reserve: Arc::clone(&shared.reserve),
             buckets: Buckets::default(),
-            relearn: false,
             rested: time::stopwatch(),
             years_ms: None,
         }
@@ -215,6 +215,7 @@ impl Keeper {
             return Ok(done);
         }
         let erases = drafts.iter().any(erases);
+        let relearn = routes::takes_back_deployments(&self.archive.reader(), &drafts)?;
         done.archived = match &mut self.replica {
             None => self.archive.commit(drafts)?,
             Some(replica) => replicated(&mut self.archive, replica, drafts)?,
@@ -226,11 +227,16 @@ impl Keeper {
                 replica.erase(&self.archive)?;
             }
         }
-        if std::mem::take(&mut self.relearn) {
+        if relearn {
             let deployments = routes::deployments(&self.archive.reader())?;
             self.routes.write().deployments = deployments;
         }
         Ok(done)
+    }
+
+    /// Erasures that the replicated journal did not take, its leader being elected, are tried again.
+    pub(super) fn carry_erasures(&mut self) -> Result<(), Error> {
+        self.replica.as_mut().map_or(Ok(()), |replica| replica.erase(&self.archive))
     }
 
     fn keep(&mut self, batch: Vec<Judged>) -> Result<Done, Error> {
@@ -266,7 +272,7 @@ impl Keeper {
         }
         for (origin, at) in same {
             if let Some(archived) = done.archived.get(at) {
-                done.receipts.push(duplicate(archived.record(), &origin));
+                done.receipts.push(as_before(archived.record(), &origin));
             }
         }
         // In the order of each intake stream: the last receipt on a subject answers the last publication.
@@ -302,15 +308,8 @@ impl Keeper {
             Ok(permitted) => permitted,
             Err(refusal) => {
                 // It costs a token if there is one; a refusal for its own reason goes before one for the rate.
-                self.buckets.take(*self.rate.read(), &origin.party, origin.arrived).unwrap_or_default();
-                // Spillage and refused personal data are not stored; only what a supervisor is to look at.
-                let keep = refusal.refused.outcome() == Outcome::Quarantined;
-                return self.refuse(
-                    reader,
-                    origin,
-                    *refusal,
-                    if keep { payload.to_vec() } else { Vec::new() },
-                );
+                let token = self.buckets.take(*self.rate.read(), &origin.party, origin.arrived);
+                return self.refuse(reader, origin, *refusal, &payload, token);
             }
         };
         let key = (permitted.envelope().source_text.clone(), permitted.envelope().id.clone());
@@ -322,12 +321,12 @@ impl Keeper {
         }
         if let Some(record) = reader.find(&key.0, &key.1)? {
             if record.digest == origin.digest {
-                return Ok(Step::Answer(Box::new(duplicate(&record, &origin))));
+                return Ok(Step::Answer(Box::new(as_before(&record, &origin))));
             }
             return Ok(Step::Keep(Box::new(reused(origin, &permitted))));
         }
         if let Err(wait) = self.buckets.take(*self.rate.read(), &origin.party, origin.arrived) {
-            return Ok(Step::Keep(Box::new(drafts::too_many(origin, &permitted, wait))));
+            return Ok(Step::Keep(Box::new(too_many(origin, Target::of(&permitted), wait))));
         }
         let waiting = Waiting { first: self.archive.next(), drafts, fresh: Some(fresh) };
         let found = recall(reader, waiting, &permitted, time::now().as_millisecond())?;
@@ -338,7 +337,11 @@ impl Keeper {
             }
             Err(refused_as) => {
                 let target = Target::of(&permitted);
-                Step::Keep(Box::new(refused(origin, refused_as, target, Vec::new())))
+                let put_aside = refused_as.outcome() == Outcome::Quarantined;
+                let keep = if put_aside { payload.to_vec() } else { Vec::new() };
+                // Under its id nothing else is taken, so who sends it again in the same commit is told the same.
+                fresh.extend(put_aside.then_some((key, drafts.len())));
+                Step::Keep(Box::new(refused(origin, refused_as, target, keep)))
             }
         })
     }
@@ -351,7 +354,8 @@ impl Keeper {
         reader: &Reader,
         origin: Origin,
         refusal: Refusal,
-        payload: Vec<u8>,
+        payload: &[u8],
+        token: Result<(), Duration>,
     ) -> Result<Step, Error> {
         let Refusal { refused: reason, target } = refusal;
         // Then it is not the message that is refused, but the place where it was put.
@@ -364,17 +368,21 @@ impl Keeper {
         if let Some(record) = &before
             && record.digest == origin.digest
         {
-            return Ok(Step::Answer(Box::new(match record.outcome {
-                Outcome::Accepted => duplicate(record, &origin),
-                outcome => receipt_of(record, outcome, origin.position),
-            })));
+            return Ok(Step::Answer(Box::new(as_before(record, &origin))));
         }
-        if before.is_some() && reason.outcome() == Outcome::Quarantined {
+        let put_aside = reason.outcome() == Outcome::Quarantined;
+        if before.is_some() && put_aside {
             let words = "this source has already used this id for other bytes";
             let reason = Refused::new(Code::Dup, "/id", words);
             return Ok(Step::Keep(Box::new(refused(origin, reason, target, Vec::new()))));
         }
-        Ok(Step::Keep(Box::new(refused(origin, reason, target, payload))))
+        // What is put aside takes room on everybody's disk, so it must come within the rate.
+        if let Some(wait) = token.err().filter(|_| put_aside) {
+            return Ok(Step::Keep(Box::new(too_many(origin, target, wait))));
+        }
+        // Spillage and refused personal data are not stored; only what a supervisor is to look at.
+        let keep = if put_aside { payload.to_vec() } else { Vec::new() };
+        Ok(Step::Keep(Box::new(refused(origin, reason, target, keep))))
     }
 
     fn route(
@@ -388,7 +396,7 @@ impl Keeper {
             found.iter().map(|found| found.as_ref().map(|found| found.known.clone())).collect();
         let decision = self.routes.read().route(rules, permitted, &known)?;
         self.learn(permitted, &known);
-        Ok(Box::new(drafts::accepted(origin, permitted, &decision, found)))
+        Ok(Box::new(accepted(origin, permitted, &decision, found)))
     }
 
     /// Deployments are learned from what tells of them, and from its corrections. One that is taken back leaves no trace in
@@ -398,13 +406,11 @@ impl Keeper {
         let tells = |kind: &str| deployments::KINDS.contains(&kind);
         if tells(kind) {
             self.routes.write().learn(permitted);
-        } else if let Some(target) = known.iter().flatten().find(|known| tells(known.kind.as_str())) {
-            if kind == "msg.correction" {
-                let data = permitted.data().at("newData");
-                self.routes.write().deployments.apply(&target.originator, target.kind.as_str(), data);
-            } else {
-                self.relearn |= matches!(kind, "msg.retraction" | "msg.erasure");
-            }
+        } else if let Some(target) = known.iter().flatten().find(|known| tells(known.kind.as_str()))
+            && kind == "msg.correction"
+        {
+            let data = permitted.data().at("newData");
+            self.routes.write().deployments.apply(&target.originator, target.kind.as_str(), data);
         }
     }
 }
@@ -426,20 +432,4 @@ fn replicated(
 
 fn erases(draft: &Draft) -> bool {
     draft.effects.iter().any(|effect| matches!(effect.act, Act::Erase { .. }))
-}
-
-/// The record of the very same publication, if it was already decided before a crash or a lost acknowledgement. The bytes
-/// must be the same too: a stream that was made anew twice in one second has the same positions with other messages.
-fn again(reader: &Reader, origin: &Origin) -> Result<Option<Arc<Record>>, Error> {
-    let Some(last) = reader.last_position(&origin.party) else { return Ok(None) };
-    if last.epoch != origin.position.epoch || origin.position.sequence > last.sequence {
-        return Ok(None);
-    }
-    let record = reader.at_position(&origin.party, origin.position)?;
-    Ok(record.filter(|record| record.digest == origin.digest))
-}
-
-/// The same bytes again: the outcome of the first stands, and the answer is a success.
-fn duplicate(record: &Record, origin: &Origin) -> Receipt {
-    receipt_of(record, Outcome::Duplicate, origin.position)
 }

@@ -6,6 +6,7 @@
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
+use super::control::{control, reference};
 use super::harness::{
     Exchange, PATIENCE, REPORT_SUBJECT, audit_feed, example, fresh_id, queue, report, sha256, shifted,
 };
@@ -141,6 +142,36 @@ async fn a_quarantined_message_stays_quarantined_and_reaches_nobody() {
     for (party, letters) in exchange.mailboxes(&["de-bka", "eu-europol", "it-moi", "fr-dnpaf"]).await {
         assert!(letters.is_empty(), "{party} got a quarantined message");
     }
+}
+
+/// What was refused only when the rules of its target were asked is put aside like everything else: with its bytes, and it
+/// stays so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantined_correction_is_kept_and_stays_quarantined() {
+    let exchange = Exchange::small("").await;
+    let subject = "ilo.in.it-moi.tn-01.net.thb.pattern.tn";
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let mut message = shifted(example("invalid/33-small-cell.json")["message"].clone());
+    message["id"] = fresh_id().into();
+    message["audience"] = "@ms-lea".into();
+    let small = message["data"].clone();
+    message["data"]["victimProfile"][0]["count"] = 40.into();
+    let receipt = exchange.publish(&post, subject, bytes(&message)).await;
+    assert_eq!(receipt["data"]["outcome"], "accepted", "{receipt}");
+    let data = json!({ "target": reference(&message), "reason": "counted anew", "newData": small });
+    let mut correction = control("msg.correction", "it-moi", "de-bpol", data);
+    correction["source"] = message["source"].clone();
+    let subject = "ilo.in.it-moi.tn-01.ctl.msg.correction.zz";
+    for _ in 0..2 {
+        let receipt = exchange.publish(&post, subject, bytes(&correction)).await;
+        assert_eq!(receipt["data"]["outcome"], "quarantined", "{receipt}");
+        assert_eq!(receipt["data"]["code"], "E-SMALLCELL", "{receipt}");
+    }
+    let show = exchange.run(&["archive", "show", "--content", "--personal"]);
+    let shown = String::from_utf8(show.stdout).expect("UTF-8");
+    let aside: Vec<&str> = shown.lines().filter(|line| line.contains("E-SMALLCELL")).collect();
+    assert_eq!(aside.len(), 1, "{shown}");
+    assert!(aside[0].contains("counted anew"), "what a supervisor is to look at is kept: {}", aside[0]);
 }
 
 /// Without waiting for receipts: pairs that may or may not meet in one commit end the same way.
