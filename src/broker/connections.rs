@@ -8,6 +8,7 @@ use super::config::Config;
 use super::{Error, rulebook};
 use crate::message::names::PartyId;
 use crate::message::time;
+use crate::rules::registry::Registry;
 use crate::wire;
 use crate::wire::connect::{self, Client, Road, Role};
 use crate::wire::egress::Publisher;
@@ -16,7 +17,7 @@ use crate::wire::lease::Term;
 use crate::wire::stranded::Watched;
 use crate::wire::streams::Unanswered;
 use crate::wire::tls::End;
-use crate::wire::{keys, mailbox_stream, streams};
+use crate::wire::{keys, mailbox_stream, standstill, streams};
 
 /// The connections of a running broker.
 #[derive(Debug, Clone)]
@@ -119,6 +120,15 @@ pub(super) async fn ensure_or_later(
         tokio::spawn(later(config.clone(), left, fail.clone()));
     }
     Ok(())
+}
+
+/// Lets the mailboxes of suspended parties stand still, and those of all others go on.
+pub(super) async fn hold_suspended(config: &Config, registry: &Registry) -> Result<(), Error> {
+    let admin = open(config, Role::Admin).await?;
+    let parties = registry.parties().map(|party| (party.id.clone(), party.is_suspended()));
+    let held = standstill::hold(&admin, parties.collect()).await;
+    admin.drain().await.map_err(|error| Error::Nats(error.to_string()))?;
+    Ok(held?)
 }
 
 async fn later(config: Config, mut left: Vec<Unanswered>, fail: watch::Sender<Option<&'static str>>) {

@@ -32,6 +32,7 @@ mod own;
 pub mod rate;
 pub mod recall;
 pub mod receipt;
+mod reloading;
 pub mod replay;
 mod replica;
 pub mod retention;
@@ -80,11 +81,9 @@ use self::services::Services;
 use self::space::Reserve;
 use self::standbys::Standbys;
 use self::withdrawals::Withdrawals;
-use crate::archive::audit::{Entry, Object, What, Word};
 use crate::archive::{self, Archive, Reader};
 use crate::message::names::PartyId;
 use crate::message::raw::Raw;
-use crate::message::time;
 use crate::rules::Rules;
 use crate::wire::acker::Acker;
 use crate::wire::inspect::Inspector;
@@ -184,6 +183,7 @@ impl Broker {
         let term = seat.as_ref().map(|seat| seat.held.term.clone());
         let connections = Connections::open(&config, term, &parties).await?;
         connections::ensure_or_later(&config, &parties, &fail).await?;
+        connections::hold_suspended(&config, &rules.registry).await?;
         let reader = archive.reader();
         sweeper::believe_in_clock(&reader, config.trust_clock)?;
         let (bucket, routes) =
@@ -340,53 +340,6 @@ impl Broker {
             _ = &mut self.outgoing => Error::Stage("the sender of receipts"),
             Some(_) = self.tasks.join_next() => Error::Stage("a task"),
         }
-    }
-
-    /// Counts how a reload ended, whoever found its faults.
-    pub fn note_reload(&self, taken: bool) {
-        self.shared.metrics.reload_successful.set(i64::from(taken));
-        let now = time::now().as_millisecond();
-        if taken {
-            self.shared.metrics.reload_success_timestamp.set(now as f64 / 1_000.0);
-        }
-        let entry = Entry::of_broker(now, What::ConfigurationReloaded, Object::default());
-        if !self.shared.audit.note(if taken { entry } else { entry.ending(Word::Failed) }) {
-            tracing::error!("a reload could not be noted in the audit log");
-        }
-    }
-
-    /// Takes new configuration, registry and schemas, or leaves the old in force. Addresses and directories keep
-    /// their values until the next start.
-    ///
-    /// # Errors
-    /// All faults found; nothing changed then.
-    pub async fn reload(&mut self, config: Config) -> Result<(), Vec<String>> {
-        let rules = rulebook::load(&config)?;
-        let new: Vec<PartyId> = rules
-            .registry
-            .parties()
-            .map(|party| party.id.clone())
-            .filter(|party| !self.parties.contains(party))
-            .collect();
-        if !new.is_empty() {
-            connections::ensure(&self.config, &new).await.map_err(|error| vec![error.to_string()])?;
-        }
-        // Rules first: a new party's first message must meet the registry that knows it.
-        *self.shared.rules.write() = Arc::new(rules);
-        *self.shared.rate.write() = config.rate;
-        *self.shared.replay.write() = config.replay;
-        self.shared.reserve.resize(config.archive.reserve);
-        for party in new {
-            self.serve(party);
-        }
-        self.config = Config {
-            planes: config.planes,
-            rate: config.rate,
-            replay: config.replay,
-            drain: config.drain,
-            ..self.config.clone()
-        };
-        Ok(())
     }
 
     /// Stops taking, lets everything taken be archived and receipted, closes the archive.

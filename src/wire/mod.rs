@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod pipeline;
 pub mod server;
 pub mod services;
+pub mod standstill;
 pub mod stranded;
 pub mod streams;
 pub mod subscriptions;

@@ -1,9 +1,13 @@
 //! SIGHUP: what is changed holds for the next message, a bad change changes nothing, and nobody is cut off.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::auditor::mailbox;
-use super::harness::{Exchange, REPORT_SUBJECT, example, fresh_id, queue, receipt, shifted, until};
+use super::harness::{
+    Exchange, REPORT_SUBJECT, example, fresh_id, next_letter, queue, receipt, shifted, stream_info, until,
+};
 use super::load::message;
 
 /// Publishes a message made from the report; the receipt's data.
@@ -40,6 +44,31 @@ fn takes_part(registry: &str, how: &str) -> String {
         format!("[[party]]{}", lines.collect::<String>())
     });
     blocks.collect()
+}
+
+/// What waits in its mailbox is no delivery to a suspended party either, also not behind a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_mailbox_of_a_suspended_party_stands_still() {
+    let mut exchange = Exchange::small("").await;
+    assert_eq!(send(&exchange, "it-moi", "tn-01", "es-pn").await["outcome"], "accepted");
+    let operator = exchange.operator().await;
+    until("the letter in the mailbox", async || {
+        (stream_info(&operator, "MBOX_ES_PN").await["state"]["messages"] == 1).then_some(())
+    })
+    .await;
+    let system = exchange.connect("es-pn", "system").await;
+    let second = Duration::from_secs(1);
+    edit(&exchange, "network.toml", |text| takes_part(&text, "suspended"));
+    assert!(exchange.reload().await);
+    assert!(next_letter(&system, "es-pn", second).await.is_none(), "read while suspended");
+    drop((system, operator));
+    exchange.kill();
+    exchange.again().await;
+    let system = exchange.connect("es-pn", "system").await;
+    assert!(next_letter(&system, "es-pn", second).await.is_none(), "read behind a restart");
+    edit(&exchange, "network.toml", |text| takes_part(&text, "member-state"));
+    assert!(exchange.reload().await);
+    assert!(next_letter(&system, "es-pn", 10 * second).await.is_some(), "it waited");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
