@@ -191,7 +191,7 @@ impl Services {
         let sources = source.map_or_else(|| self.sources(party).collect(), |source| vec![source]);
         for source in sources {
             let found = self.shared.reader.find(&source, &id).map_err(|_| archive_unreadable())?;
-            if let Some(record) = found.filter(|record| record.party == *party) {
+            if let Some(record) = found.filter(|record| record.party == *party && !record.is_own()) {
                 return Ok(record);
             }
         }
@@ -214,7 +214,11 @@ impl Services {
     /// The receipt again, and how far each delivery has come: `pending`, `delivered` (stands in the mailbox) or
     /// `acknowledged` by the recipient.
     async fn status(&self, party: &PartyId, payload: &Bytes) -> Answer {
-        let record = self.own(party, &body(payload)?)?;
+        let asked = body(payload)?;
+        let record = match self.own(party, &asked) {
+            Ok(record) => record,
+            Err(unknown) => return self.rejected(party, &asked).await.ok_or(unknown),
+        };
         self.note(party, What::StatusAsked, &record, None).await?;
         let receipt = receipt_of(&record, record.outcome, record.position);
         let owed = self.shared.reader.deliveries(record.seq);
@@ -228,6 +232,17 @@ impl Services {
         });
         let deliveries: Vec<Value> = futures_util::future::join_all(states).await;
         Ok(json!({ "receipt": receipt.answer(), "deliveries": deliveries }))
+    }
+
+    /// What was rejected has no place under its id in the archive, but a receipt that is stored for a while.
+    async fn rejected(&self, party: &PartyId, asked: &Value) -> Option<Value> {
+        let id = MessageId::parse(text(asked, "id")?).ok()?;
+        let stored = self.inspector.receipt(party, &id).await;
+        let receipt =
+            stored.inspect_err(|error| tracing::warn!(%party, %error, "a receipt cannot be looked up"));
+        let receipt = receipt.ok().flatten()?;
+        let of_it = text(asked, "source").is_none_or(|source| receipt["target"]["source"] == source);
+        of_it.then(|| json!({ "receipt": receipt, "deliveries": [] }))
     }
 
     pub(super) async fn state(&self, delivery: &Delivery) -> &'static str {

@@ -213,7 +213,7 @@ fn broker_rights(members: &[Member]) -> Vec<(Role, Vec<String>, Vec<String>)> {
     for call in ["CONSUMER.MSG.NEXT", "CONSUMER.INFO", "CONSUMER.DELETE"] {
         intake.push(format!("$JS.API.{call}.*.intake"));
     }
-    let mut egress = texts(&["ilo.out.>", "ilo.rcpt.>"]);
+    let mut egress = texts(&["ilo.out.>", "ilo.rcpt.>", "$JS.API.STREAM.MSG.GET.RCPT"]);
     for member in members {
         let (stream, mailbox) = (intake_stream(&member.party), mailbox_stream(&member.party));
         intake.push(format!("$JS.API.CONSUMER.CREATE.{stream}.intake"));

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::led::led;
 use super::{Error, FEED_SEQ};
 use crate::message::digest::Digest;
+use crate::message::names::{MessageId, PartyId};
 use crate::message::time::{self, Timestamp};
 
 /// Code of JetStream for "no message found".
@@ -78,6 +79,24 @@ impl Inspector {
         };
         let sequence = answer["message"]["seq"].as_u64().ok_or_else(unreadable)?;
         Ok(Some(Last { sequence, headers: headers(&block) }))
+    }
+
+    /// The receipt that is stored for a party's message of this id, to whichever of its posts it went: the event's `data`.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn receipt(&self, party: &PartyId, id: &MessageId) -> Result<Option<Value>, Error> {
+        let call = "STREAM.MSG.GET.RCPT";
+        let filter = format!("ilo.rcpt.{party}.*.{id}");
+        let answer = self.ask(call, &json!({ "last_by_subj": filter })).await?;
+        if missing(&answer) {
+            return Ok(None);
+        }
+        let answer = refused(call, answer)?;
+        let bytes = answer["message"]["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
+        let event = bytes.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let event = event.ok_or_else(|| Error::api(call, "an answer that cannot be read"))?;
+        Ok(Some(event["data"].clone()))
     }
 
     /// The last stream sequence ever given in a stream.

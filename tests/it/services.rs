@@ -162,6 +162,15 @@ async fn status_knows_a_quarantined_message_and_one_for_nobody() {
     let status = scene.ask("status", &json!({ "id": alone["id"] })).await;
     assert_eq!((&status["receipt"], &status["deliveries"]), (&receipt, &json!([])));
 
+    let mut bad = report();
+    bad["data"]["count"]["max"] = 1.into();
+    let receipt = scene.publish(&bad).await;
+    assert_eq!(receipt["code"], "E-RANGE");
+    let status = scene.ask("status", &json!({ "id": bad["id"] })).await;
+    assert_eq!((&status["receipt"], &status["deliveries"]), (&receipt, &json!([])));
+    let elsewhere = json!({ "id": bad["id"], "source": "/authority/it-moi" });
+    assert_eq!(scene.refused("status", &elsewhere).await.0, "404", "under this source it is not known");
+
     let mut small = shifted(example("invalid/33-small-cell.json")["message"].clone());
     small["id"] = fresh_id().into();
     let subject = "ilo.in.it-moi.tn-01.net.thb.pattern.tn";
