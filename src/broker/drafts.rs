@@ -23,7 +23,12 @@ pub(super) fn accepted(
     found: &[Option<Found>],
 ) -> Draft {
     let routing = &decision.routing;
-    let summary = summary(permitted);
+    let mut summary = summary(permitted);
+    if decision.acts.contains(&control::Act::Correct) {
+        // New data of what has expired would be what has expired.
+        let targets = found.iter().flatten().filter_map(|found| found.known.expires_ms);
+        summary.expires_ms = targets.chain(summary.expires_ms).min();
+    }
     Draft {
         outcome: Outcome::Accepted,
         party: origin.party.clone(),
@@ -52,9 +57,9 @@ pub(super) fn reused(origin: Origin, permitted: &Permitted) -> Draft {
 }
 
 /// One message too many from an authority (S-23), with the time after which it may be sent again.
-pub(super) fn too_many(origin: Origin, permitted: &Permitted, wait: Duration) -> Draft {
+pub(super) fn too_many(origin: Origin, target: Target, wait: Duration) -> Draft {
     let words = format!("more messages than this authority may send: try again after {} s", wait.as_secs());
-    refused(origin, Refused::new(Code::Rate, "", words), Target::of(permitted), Vec::new())
+    refused(origin, Refused::new(Code::Rate, "", words), target, Vec::new())
 }
 
 /// A message that was refused; `payload` is what is kept of it.
@@ -196,7 +201,7 @@ fn summary(permitted: &Permitted) -> Summary {
         purpose: envelope.purpose.clone(),
         category: Category::parse(&envelope.category).unwrap_or(Category::Special),
         expires_ms: envelope.expiry.map(Timestamp::as_millisecond),
-        erase_ms: envelope.erase_by.map(Timestamp::as_millisecond),
+        erase_ms: permitted.erase_by().map(Timestamp::as_millisecond),
         review_ms: envelope.review_by.map(Timestamp::as_millisecond),
     }
 }

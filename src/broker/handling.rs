@@ -54,6 +54,7 @@ impl Services {
         if state == Some("reviewed") {
             return self.review(party, &body).await;
         }
+        let reader = &self.shared.reader;
         let record = self.held(party, &body)?;
         let recalls = record.effects.iter().filter_map(|effect| match effect.act {
             Act::Erase { .. } => Some((effect.target, Handled::Erased)),
@@ -67,7 +68,12 @@ impl Services {
             return Err(Failure::new(400, "E-REQUEST", "/state", words));
         };
         let mut targets = vec![record.seq];
-        targets.extend(recalls.into_iter().map(|(target, _)| target));
+        for (target, _) in recalls {
+            // One recall may take back several messages: a party answers for those that it holds.
+            let recalled = reader.get(target).map_err(|_| archive_unreadable())?;
+            targets
+                .extend(recalled.filter(|recalled| reader.holders(recalled).contains(party)).map(|_| target));
+        }
         let confirmed = targets.len();
         // Said again it is no news, and the journal does not grow by it.
         let said = |target: &u64| {

@@ -13,14 +13,21 @@ use crate::message::names::PartyId;
 use crate::message::time::{self, Timestamp};
 
 /// What stands in a feed at the place of a message that is not delivered any more: a `msg.receipt` that says why, with the
-/// digest of the message, so that the running digest can still be recomputed.
+/// digest of the message, so that the running digest can still be recomputed. `msg.receipt` has no word of its own for a
+/// message that was retracted, and gets none within its version: what ends before its day has expired, and `detail` says why.
 #[must_use]
 pub fn tombstone(issuer: &Issuer, to: &PartyId, record: &Record, why: Withdrawn) -> Value {
     let Some(summary) = &record.summary else { return Value::Null };
     let at = time::rfc3339(Timestamp::from_millisecond(record.archived_ms).unwrap_or_default());
+    let (outcome, detail) = match why {
+        Withdrawn::Erased(_) => ("erased", "its content was erased"),
+        Withdrawn::Retracted(_) => ("expired", "its originator retracted it"),
+        Withdrawn::Expired => ("expired", "its time has passed"),
+    };
     let data = json!({
         "target": { "source": summary.source, "id": summary.id },
-        "outcome": why.as_str(),
+        "outcome": outcome,
+        "detail": [{ "path": "", "message": detail }],
         "at": at,
         "recipient": to,
         "sha256": record.digest.hex(),
@@ -35,7 +42,8 @@ pub fn reminder(issuer: &Issuer, record: &Record, at_ms: i64) -> Value {
     let at = time::rfc3339(Timestamp::from_millisecond(at_ms).unwrap_or_default());
     let data = json!({
         "target": { "source": summary.source, "id": summary.id },
-        "outcome": "review-due",
+        "outcome": "accepted",
+        "detail": [{ "path": "/reviewby", "message": "has passed: review it, or its content is erased" }],
         "at": at,
         "sha256": record.digest.hex(),
     });
@@ -45,14 +53,7 @@ pub fn reminder(issuer: &Issuer, record: &Record, at_ms: i64) -> Value {
 
 /// An order to erase that nobody had to send: a date has come.
 #[must_use]
-pub fn erasure(
-    issuer: &Issuer,
-    record: &Record,
-    ground: Ground,
-    due_ms: i64,
-    at_ms: i64,
-    holders: &[PartyId],
-) -> Value {
+pub fn erasure(issuer: &Issuer, record: &Record, ground: Ground, due_ms: i64, at_ms: i64) -> Value {
     let Some(summary) = &record.summary else { return Value::Null };
     let rfc3339 = |ms| time::rfc3339(Timestamp::from_millisecond(ms).unwrap_or_default());
     let data = json!({
@@ -61,9 +62,9 @@ pub fn erasure(
         "dueBy": rfc3339(due_ms),
         "attest": true,
     });
-    let to = holders.iter().map(PartyId::as_str).collect::<Vec<_>>().join(",");
-    let to = if to.is_empty() { summary.originator.as_str() } else { &to };
-    event(issuer, "msg.erasure", &format!("erase-{}", record.seq), &rfc3339(at_ms), to, &data)
+    // Not the holders: each of them would read who the others are, and that is the originator's to know.
+    let owner = summary.originator.as_str();
+    event(issuer, "msg.erasure", &format!("erase-{}", record.seq), &rfc3339(at_ms), owner, &data)
 }
 
 /// An event of the broker. `key` is what it is about: the same key gives the same id.

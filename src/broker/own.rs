@@ -84,7 +84,10 @@ impl Keeper {
             }
             Own::Review { target, party, until_ms } => vec![note(&party, target, Act::Review { until_ms })],
             Own::Hold { target, party, on } => vec![note(&party, target, Act::Hold { on })],
-            Own::Sweep(now_ms) => self.sweep(now_ms)?,
+            Own::Sweep(now_ms) => {
+                self.carry_erasures()?;
+                self.sweep(now_ms)?
+            }
         };
         self.commit(drafts)
     }
@@ -135,22 +138,28 @@ fn draft(
             )
         }
         // Nobody else has it, or its type's days are over here: that asks nothing of those who got it.
-        Step::Expire => note(&issuer.operator, planned.seq, erase),
+        Step::Expire => with_corrections(note(&issuer.operator, planned.seq, erase), reader, planned.seq),
         Step::Erase => {
-            let holders = reader.holders(&record);
-            let event = notices::erasure(issuer, &record, Ground::RetentionReached, due_ms, now_ms, &holders);
-            // Who takes no part gets nothing; the ledger says so.
-            let takes_part =
-                |party: &PartyId| registry.party(party.as_str()).is_some_and(|known| !known.is_suspended());
-            let (to, away): (Vec<PartyId>, Vec<PartyId>) = holders.into_iter().partition(takes_part);
+            let event = notices::erasure(issuer, &record, Ground::RetentionReached, due_ms, now_ms);
+            // Who is suspended gets it when it is back, like every recall; who is no party any more, never.
+            let is_party = |party: &PartyId| registry.party(party.as_str()).is_some();
+            let (to, gone): (Vec<PartyId>, Vec<PartyId>) =
+                reader.holders(&record).into_iter().partition(is_party);
             let to = to.into_iter().map(|party| Entry { party, why: Why::Holds }).collect();
-            let mut draft = notice(issuer, "msg.erasure", &event, to, planned.seq, erase.clone(), now_ms);
-            draft.withheld = away.into_iter().map(|party| Entry { party, why: Why::Suspended }).collect();
-            let corrections = reader.fate(planned.seq).corrections;
-            draft.effects.extend(corrections.into_iter().map(|target| Effect { target, act: erase.clone() }));
-            draft
+            let mut draft = notice(issuer, "msg.erasure", &event, to, planned.seq, erase, now_ms);
+            draft.withheld = gone.into_iter().map(|party| Entry { party, why: Why::Suspended }).collect();
+            with_corrections(draft, reader, planned.seq)
         }
     })
+}
+
+/// What is done to a message is done to its corrections: they hold its content anew.
+fn with_corrections(mut draft: Draft, reader: &Reader, target: u64) -> Draft {
+    let acts: Vec<Act> = draft.effects.iter().map(|effect| effect.act.clone()).collect();
+    for target in reader.fate(target).corrections {
+        draft.effects.extend(acts.iter().map(|act| Effect { target, act: act.clone() }));
+    }
+    draft
 }
 
 /// A record that only does something to another.

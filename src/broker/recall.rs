@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::archive::{Category, Draft, Error, Fate, Opened, Plane, Reader, Record, Summary};
+use crate::archive::{Category, Draft, Entry, Error, Fate, Opened, Plane, Reader, Record, Summary, Why};
 use crate::message::digest::Digest;
 use crate::message::names::{MessageId, PartyId};
 use crate::message::outcome::Outcome;
@@ -41,7 +41,7 @@ pub struct Waiting<'a> {
     pub first: u64,
     /// The drafts in order.
     pub drafts: &'a [Draft],
-    /// Accepted ones among them by `source` and `id`.
+    /// Accepted ones and those put aside among them, by `source` and `id`.
     pub fresh: Option<&'a HashMap<(String, MessageId), usize>>,
 }
 
@@ -103,6 +103,7 @@ struct Target<'a> {
     outcome: Outcome,
     summary: Option<Summary>,
     recipients: Vec<PartyId>,
+    unsubscribed: Vec<PartyId>,
     content: Content<'a>,
 }
 
@@ -118,6 +119,7 @@ impl<'a> Target<'a> {
             outcome: draft.outcome,
             summary: draft.summary.clone(),
             recipients: draft.recipients.iter().map(|entry| entry.party.clone()).collect(),
+            unsubscribed: unsubscribed(&draft.withheld),
             content: Content::Waiting(&draft.payload),
         }
     }
@@ -128,6 +130,7 @@ impl<'a> Target<'a> {
             outcome: record.outcome,
             summary: record.summary.clone(),
             recipients: record.recipients.iter().map(|entry| entry.party.clone()).collect(),
+            unsubscribed: unsubscribed(&record.withheld),
             content: Content::Archived(record),
         }
     }
@@ -145,7 +148,9 @@ impl<'a> Target<'a> {
         let fate = waiting.fate(reader, self.kept.seq);
         let expired = summary.expires_ms.is_some_and(|at| at <= now_ms);
         let withdrawn = fate.erased.is_some() || fate.retracted.is_some() || expired;
-        let event = if grants && !withdrawn { self.event(reader)? } else { None };
+        let passes_on = grants && !withdrawn;
+        let event = if passes_on { self.event(reader)? } else { None };
+        let corrections = if passes_on { corrections(reader, waiting, &fate)? } else { Vec::new() };
         let mut recipients = self.recipients;
         recipients.extend(fate.released_to.iter().map(|entry| entry.party.clone()));
         let known = Known {
@@ -154,12 +159,15 @@ impl<'a> Target<'a> {
             kind: summary.kind.clone(),
             major: summary.major,
             recipients,
+            unsubscribed: self.unsubscribed,
             audience: summary.audience.clone(),
+            expires_ms: summary.expires_ms,
             purpose: summary.purpose.clone(),
             is_personal: summary.plane == Plane::Case || summary.category != Category::None,
             is_withdrawn: withdrawn,
             is_held: fate.held,
             event,
+            corrections,
         };
         let mut bundle = vec![self.kept];
         for correction in &fate.corrections {
@@ -175,15 +183,40 @@ impl<'a> Target<'a> {
     }
 
     fn event(&self, reader: &Reader) -> Result<Option<Arc<Tree>>, Error> {
-        let tree = match &self.content {
-            Content::Waiting(bytes) => Tree::lenient(bytes),
-            Content::Archived(record) => match reader.open(record)? {
-                Opened::Content(content) => Tree::lenient(&content.payload),
-                Opened::Gone => None,
-            },
-        };
-        Ok(tree.map(Arc::new))
+        match &self.content {
+            Content::Waiting(bytes) => Ok(Tree::lenient(bytes).map(Arc::new)),
+            Content::Archived(record) => archived(reader, record),
+        }
     }
+}
+
+fn archived(reader: &Reader, record: &Record) -> Result<Option<Arc<Tree>>, Error> {
+    Ok(match reader.open(record)? {
+        Opened::Content(content) => Tree::lenient(&content.payload).map(Arc::new),
+        Opened::Gone => None,
+    })
+}
+
+/// The corrections of a message that is to be passed on; those taken back since are gone and pass nothing on.
+fn corrections(reader: &Reader, waiting: Waiting<'_>, fate: &Fate) -> Result<Vec<Arc<Tree>>, Error> {
+    let mut found = Vec::new();
+    for seq in &fate.corrections {
+        match waiting.at(*seq) {
+            Some(draft) => found.extend(Tree::lenient(&draft.payload).map(Arc::new)),
+            None => {
+                if let Some(record) = reader.get(*seq)? {
+                    found.extend(archived(reader, &record)?);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whom an audience included and no subscription let have it.
+fn unsubscribed(withheld: &[Entry]) -> Vec<PartyId> {
+    let unsubscribed = withheld.iter().filter(|entry| entry.why == Why::NotSubscribed);
+    unsubscribed.map(|entry| entry.party.clone()).collect()
 }
 
 fn kept_of(record: &Record) -> Kept {

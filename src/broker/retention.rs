@@ -3,7 +3,7 @@
 //! One plan for the sweep and for its preview, made from the same facts, so that they cannot differ. It decides by dates
 //! alone; it reads no clock and writes nothing.
 
-use crate::archive::{Due, Error, Fate, Reader, Record};
+use crate::archive::{Act, Due, Error, Fate, Reader, Record};
 
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// After a reminder that `reviewby` has passed, the originator has this long.
@@ -113,6 +113,13 @@ pub fn subjects(reader: &Reader, now_ms: i64, years: bool) -> Result<Vec<Subject
     Ok(subjects)
 }
 
+fn corrected(record: &Record) -> Option<&str> {
+    record.effects.iter().find_map(|effect| match &effect.act {
+        Act::Correct { kind } => Some(kind.as_str()),
+        _ => None,
+    })
+}
+
 /// What is known of one record.
 #[must_use]
 pub fn subject(record: &Record, fate: Fate, has_holders: bool) -> Subject {
@@ -120,7 +127,8 @@ pub fn subject(record: &Record, fate: Fate, has_holders: bool) -> Subject {
     Subject {
         seq: record.seq,
         archived_ms: record.archived_ms,
-        kept_ms: summary.map(|summary| kept_ms(summary.kind.as_str())),
+        // A correction is kept as long as what it corrects, or the wrong original would be left alone.
+        kept_ms: summary.map(|summary| kept_ms(corrected(record).unwrap_or(summary.kind.as_str()))),
         due: Due::of(record),
         fate,
         has_holders,

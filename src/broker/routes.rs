@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use crate::archive::{self, Act, Opened, Reader};
+use crate::archive::{self, Act, Draft, Opened, Reader};
 use crate::message::names::PartyId;
 use crate::message::outcome::{Code, Outcome, Refused};
 use crate::message::tree::Tree;
@@ -166,6 +166,26 @@ pub(super) fn deployments(reader: &Reader) -> Result<Deployments, archive::Error
         }
     }
     Ok(deployments)
+}
+
+/// Whether something that tells of deployments is taken back by these. What is not in the archive yet may be.
+///
+/// # Errors
+/// The archive cannot be read.
+pub(super) fn takes_back_deployments(reader: &Reader, drafts: &[Draft]) -> Result<bool, archive::Error> {
+    let effects = drafts.iter().flat_map(|draft| &draft.effects);
+    for effect in effects.filter(|effect| matches!(effect.act, Act::Erase { .. } | Act::Retract)) {
+        let Some(record) = reader.get(effect.target)? else { return Ok(true) };
+        let corrects = record.effects.iter().find_map(|effect| match &effect.act {
+            Act::Correct { kind } => Some(kind),
+            _ => None,
+        });
+        let own = record.summary.as_ref().map(|summary| &summary.kind);
+        if corrects.or(own).is_some_and(|kind| deployments::KINDS.contains(&kind.as_str())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Follows the bucket, so that what another instance stored takes effect here.

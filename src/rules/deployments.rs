@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::registry::{Participation, Registry};
+use super::registry::{Participation, Registry, Role};
 use crate::message::names::PartyId;
 use crate::message::tree::Node;
 
@@ -25,6 +25,8 @@ struct Network {
     countries: BTreeSet<String>,
     facilitator: PartyId,
     from: Date,
+    /// Who said so.
+    told_by: PartyId,
 }
 
 /// The types that tell of deployments.
@@ -42,7 +44,7 @@ impl Deployments {
     pub fn apply(&mut self, originator: &PartyId, kind: &str, data: Node<'_>) {
         match kind {
             "deployment.notice" => self.notice(originator, data),
-            "network.facilitator" => self.facilitator(data),
+            "network.facilitator" => self.facilitator(originator, data),
             _ => {}
         }
     }
@@ -64,26 +66,31 @@ impl Deployments {
         self.posts.insert(key, Deployment { countries, from, until: date(data.at("until")), also_for });
     }
 
-    fn facilitator(&mut self, data: Node<'_>) {
+    fn facilitator(&mut self, originator: &PartyId, data: Node<'_>) {
         let Some(network) = data.at("networkId").as_str() else { return };
         let named = data.at("facilitator").as_str().and_then(|id| PartyId::parse(id).ok());
         match (named, date(data.at("from"))) {
             (Some(facilitator), Some(from)) => {
                 let countries = strings(data.at("countries")).map(str::to_owned).collect();
-                self.networks.insert(network.to_owned(), Network { countries, facilitator, from });
+                let told_by = originator.clone();
+                self.networks.insert(network.to_owned(), Network { countries, facilitator, from, told_by });
             }
             _ => drop(self.networks.remove(network)),
         }
     }
 
     /// The authorities of `@local` for a country on a day: those with an active deployment there, all authorities of
-    /// the states that it also serves (Art. 6(1)), and the facilitators of its networks.
+    /// the states that it also serves (Art. 6(1)), and the facilitators of its networks. Only who deploys officers by the
+    /// registry of today counts: any party can send a notice, and an observer is in no group (`domain.md` 3.4), so none
+    /// lets itself in by one.
     #[must_use]
     pub fn local(&self, registry: &Registry, country: &str, today: Date) -> BTreeSet<PartyId> {
         let mut found = BTreeSet::new();
+        let deploys =
+            |id: &PartyId| registry.party(id.as_str()).is_some_and(|party| party.has(Role::Deployer));
         for ((authority, _), deployment) in &self.posts {
             let active = deployment.from <= today && deployment.until.is_none_or(|until| today <= until);
-            if !active || !deployment.countries.contains(country) {
+            if !active || !deployment.countries.contains(country) || !deploys(authority) {
                 continue;
             }
             found.insert(authority.clone());
@@ -96,7 +103,8 @@ impl Deployments {
         let facilitators = self
             .networks
             .values()
-            .filter(|network| network.from <= today && network.countries.contains(country));
+            .filter(|network| network.from <= today && network.countries.contains(country))
+            .filter(|network| deploys(&network.told_by) && deploys(&network.facilitator));
         found.extend(facilitators.map(|network| network.facilitator.clone()));
         found
     }
@@ -115,6 +123,28 @@ mod tests {
     use super::*;
     use crate::message::tree::Tree;
     use serde_json::json;
+
+    /// Any party can say that it is deployed, or is a facilitator, to whom it likes, itself alone included.
+    #[test]
+    fn who_deploys_nobody_does_not_let_itself_in() {
+        let registry = Registry::demo();
+        let day = "2026-06-01".parse::<Date>().expect("a date");
+        let party = |id: &str| PartyId::parse(id).expect("well formed");
+        let notice =
+            json!({"post": "xx-01", "status": "deployed", "hostCountry": "AF", "from": "2026-03-01"});
+        let named = |who: &str| json!({"networkId": who, "countries": ["AF"], "facilitator": who, "from": "2026-01-01"});
+        for id in registry.parties().filter(|party| !party.has(Role::Deployer)).map(|party| party.id.as_str())
+        {
+            let mut table = Deployments::default();
+            table.apply(&party(id), "deployment.notice", Tree::of(&notice).root());
+            table.apply(&party(id), "network.facilitator", Tree::of(&named(id)).root());
+            table.apply(&party(id), "network.facilitator", Tree::of(&named("eu-com")).root());
+            table.apply(&party("eu-com"), "network.facilitator", Tree::of(&named(id)).root());
+            assert!(table.local(&registry, "AF", day).is_empty(), "{id}");
+        }
+        let mut observers = registry.parties().filter(|party| party.participation == Participation::Observer);
+        assert!(observers.any(|party| !party.has(Role::Deployer)));
+    }
 
     #[test]
     fn local_follows_deployments_also_for_and_facilitators() {

@@ -99,6 +99,12 @@ impl Permitted {
         !self.remarks.is_empty()
     }
 
+    /// When it is to be erased at the latest, if there is such a day.
+    #[must_use]
+    pub fn erase_by(&self) -> Option<Timestamp> {
+        marks::erase_by(&self.envelope, self.envelope.kind.as_str(), self.data())
+    }
+
     /// What it is routed by.
     #[must_use]
     pub fn routed(&self) -> Routed<'_> {

@@ -18,6 +18,7 @@ use crate::message::outcome::{Code, Refused};
 use crate::message::raw::Raw;
 use crate::message::subject::{self, Publish};
 use crate::message::time::{self, Timestamp};
+use crate::message::tree::Node;
 
 /// The Member States of the Union. Being one is treaty law and no matter of configuration, unlike taking part in the
 /// Regulation, which is the registry's word.
@@ -146,33 +147,40 @@ pub(super) fn third_country(registry: &Registry, body: &Body<'_>) -> Result<(), 
 pub(super) fn retention(body: &Body<'_>) -> Result<(), Refused> {
     let mut faults = Faults::default();
     if let Some(erase_by) = body.envelope.erase_by
-        && latest(body).is_some_and(|latest| erase_by > latest)
+        && latest(body.envelope, body.kind, body.data).is_some_and(|latest| erase_by > latest)
     {
         faults.add(|| "/eraseby".to_owned(), "is later than this type allows");
     }
     faults.refuse(Code::Retention)
 }
 
+/// When a message is to be erased at the latest: when it says so itself; contact data of an officer, which need not say it,
+/// when the days after the deployment are over (`domain.md` 4.4).
+pub(super) fn erase_by(envelope: &Envelope, kind: &str, data: Node<'_>) -> Option<Timestamp> {
+    let contact = envelope.category == "contact";
+    envelope.erase_by.or_else(|| if contact { latest(envelope, kind, data) } else { None })
+}
+
 /// The last instant at which data of this type may still be held; `None` where there is no limit.
-fn latest(body: &Body<'_>) -> Option<Timestamp> {
-    let days = match body.kind {
+fn latest(envelope: &Envelope, kind: &str, data: Node<'_>) -> Option<Timestamp> {
+    let days = match kind {
         "case.identity-response" => 30,
         "case.admission-identity" | "case.resettlement-identity" => 90,
         "case.identity-request" => 180,
         "case.smuggling-lead" => 365,
         "case.return-manifest" => {
-            let scheduled = body.data.at("scheduled").as_str().and_then(time::parse)?;
+            let scheduled = data.at("scheduled").as_str().and_then(time::parse)?;
             return later(scheduled, MANIFEST_DAYS);
         }
-        "deployment.notice" if body.envelope.category == "contact" => {
-            let until: Date = body.data.at("until").as_str()?.parse().ok()?;
+        "deployment.notice" if envelope.category == "contact" => {
+            let until: Date = data.at("until").as_str()?.parse().ok()?;
             // The limit is the end of a day, hence the first instant of the next one.
             let end = until.checked_add((CONTACT_DAYS + 1).days()).ok()?;
             return TimeZone::UTC.to_timestamp(end.at(0, 0, 0, 0)).ok();
         }
         _ => return None,
     };
-    later(body.envelope.recorded, days)
+    later(envelope.recorded, days)
 }
 
 fn later(at: Timestamp, days: i64) -> Option<Timestamp> {

@@ -9,6 +9,7 @@ use super::places::{Faults, Order, Path, walk};
 use super::screen;
 use super::semantics::Body;
 use super::times::INSTANTS;
+use crate::message::envelope::Source;
 use crate::message::names::MessageId;
 use crate::message::outcome::{Code, Fault, Refused};
 use crate::message::time;
@@ -54,7 +55,7 @@ const OF_CONTACT: [&str; 7] = ["contact", "contacts", "email", "mobile", "phone"
 /// Members whose form the schema or S-15 fixes and whose digits mean nobody.
 const FIXED: [&str; 2] = ["sha256", "newAudience"];
 /// Members that name a thing elsewhere: their digits are the sender's, an address in them is a person's.
-const REFERENCES: [&str; 3] = ["source", "ref", "correlationid"];
+const REFERENCES: [&str; 4] = ["source", "ref", "correlationid", "dataschema"];
 
 /// True for a text whose member and form say that its digits mean nobody. The name alone is not enough: ids of the
 /// board's activities are free text.
@@ -64,22 +65,32 @@ fn is_fixed(name: &str, text: &str) -> bool {
         || (INSTANTS.contains(&name) && time::parse(text).is_some())
 }
 
-/// S-11 for one text of the body. A `series` must be masked: at least three of `*` or `?`.
+/// Digits that a masked `series` may show: as many as the number of a travel document has may be all of it.
+const SHOWN: usize = 6;
+
+/// S-11 for one text of the body. A `series` must be masked: at least three of `*` or `?`, and not behind the whole number.
 pub(super) fn text(path: &Path<'_>, text: &str, faults: &mut Faults) {
     let name = path.name().unwrap_or_default();
     if name == "series" {
         if text.bytes().filter(|byte| matches!(byte, b'*' | b'?')).count() < 3 {
             faults.add(|| path.pointer(), "must be masked with at least 3 of * or ?");
+        } else if text.chars().filter(|character| character.is_numeric()).count() > SHOWN {
+            faults.add(|| path.pointer(), "shows more digits than the last ones masked leave");
         }
         return;
     }
     if screen::is_plain(text) || is_fixed(name, text) {
         return;
     }
-    let found = if REFERENCES.contains(&name) { screen::reference(text) } else { screen::find(text) };
-    if let Some(found) = found {
+    if let Some(found) = look(name, text) {
         faults.add(|| path.pointer(), found.words());
     }
+}
+
+/// What is in a text with this name. A `source` is a reference if it has the form of one.
+fn look(name: &str, text: &str) -> Option<screen::Found> {
+    let is_reference = REFERENCES.contains(&name) && (name != "source" || Source::parse(text).is_some());
+    if is_reference { screen::reference(text) } else { screen::find(text) }
 }
 
 /// S-11 and S-19: what the screen found in a message declared to hold no personal data, its attributes included, and
@@ -87,11 +98,10 @@ pub(super) fn text(path: &Path<'_>, text: &str, faults: &mut Faults) {
 pub(super) fn undeclared(body: &Body<'_>, found: Faults) -> Result<(), Refused> {
     let mut faults = Faults::default();
     if body.envelope.category == "none" {
-        for (name, path) in [("handlingnote", "/handlingnote"), ("correlationid", "/correlationid")] {
+        for name in ["handlingnote", "correlationid", "dataschema"] {
             let text = body.event.at(name).as_str().unwrap_or_default();
-            let hit = if REFERENCES.contains(&name) { screen::reference(text) } else { screen::find(text) };
-            if let Some(hit) = hit {
-                faults.add(|| path.to_owned(), hit.words());
+            if let Some(hit) = look(name, text) {
+                faults.add(|| format!("/{name}"), hit.words());
             }
         }
     }
@@ -147,7 +157,9 @@ pub(super) fn category(body: &Body<'_>, sensitive: Faults) -> Result<(), Refused
         }
     }
     let mut faults = Faults::default();
-    if body.envelope.category == "contact" && body.data.get("contact").is_none() {
+    // A correction declares what its new data hold; they are judged by the rules of what is corrected.
+    let is_held = body.kind == "msg.correction" || body.data.get("contact").is_some();
+    if body.envelope.category == "contact" && !is_held {
         faults.add(|| "/datacategory".to_owned(), "declares contact data that are not there");
     }
     faults.refuse(Code::Category)

@@ -110,10 +110,23 @@ pub(super) fn find(text: &str) -> Option<Found> {
     papers::has_document_number(&text).then_some(Found::Document)
 }
 
-/// Looks at a reference to a thing: its digits are the sender's own, addresses in it are a person's all the same.
+/// Looks at a reference to a thing: its digits are the sender's own. Addresses in it are a person's all the same, and so is
+/// what can be nothing else: a bank account, whose check digits agree, and a telephone number with its `+` or scheme.
 pub(super) fn reference(text: &str) -> Option<Found> {
-    let text = fold(text);
+    let text = fold(text).replace("%40", "@").replace("%2B", "+").replace("%2b", "+");
     let tally = Tally::of(&text);
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme.trim_start().to_ascii_lowercase());
+    match scheme.as_deref() {
+        Some("tel" | "sms") => return Some(Found::Phone),
+        Some("mailto") => return Some(Found::Email),
+        _ => {}
+    }
+    if tally.digits >= 8 && papers::has_iban(&text) {
+        return Some(Found::Iban);
+    }
+    if tally.digits >= 7 && text.starts_with('+') && numbers::has_phone(&text) {
+        return Some(Found::Phone);
+    }
     if let Some(found) = addresses(&text, &tally) {
         return Some(found);
     }

@@ -32,8 +32,12 @@ pub struct Known {
     pub major: u32,
     /// Who holds it: who got it, and to whom it was released.
     pub recipients: Vec<PartyId>,
+    /// Who might have got it: its audience included them, and no subscription of theirs matched.
+    pub unsubscribed: Vec<PartyId>,
     /// Whom it was addressed to.
     pub audience: Vec<String>,
+    /// When it ceases to be valid, Unix milliseconds.
+    pub expires_ms: Option<i64>,
     /// Its purpose.
     pub purpose: String,
     /// True if it carries personal or contact data.
@@ -44,6 +48,8 @@ pub struct Known {
     pub is_held: bool,
     /// The message itself, where a grant is to be decided and its content is not gone.
     pub event: Option<std::sync::Arc<Tree>>,
+    /// Its corrections, there too: they pass on with it.
+    pub corrections: Vec<std::sync::Arc<Tree>>,
 }
 
 /// The earlier messages that this one stands on, in the order of the document.
@@ -83,6 +89,9 @@ pub fn own_targets(envelope: &Envelope, data: Node<'_>) -> Result<(), Refused> {
     if faults.is_empty() { Ok(()) } else { Err(Refused::many(Code::Ref, faults)) }
 }
 
+/// Said of what is not there, and of what is not the sender's business.
+const UNKNOWN: &str = "is no message known here";
+
 fn fault(path: &str, message: &str) -> Fault {
     Fault { path: path.to_owned(), message: message.to_owned() }
 }
@@ -101,7 +110,7 @@ pub fn check(
     let kind = envelope.kind.as_str();
     for (need, known) in needs(kind, data).iter().zip(known) {
         let Some(known) = known else {
-            return Err(Refused::many(Code::Ref, vec![fault(&need.path, "is no message known here")]));
+            return Err(Refused::many(Code::Ref, vec![fault(&need.path, UNKNOWN)]));
         };
         let own = known.originator == envelope.originator;
         match kind {
@@ -136,7 +145,12 @@ fn release(envelope: &Envelope, data: Node<'_>, path: &str, known: &Known) -> Re
         known.originator == envelope.originator
     };
     if !may {
-        return Err(Refused::many(Code::Ref, vec![fault(path, "is no message known here")]));
+        return Err(Refused::many(Code::Ref, vec![fault(path, UNKNOWN)]));
+    }
+    if known.kind.as_str().starts_with("msg.") {
+        // New data of another type would pass by that type's roles, and whom they reach would hold no original.
+        let words = "is a control message: the original is released, and its corrections with it";
+        return Err(Refused::many(Code::Ref, vec![fault(path, words)]));
     }
     if known.is_withdrawn && data.at("step") != "refuse" {
         return Err(withdrawn(path));
@@ -148,10 +162,12 @@ fn withdrawn(path: &str) -> Refused {
     Refused::many(Code::Ref, vec![fault(path, "was withdrawn")])
 }
 
-/// S-22: the request is one, the sender was asked, and the answer reaches at most the requester and whom it asked.
+/// S-22: the request is one, the sender was asked, and the answer names at most the requester and whom it asked. Whoever was
+/// not asked is told the same as for a request that does not exist. That a group holds nobody else for the answer than for
+/// the request, `control` sees to.
 fn answer(envelope: &Envelope, path: &str, known: &Known, wanted: &str) -> Result<(), Refused> {
     if known.kind.as_str() != wanted || !known.recipients.contains(&envelope.originator) {
-        return Err(Refused::many(Code::Ref, vec![fault(path, "is no request that the sender was asked")]));
+        return Err(Refused::many(Code::Ref, vec![fault(path, UNKNOWN)]));
     }
     let within = |name: &String| {
         *name == known.originator.as_str()

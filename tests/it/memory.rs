@@ -150,7 +150,8 @@ impl Run {
         };
         let event = control(kind, owner, "@network", data);
         if self.publish(owner, &format!("ilo.in.{owner}.system.ctl.{kind}.zz"), &event).await {
-            let to = self.model.active(&self.model.messages[at].holders.clone());
+            // Who is suspended has what is recalled, and is told when it is back.
+            let to = self.model.messages[at].holders.clone();
             self.model.accept(&event, &to);
             for gone in self.model.bundle(at) {
                 let gone = &mut self.model.messages[gone].withdrawn;

@@ -24,11 +24,14 @@ fn known(kind: &str, originator: &str, recipients: &[&str], audience: &[&str]) -
         kind: TypeId::parse(kind).expect("a type"),
         major: 1,
         recipients: recipients.iter().map(|id| party(id)).collect(),
+        unsubscribed: Vec::new(),
+        expires_ms: None,
         audience: audience.iter().map(|&name| name.to_owned()).collect(),
         purpose: "3.4.b".to_owned(),
         is_personal: false,
         is_withdrawn: false,
         is_held: false,
+        corrections: Vec::new(),
         event: None,
     }
 }
@@ -121,6 +124,12 @@ fn s14_release_and_erasure() {
     let neither = known("smuggling.modus", "it-moi", &["fr-dnpaf"], &[]);
     assert!(settled(&release("ask"), Some(&held)).is_ok());
     assert!(settled(&release("grant"), Some(&own)).is_ok());
+    // New data of a case message would pass by the roles of its type.
+    let correction = known("msg.correction", "de-bpol", &[], &[]);
+    let foreign = known("msg.correction", "it-moi", &["de-bpol"], &[]);
+    for (step, known) in [("grant", Some(&correction)), ("ask", Some(&foreign))] {
+        unsettled(&release(step), known, Code::Ref, &["/data/target"]);
+    }
     for (step, known) in [("ask", Some(&neither)), ("grant", Some(&held)), ("ask", Some(&own)), ("ask", None)]
     {
         unsettled(&release(step), known, Code::Ref, &["/data/target"]);
@@ -176,6 +185,36 @@ fn s22_answers_stay_within_the_question() {
         &["/data/request"],
     );
     unsettled(&answer("eu-frontex"), None, Code::Ref, &["/data/request"]);
+    // Whoever was not asked cannot tell a message that is there from one that is not.
+    let told = |known: Option<&Known>| settled(&answer("eu-frontex"), known).expect_err("not asked").detail;
+    assert_eq!(told(Some(&unasked)), told(None));
+}
+
+#[test]
+fn s18_contact_data_end_with_the_deployment_whether_they_say_so_or_not() {
+    let day = |text: &str| Some(text.parse().expect("an instant"));
+    let erase_by = |message: &Value| judged(message).expect("permitted").erase_by();
+    assert_eq!(erase_by(&message("08")), day("2029-03-30T00:00:00Z"));
+    let silent = changed("08", |message| without(message, "eraseby"));
+    assert_eq!(erase_by(&silent), day("2029-03-31T00:00:00Z"), "30 days behind 28 February, to their end");
+    let mut bare = silent;
+    without(&mut bare["data"], "contact");
+    bare["datacategory"] = "none".into();
+    assert_eq!(erase_by(&bare), None);
+}
+
+#[test]
+fn s14_contact_data_can_be_corrected() {
+    let mut correction = message("08");
+    correction["data"] = json!({"target": {"source": "/authority/se-mig", "id": "0195c3a0-0000-7000-8000-00000000000c"},
+        "reason": "another number", "newData": correction["data"]});
+    correction["type"] = json!("eu.ilonet.msg.correction.v1");
+    correction["purpose"] = json!("ctl");
+    let notice = known("deployment.notice", "se-mig", &[], &[]);
+    assert_eq!(settled(&correction, Some(&notice)).map_err(|refused| refused.detail), Ok(()));
+    // Declared and not there is still a fault, of the new data.
+    without(&mut correction["data"]["newData"], "contact");
+    unsettled(&correction, Some(&notice), Code::Category, &["/datacategory"]);
 }
 
 #[test]

@@ -44,6 +44,19 @@ fn s4_account_originator_and_source_are_one() {
 }
 
 #[test]
+fn the_country_is_one_of_iso_3166() {
+    for (country, token) in [("TN", "tn"), ("XK", "xk"), ("GB", "gb")] {
+        let message = with("01", &[("/subject", json!(country))]).to_string();
+        let subject =
+            valid("01").subject.replace(".tn", &format!(".{token}")).replace(&format!("{token}-01"), "tn-01");
+        assert!(judge(&RULES, raw("it-moi", &subject, message.as_bytes()), now()).is_ok(), "{country}");
+    }
+    for country in ["UK", "EL", "ZZ", "tn", "T"] {
+        refuses(&with("01", &[("/subject", json!(country))]), Code::Envelope, &["/subject"]);
+    }
+}
+
+#[test]
 fn s6_time_before_recording_before_now() {
     accepts(&with("01", &[("/time", json!("2026-03-02T09:40:12Z"))]));
     refuses(&with("01", &[("/time", json!("2026-03-02T09:40:13Z"))]), Code::Time, &["/time"]);
@@ -234,8 +247,18 @@ fn s11_screen_covers_body_and_attributes() {
         "01",
         &[("/data/attachments", attachment), ("/correlationid", json!("RFI-2026-905550102030"))],
     ));
-    let related = json!([{"source": "/authority/it-moi", "id": "01951111-1111-7111-8111-111111111111"}]);
-    accepts(&with("01", &[("/data/relatesTo", related)]));
+    let related = |source: &str| json!([{"source": source, "id": "01951111-1111-7111-8111-111111111111"}]);
+    accepts(&with("01", &[("/data/relatesTo", related("/authority/it-moi"))]));
+    for source in ["+49 170 1234567", "Passport X1234567", "IBAN DE89370400440532013000"] {
+        let path = "/data/relatesTo/0/source";
+        refuses(&with("01", &[("/data/relatesTo", related(source))]), Code::Personal, &[path]);
+    }
+    for value in ["+49 170 1234567", "DE89370400440532013000"] {
+        refuses(&with("01", &[("/correlationid", json!(value))]), Code::Personal, &["/correlationid"]);
+    }
+    for value in ["mailto:john.doe@example.org", "tel:+491701234567"] {
+        refuses(&with("01", &[("/dataschema", json!(value))]), Code::Personal, &["/dataschema"]);
+    }
 }
 
 #[test]
@@ -243,7 +266,7 @@ fn s11_series_is_masked() {
     for good in ["N01****??", "***", "AB-???"] {
         accepts(&with("05", &[("/data/series", json!(good))]));
     }
-    for bad in ["N01234567", "N0123456**", "N01"] {
+    for bad in ["N01234567", "N0123456**", "N01", "N01234567***", "***N01234567"] {
         refuses(&with("05", &[("/data/series", json!(bad))]), Code::Personal, &["/data/series"]);
     }
 }

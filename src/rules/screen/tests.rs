@@ -92,13 +92,28 @@ fn ordinary_text_of_reports_passes() {
 
 #[test]
 fn references_keep_their_digits_and_not_their_addresses() {
-    for text in
-        ["https://vault.example/b/+905550102030", "N0123456", "DE89370400440532013000", "RFI-2026-031"]
-    {
+    for text in [
+        "https://vault.example/b/+905550102030",
+        "N0123456",
+        "DE88370400440532013000",
+        "RFI-2026-031",
+        "+31 files",
+    ] {
         assert_eq!(reference(text), None, "{text}");
     }
-    assert_eq!(reference("mailto:fixer@example.net"), Some(Found::Email));
-    assert_eq!(reference("https://chat.example/@fast_crossing"), Some(Found::Handle));
+    for (text, found) in [
+        ("mailto:fixer@example.net", Found::Email),
+        ("mailto:fixer%40example.net", Found::Email),
+        ("https://vault.example/a%40example.net", Found::Email),
+        ("https://chat.example/@fast_crossing", Found::Handle),
+        ("tel:+905550102030", Found::Phone),
+        ("TEL:05550102030", Found::Phone),
+        ("+90 555 010 20 30", Found::Phone),
+        ("%2B90 555 010 20 30", Found::Phone),
+        ("DE89370400440532013000", Found::Iban),
+    ] {
+        assert_eq!(reference(text), Some(found), "{text}");
+    }
 }
 
 /// What is left at once is left by the full look too: every letter that is let through is folded to itself.

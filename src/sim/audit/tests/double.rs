@@ -281,6 +281,7 @@ impl Double {
         Known {
             recipients: kept.holders(),
             is_withdrawn: kept.gone.is_some(),
+            corrections: Vec::new(),
             event: Some(std::sync::Arc::new(Tree::of(&kept.event))),
             ..kept.known.clone()
         }
@@ -305,11 +306,14 @@ impl Double {
             kind: envelope.kind.clone(),
             major: envelope.major,
             recipients: Vec::new(),
+            unsubscribed: Vec::new(),
+            expires_ms: None,
             audience: envelope.audience.clone(),
             purpose: envelope.purpose.clone(),
             is_personal: permitted.plane() == Plane::Case || envelope.category != "none",
             is_withdrawn: false,
             is_held: false,
+            corrections: Vec::new(),
             event: None,
         };
         self.kept.push(Kept {

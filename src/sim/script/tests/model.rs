@@ -176,11 +176,14 @@ impl Model {
             kind: envelope.kind.clone(),
             major: envelope.major,
             recipients,
+            unsubscribed: Vec::new(),
+            expires_ms: None,
             audience: envelope.audience.clone(),
             purpose: envelope.purpose.clone(),
             is_personal: envelope.category != "none",
             is_withdrawn: false,
             is_held: false,
+            corrections: Vec::new(),
             event: Some(Arc::new(Tree::of(&event))),
         };
         let kept = Kept { bytes: attempt.payload.clone(), known: Some(known), outcome: Outcome::Accepted };
