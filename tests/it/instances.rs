@@ -388,7 +388,7 @@ pub fn serve(data: &Path) -> Vec<String> {
 }
 
 /// Ports that are free now; the servers of a cluster must know each other's before they start.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     let bind = |_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let listeners: Vec<std::net::TcpListener> = (0..count).map(bind).collect();
     listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()

@@ -59,6 +59,7 @@ mod replay_limits;
 mod replayed;
 mod replays;
 mod roads;
+mod routes;
 mod rules;
 mod samples;
 mod scene;
