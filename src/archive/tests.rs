@@ -2,6 +2,7 @@
 
 mod erasure;
 mod fixture;
+mod leftovers;
 mod matrix;
 mod model;
 mod places;
@@ -9,6 +10,7 @@ mod replica;
 mod sweep;
 mod zones;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;

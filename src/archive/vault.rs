@@ -6,6 +6,7 @@
 //!
 //! It decides nothing about who may read. It never logs and never prints a key.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -277,13 +278,33 @@ impl Vault {
         decrypt(&self.key_of_block(&seed, first), cipher, &first.to_le_bytes())
     }
 
+    /// The slot with the key of what [`Vault::seal_block`] made.
+    pub(super) fn slot_of_block(sealed: &[u8]) -> Option<u64> {
+        sealed.split_first_chunk::<8>().map(|(slot, _)| u64::from_le_bytes(*slot))
+    }
+
     /// Destroys the key of a block as it was sealed before.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn forget_block(&self, sealed: &[u8], now_ms: i64) -> Result<(), Error> {
-        let Some((slot, _)) = sealed.split_first_chunk::<8>() else { return Ok(()) };
-        self.blocks.lock().destroy(&[u64::from_le_bytes(*slot)], now_ms)
+    pub(super) fn forget_block(&self, slot: u64, now_ms: i64) -> Result<(), Error> {
+        self.blocks.lock().destroy(&[slot], now_ms)
+    }
+
+    /// Destroys the keys of all blocks but of these: what an older sled has under them cannot be read any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn forget_blocks_but(&self, kept: &BTreeSet<u64>, now_ms: i64) -> Result<(), Error> {
+        self.blocks.lock().destroy_but(kept, now_ms)
+    }
+
+    /// Overwrites message keys from a slot on, with which nothing is sealed that was kept; gives how many.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn empty_from(&self, slot: u64) -> Result<u64, Error> {
+        self.messages.lock().empty_from(slot)
     }
 
     fn key_of_block(&self, seed: &Seed, first: u64) -> Zeroizing<[u8; 32]> {
