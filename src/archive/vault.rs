@@ -76,6 +76,9 @@ pub enum Opened {
     Content(Content),
     /// Nothing was kept, or it was taken away.
     Gone,
+    /// Its key is damaged or does not fit: the content is lost. One damaged key is no reason to stop; whoever asks goes on without
+    /// this content and says so.
+    Lost,
 }
 
 /// The vault of an archive.
@@ -206,7 +209,7 @@ impl Vault {
     /// Opens a body.
     ///
     /// # Errors
-    /// [`Error::Keys`] if its key is damaged or does not fit: the content is lost, and that is said.
+    /// [`Error::Io`], [`Error::Corrupt`].
     pub(super) fn open_body(&self, seq: u64, digest: Digest, body: &Body) -> Result<Opened, Error> {
         let (slot, cipher, signed) = match body {
             Body::None | Body::Redacted(_) => return Ok(Opened::Gone),
@@ -217,17 +220,16 @@ impl Vault {
             Body::Sealed { slot, cipher, signed } => (*slot, cipher, *signed),
         };
         let found = self.messages.lock().read(slot)?;
-        let lost =
-            || Error::Keys(format!("the key of archive sequence {seq} is damaged: its content is lost"));
-        match found {
-            Slot::Destroyed => Ok(Opened::Gone),
-            Slot::Damaged | Slot::Empty => Err(lost()),
+        Ok(match found {
+            Slot::Destroyed => Opened::Gone,
+            Slot::Damaged | Slot::Empty => Opened::Lost,
             Slot::Live(seed) => {
                 let key = mac(&self.message_key, &[seed.as_ref(), &seq.to_le_bytes()]);
-                let content = decrypt(&key, cipher, &bound(seq, digest, signed)).ok_or_else(lost)?;
-                Content::unpack(content.into(), signed).map(Opened::Content).ok_or_else(lost)
+                decrypt(&key, cipher, &bound(seq, digest, signed))
+                    .and_then(|content| Content::unpack(content.into(), signed))
+                    .map_or(Opened::Lost, Opened::Content)
             }
-        }
+        })
     }
 
     /// True if the key of a sealed body is destroyed.

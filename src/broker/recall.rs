@@ -179,7 +179,7 @@ impl<'a> Target<'a> {
             Content::Waiting(bytes) => Tree::lenient(bytes),
             Content::Archived(record) => match reader.open(record)? {
                 Opened::Content(content) => Tree::lenient(&content.payload),
-                Opened::Gone => None,
+                Opened::Gone | Opened::Lost => None,
             },
         };
         Ok(tree.map(Arc::new))
