@@ -222,15 +222,18 @@ impl Keeper {
         self.audit.took(&done.archived);
         if erases {
             self.archive.erase_ordered()?;
-            if let Some(replica) = &mut self.replica {
-                replica.erase(&self.archive)?;
-            }
+            self.erase_elsewhere()?;
         }
         if std::mem::take(&mut self.relearn) {
             let deployments = routes::deployments(&self.archive.reader())?;
             self.routes.write().deployments = deployments;
         }
         Ok(done)
+    }
+
+    /// Takes away from the replicated journal what is erased here, also what could not be taken away before.
+    pub(super) fn erase_elsewhere(&mut self) -> Result<(), Error> {
+        self.replica.as_mut().map_or(Ok(()), |replica| replica.erase(&self.archive))
     }
 
     fn keep(&mut self, batch: Vec<Judged>) -> Result<Done, Error> {

@@ -84,7 +84,10 @@ impl Keeper {
             }
             Own::Review { target, party, until_ms } => vec![note(&party, target, Act::Review { until_ms })],
             Own::Hold { target, party, on } => vec![note(&party, target, Act::Hold { on })],
-            Own::Sweep(now_ms) => self.sweep(now_ms)?,
+            Own::Sweep(now_ms) => {
+                self.erase_elsewhere()?;
+                self.sweep(now_ms)?
+            }
         };
         self.commit(drafts)
     }

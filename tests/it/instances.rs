@@ -11,8 +11,8 @@ use super::harness::{
 };
 use super::proxy::{Proxy, Weather};
 
-/// So many messages a second that no publisher is ever refused for its rate.
-const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
+/// So many messages a second that no publisher is ever refused for its rate, and what fell due is looked for in the time of a test.
+const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n[retention]\nevery_seconds = 5\n";
 
 /// The servers, the instance that serves, and the one that stands by, if there is one.
 pub struct Instances {

@@ -21,6 +21,7 @@ mod crash;
 mod doctor;
 mod drain;
 mod duplicates;
+mod elsewhere;
 mod entitlement;
 mod examples;
 mod exports;
