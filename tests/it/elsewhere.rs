@@ -8,10 +8,10 @@ use liaison::wire::journal::{Entry, Journal};
 use liaison::wire::keys::read_seed;
 use liaison::wire::lease::Term;
 use liaison::wire::tls::Address;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::control::{control, order, reference, send};
-use super::harness::{api, example, fresh_id, log_of, shifted, until};
+use super::harness::{example, fresh_id, log_of, shifted, until};
 use super::instances::Instances;
 
 const DELETE: &str = "\"$JS.API.STREAM.MSG.DELETE.JOURNAL_0\"";
@@ -49,9 +49,15 @@ async fn what_could_not_be_erased_elsewhere_is_erased_at_a_later_sweep() {
     let subject = case["natsSubject"].as_str().expect("a subject");
     assert_eq!(send(exchange, &holder, subject, &sealed).await["outcome"], "accepted");
     let admin = exchange.admin().await;
+    // While a server takes its configuration anew, nobody answers for a moment.
     let seeds = async || {
-        let filter = json!({ "seq": 1, "next_by_subj": "ilo.journal.0.key.*" });
-        !api(&admin, "STREAM.MSG.GET.JOURNAL_0", &filter).await["message"].is_null()
+        until("an answer", async || {
+            let filter = json!({ "seq": 1, "next_by_subj": "ilo.journal.0.key.*" }).to_string();
+            let answer = admin.request("$JS.API.STREAM.MSG.GET.JOURNAL_0", filter.into()).await.ok()?;
+            let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+            Some(!answer["message"].is_null())
+        })
+        .await
     };
     assert!(seeds().await, "a seed");
 
