@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::body::Body;
 use super::journal::sync_directory;
 use super::pack::Pack;
-use super::{Archive, Archived, Error, Record, redact};
+use super::{Archive, Archived, Error, Record, redact, torn};
 use crate::message::time;
 
 /// Beside the journal: sequence of the last record whose orders were carried out.
@@ -25,13 +25,32 @@ impl Archive {
     /// [`Error::Io`] or [`Error::Keys`]: then nothing is marked as done, and the caller must not say that it was.
     pub fn erase_ordered(&mut self) -> Result<usize, Error> {
         let mark = self.directory.join(MARK);
-        let done = std::fs::read_to_string(&mark).ok().and_then(|text| text.trim().parse::<u64>().ok());
-        let orders = self.reader.index.read().fates.erasures_behind(done.unwrap_or_default()).to_vec();
+        let orders = self.reader.index.read().fates.erasures_behind(self.erased_upto()).to_vec();
         let Some(last) = orders.last().map(|(by, _)| *by) else { return Ok(0) };
         let targets: Vec<u64> = orders.iter().map(|(_, target)| *target).collect();
         self.destroy(&targets).inspect_err(|_| self.journal.poison())?;
+        // Whose content half a frame holds cannot be told: it may be that of these.
+        torn::forget(&self.directory.join("journal"))?;
         note(&mark, last)?;
         Ok(targets.len())
+    }
+
+    /// The same at a start, for orders that a crash came before, or that it interrupted: a block may have been sealed anew, and the old
+    /// key have stayed, or be destroyed in the kernel's memory alone.
+    ///
+    /// # Errors
+    /// As [`Archive::erase_ordered`].
+    pub(super) fn erase_interrupted(&mut self) -> Result<usize, Error> {
+        if !self.reader.index.read().fates.erasures_behind(self.erased_upto()).is_empty() {
+            self.reader.forget_unused(time::now().as_millisecond())?;
+        }
+        self.erase_ordered()
+    }
+
+    /// Archive sequence of the last record whose orders were carried out.
+    fn erased_upto(&self) -> u64 {
+        let text = std::fs::read_to_string(self.directory.join(MARK)).ok();
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or_default()
     }
 
     /// Destroys the content of these records.

@@ -9,6 +9,7 @@
 //! state:u8 0:[3] crc:u32 seq:u64 destroyed_ms:i64 seed:[32] 0:[8]
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -170,9 +171,7 @@ impl KeyFile {
         if slot >= self.slots {
             return Ok(Slot::Damaged);
         }
-        let mut bytes = Zeroizing::new([0; SLOT as usize]);
-        let read = self.file.read_exact_at(bytes.as_mut(), (slot + 1) * SLOT);
-        read.map_err(|error| Error::at(&self.path, error))?;
+        let bytes = self.bytes(slot)?;
         let mut summed = Zeroizing::new(*bytes);
         summed[4..8].fill(0);
         let is_whole = crc(summed.as_ref()) == bytes[4..8];
@@ -188,20 +187,60 @@ impl KeyFile {
         })
     }
 
-    /// Overwrites seeds in place and syncs. Destroying twice keeps the first time.
+    fn bytes(&self, slot: u64) -> Result<Zeroizing<[u8; SLOT as usize]>, Error> {
+        let mut bytes = Zeroizing::new([0; SLOT as usize]);
+        let read = self.file.read_exact_at(bytes.as_mut(), (slot + 1) * SLOT);
+        read.map_err(|error| Error::at(&self.path, error))?;
+        Ok(bytes)
+    }
+
+    /// Overwrites seeds in place and syncs. Destroying twice keeps the first time, and writes it once more: what reads as
+    /// destroyed may be so in the kernel's memory alone, after a sync that failed, and the sync here would not touch it.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn destroy(&mut self, slots: &[u64], now_ms: i64) -> Result<(), Error> {
         let at = |error| Error::at(&self.path, error);
-        for number in slots {
-            if *number >= self.slots || matches!(self.read(*number)?, Slot::Destroyed) {
-                continue;
-            }
-            let gone = slot(DESTROYED, 0, now_ms, &Zeroizing::new([0; 32]));
-            self.file.write_all_at(gone.as_ref(), (number + 1) * SLOT).map_err(at)?;
+        for number in slots.iter().filter(|number| **number < self.slots) {
+            let bytes = match self.read(*number)? {
+                Slot::Destroyed => self.bytes(*number)?,
+                _ => slot(DESTROYED, 0, now_ms, &Zeroizing::new([0; 32])),
+            };
+            self.file.write_all_at(bytes.as_ref(), (number + 1) * SLOT).map_err(at)?;
         }
         self.file.sync_data().map_err(at)
+    }
+
+    /// Destroys all seeds but these, and syncs once.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn destroy_but(&mut self, kept: &BTreeSet<u64>, now_ms: i64) -> Result<(), Error> {
+        let mut gone = Vec::new();
+        for number in (0..self.slots).filter(|number| !kept.contains(number)) {
+            if !matches!(self.read(number)?, Slot::Empty) {
+                gone.push(number);
+            }
+        }
+        self.destroy(&gone, now_ms)
+    }
+
+    /// Overwrites the seeds from a slot on, which nothing that is kept was sealed with, and syncs once. Their slots are empty, not
+    /// destroyed: another instance may have made its own in them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn empty_from(&mut self, first: u64) -> Result<u64, Error> {
+        let at = |error| Error::at(&self.path, error);
+        let mut emptied = 0;
+        for number in first..self.slots {
+            if matches!(self.read(number)?, Slot::Live(_) | Slot::Damaged) {
+                self.file.write_all_at(&[0; SLOT as usize], (number + 1) * SLOT).map_err(at)?;
+                emptied += 1;
+            }
+        }
+        self.file.sync_data().map_err(at)?;
+        Ok(emptied)
     }
 }
 
@@ -228,4 +267,50 @@ fn slot(state: u8, seq: u64, destroyed_ms: i64, seed: &Seed) -> Zeroizing<[u8; S
     let sum = crc(bytes.as_ref());
     bytes[4..8].copy_from_slice(&sum);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(keys: &KeyFile) -> Vec<u64> {
+        (0..keys.slots()).filter(|slot| matches!(keys.read(*slot), Ok(Slot::Live(_)))).collect()
+    }
+
+    /// After a sync that failed the kernel's memory has what the disk has not; only a write brings it there.
+    #[test]
+    fn what_reads_as_destroyed_is_written_once_more() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let path = place.path().join("keys.liak");
+        let mut keys = KeyFile::open(&path, [7; 16]).expect("begins");
+        keys.append(&[1, 2], true).expect("appends");
+        keys.destroy(&[0], 5).expect("destroys");
+        let before = std::fs::read(&path).expect("reads");
+        keys.destroy(&[0], 9).expect("again");
+        assert_eq!(std::fs::read(&path).expect("reads"), before, "the first time stays");
+        // One that cannot write tells whether it tries.
+        let mut looking = KeyFile::look(&path, [7; 16]).expect("opens");
+        assert!(matches!(looking.destroy(&[0], 9), Err(Error::Io(_))), "believed, and not written");
+        assert_eq!(live(&keys), [1]);
+    }
+
+    #[test]
+    fn all_but_some_are_destroyed_and_what_sealed_nothing_is_emptied() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let path = place.path().join("keys.liak");
+        let mut keys = KeyFile::open(&path, [7; 16]).expect("begins");
+        keys.append(&[1, 2, 3, 4, 5, 6], true).expect("appends");
+        keys.destroy_but(&BTreeSet::from([1, 3, 4, 5, 99]), 5).expect("destroys");
+        assert_eq!(live(&keys), [1, 3, 4, 5]);
+        keys.destroy(&[4], 5).expect("destroys");
+        assert_eq!(keys.empty_from(3).expect("empties"), 2);
+        assert_eq!(live(&keys), [1]);
+        assert!(matches!(keys.read(3), Ok(Slot::Empty)) && matches!(keys.read(4), Ok(Slot::Destroyed)));
+        // Slots are not used twice, and one that is empty takes what another instance made.
+        assert_eq!(keys.append(&[7], true).expect("appends").0, 6);
+        keys.put(3, 4, &Zeroizing::new([1; 32])).expect("puts");
+        keys.put(4, 5, &Zeroizing::new([1; 32])).expect("is destroyed");
+        assert_eq!(live(&keys), [1, 3, 6]);
+        assert_eq!(keys.empty_from(99).expect("nothing there"), 0);
+    }
 }

@@ -50,6 +50,7 @@ pub mod space;
 mod standing;
 mod store;
 mod stretch;
+mod torn;
 mod trail;
 pub mod tree;
 mod vault;

@@ -4,6 +4,7 @@
 //! return, which nothing here could catch. So a mark stands on disk while it opens: a start that finds one does not try
 //! again, but moves the store aside and builds a new one. Nothing that only sled knows is lost by that.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,9 @@ use super::seal::{self, Full, Sealer};
 use super::store::{self, Store, Unfit};
 use super::vault::Vault;
 use super::zone::{print_of, unpack_ids};
-use super::{Archive, BLOCK, Error, owe, redact};
+use super::{Archive, BLOCK, Error, owe, redact, torn};
 use crate::message::digest::Digest;
+use crate::message::time;
 
 /// The journal as it was found, its frames packed: what is behind sled is read again from them.
 type Found = journal::Found<Frames>;
@@ -48,21 +50,23 @@ pub struct Recovery {
 pub(super) fn open(directory: &Path, root: &RootKey) -> Result<(Archive, Recovery), Error> {
     journal::make_directory(directory)?;
     let lock = lock(directory)?;
-    open_locked(directory, root, lock)
+    open_locked(directory, root, lock, None)
 }
 
 /// See [`Archive::rebuild`].
 pub(super) fn rebuild(directory: &Path, root: &RootKey) -> Result<(Archive, Recovery), Error> {
     let lock = lock(directory)?;
-    let sled = directory.join("sled");
-    match std::fs::remove_dir_all(&sled) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::at(&sled, error)),
-        _ => open_locked(directory, root, lock),
-    }
+    open_locked(directory, root, lock, Some("it was asked for"))
 }
 
-fn open_locked(directory: &Path, root: &RootKey, lock: std::fs::File) -> Result<(Archive, Recovery), Error> {
-    let started = crate::message::time::stopwatch();
+/// Opens; `rebuild` says why sled is built anew though it may be good. One that has what the journal lacks is left alone even then.
+fn open_locked(
+    directory: &Path,
+    root: &RootKey,
+    lock: std::fs::File,
+    rebuild: Option<&str>,
+) -> Result<(Archive, Recovery), Error> {
+    let started = time::stopwatch();
     let mut recovery = Recovery::default();
     let vault = Arc::new(Vault::open(&directory.join("keys"), root)?);
     redact::finish(&directory.join("journal"))?;
@@ -72,13 +76,19 @@ fn open_locked(directory: &Path, root: &RootKey, lock: std::fs::File) -> Result<
         recovery.why.push(format!("cut {} bytes of a torn frame that was never receipted", found.cut));
     }
     recovery.records = journal.next() - 1;
-    let loaded = store(directory, &found, &vault, &mut recovery)?;
+    let torn = found.cut > 0 || torn::any(&directory.join("journal"))?;
+    let loaded = store(directory, &found, &vault, rebuild, &mut recovery)?;
     let (reader, sealer, filling, feeds) = join(loaded, found, &vault)?;
     look_at_keys(&reader, &vault, &mut recovery)?;
+    if torn {
+        // The torn frame holds what is sealed with them, and its messages come again under others: no erasure would find these. Seeds
+        // that a standby was given before their frame are emptied too; it reads the stream again from its last frame on.
+        vault.empty_from(reader.slots())?;
+    }
     let directory = directory.to_owned();
     let mut archive = Archive { journal, reader, feeds, sealer, filling, vault, directory, lock };
     // Orders to erase that a crash came before.
-    let erased = archive.erase_ordered()?;
+    let erased = archive.erase_interrupted()?;
     if erased > 0 {
         recovery.why.push(format!("{erased} messages that were ordered to be erased are now erased"));
     }
@@ -137,6 +147,7 @@ fn store(
     directory: &Path,
     found: &Found,
     vault: &Arc<Vault>,
+    rebuild: Option<&str>,
     recovery: &mut Recovery,
 ) -> Result<Loaded, Error> {
     let sled = directory.join("sled");
@@ -149,7 +160,11 @@ fn store(
         Err(Unfit::Rebuild("the last start ended while sled was opening".to_owned()))
     } else {
         // Agreement is looked at under the same guard: a store that opened may still panic when it is read or dropped.
-        let load = std::panic::AssertUnwindSafe(|| load(&sled, found, vault));
+        let load = || match (load(&sled, found, vault), rebuild) {
+            (Ok(_), Some(why)) => Err(why.to_owned().into()),
+            (loaded, _) => loaded,
+        };
+        let load = std::panic::AssertUnwindSafe(load);
         let panicked = |_| Err(Unfit::Rebuild("sled panicked while reading".to_owned()));
         std::panic::catch_unwind(load).unwrap_or_else(panicked)
     };
@@ -162,6 +177,9 @@ fn store(
         Err(Unfit::Rebuild(why)) => {
             recovery.why.push(format!("sled is built anew: {why}"));
             recovery.rebuilt = true;
+            // First, for the old store stays as evidence: what is erased from now on would stay readable in it. After a crash in
+            // between the store is found with no keys, and the mark of this opening.
+            vault.forget_blocks_but(&BTreeSet::new(), time::now().as_millisecond())?;
             store::set_aside(&sled)?;
             match Store::open(&sled, vault) {
                 Ok(store) => Ok(Loaded::empty(store)),

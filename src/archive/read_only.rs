@@ -83,7 +83,7 @@ impl ReadOnly {
     /// The content of a record; `None` if it is sealed and there are no keys.
     ///
     /// # Errors
-    /// [`Error::Keys`] if its key is damaged.
+    /// [`Error::Io`], [`Error::Corrupt`]. A damaged key is none: [`Opened::Lost`].
     pub fn content(&self, record: &Record) -> Result<Option<Opened>, Error> {
         match (&self.vault, &record.body) {
             (Some(vault), body) => vault.open_body(record.seq, record.digest, body).map(Some),

@@ -334,7 +334,15 @@ impl Reader {
     /// Puts these bodies in the place of a block's in sled.
     pub(super) fn replace_bodies(&self, first: u64, bodies: &[Vec<u8>], now_ms: i64) -> Result<(), Error> {
         let packed = store::pack(bodies.iter().map(Vec::as_slice), &mut Zstd::new()?)?;
-        self.store.replace_bodies(first, &packed, now_ms)
+        if self.store.replace_bodies(first, &packed, now_ms)? { Ok(()) } else { self.forget_unused(now_ms) }
+    }
+
+    /// Destroys every key that no block of sled has any more: of blocks that were sealed anew when a crash, or a value that cannot be
+    /// read, kept the old key from going. No block may be on its way to sled.
+    pub(super) fn forget_unused(&self, now_ms: i64) -> Result<(), Error> {
+        let firsts: Vec<u64> = self.index.read().gists.iter().map(|gist| gist.first).collect();
+        let kept = firsts.into_iter().filter_map(|first| self.store.slot_of(first)).collect();
+        self.vault.forget_blocks_but(&kept, now_ms)
     }
 
     /// Bytes of sled on disk.

@@ -20,7 +20,7 @@ impl Reader {
     /// Opens a message's body for one who may read it.
     ///
     /// # Errors
-    /// [`Error::Keys`] if its key is damaged.
+    /// [`Error::Io`]. A damaged key is none: [`Opened::Lost`].
     pub fn open(&self, record: &Record) -> Result<Opened, Error> {
         self.vault.open_body(record.seq, record.digest, &record.body)
     }

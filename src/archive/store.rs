@@ -228,11 +228,12 @@ impl Store {
         put_together(heads, &bodies, self.vault.mask())
     }
 
-    /// Puts other bodies in the place of a block's, and destroys the key of the old ones.
+    /// Puts other bodies in the place of a block's, and destroys the key of the old ones; false if which key that was cannot be
+    /// read. Then all keys must go that no block has ([`Store::slot_of`]), for sled's log holds the old bodies.
     ///
     /// # Errors
     /// What sled or the key file said.
-    pub fn replace_bodies(&self, first: u64, bodies: &[u8], now_ms: i64) -> Result<(), Error> {
+    pub fn replace_bodies(&self, first: u64, bodies: &[u8], now_ms: i64) -> Result<bool, Error> {
         let stored = self.pieces(b'b', first);
         let mut batch = sled::Batch::default();
         let count = put_pieces(&mut batch, b'b', first, &self.vault.seal_block(first, bodies)?);
@@ -241,10 +242,25 @@ impl Store {
             batch.remove(&key(b'b', first, at));
         }
         self.db.apply_batch(batch).map_err(|error| Error::Store(error.to_string()))?;
-        match stored.and_then(|pieces| unseal(&pieces.concat()).map(<[u8]>::to_vec)) {
-            Some(old) => self.vault.forget_block(&old, now_ms),
-            None => Ok(()),
-        }
+        let old = stored.and_then(|pieces| Vault::slot_of_block(unseal(&pieces.concat())?));
+        old.map_or(Ok(false), |slot| self.vault.forget_block(slot, now_ms).map(|()| true))
+    }
+
+    /// The slot of the key that the bodies of a block are under, as the first piece says it.
+    #[must_use]
+    pub fn slot_of(&self, first: u64) -> Option<u64> {
+        let get = || self.db.get(key(b'b', first, 0)).ok().flatten();
+        let piece = std::panic::catch_unwind(std::panic::AssertUnwindSafe(get)).ok().flatten()?;
+        Vault::slot_of_block(piece.get(4..)?)
+    }
+
+    /// Makes the bodies of a block unreadable.
+    #[cfg(test)]
+    pub(super) fn spoil_bodies(&self, first: u64) {
+        let get = self.db.get(key(b'b', first, 0)).expect("reads").expect("there");
+        let mut piece = get.to_vec();
+        piece[0] ^= 1;
+        self.db.insert(key(b'b', first, 0), piece).expect("inserts");
     }
 
     /// A value whose checksum holds.

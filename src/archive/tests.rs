@@ -2,6 +2,7 @@
 
 mod erasure;
 mod fixture;
+mod leftovers;
 mod matrix;
 mod model;
 mod places;
@@ -9,6 +10,7 @@ mod replica;
 mod sweep;
 mod zones;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
@@ -74,7 +76,7 @@ pub(super) fn root() -> RootKey {
 fn content(reader: &Reader, record: &Record) -> Vec<u8> {
     match reader.open(record).expect("opens") {
         Opened::Content(content) => content.payload.to_vec(),
-        Opened::Gone => panic!("the content of {} is gone", record.seq),
+        none => panic!("the content of {} is {none:?}", record.seq),
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! It decides nothing about who may read. It never logs and never prints a key.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -75,6 +76,9 @@ pub enum Opened {
     Content(Content),
     /// Nothing was kept, or it was taken away.
     Gone,
+    /// Its key is damaged or does not fit: the content is lost. One damaged key is no reason to stop; whoever asks goes on without
+    /// this content and says so.
+    Lost,
 }
 
 /// The vault of an archive.
@@ -205,7 +209,7 @@ impl Vault {
     /// Opens a body.
     ///
     /// # Errors
-    /// [`Error::Keys`] if its key is damaged or does not fit: the content is lost, and that is said.
+    /// [`Error::Io`], [`Error::Corrupt`].
     pub(super) fn open_body(&self, seq: u64, digest: Digest, body: &Body) -> Result<Opened, Error> {
         let (slot, cipher, signed) = match body {
             Body::None | Body::Redacted(_) => return Ok(Opened::Gone),
@@ -216,17 +220,16 @@ impl Vault {
             Body::Sealed { slot, cipher, signed } => (*slot, cipher, *signed),
         };
         let found = self.messages.lock().read(slot)?;
-        let lost =
-            || Error::Keys(format!("the key of archive sequence {seq} is damaged: its content is lost"));
-        match found {
-            Slot::Destroyed => Ok(Opened::Gone),
-            Slot::Damaged | Slot::Empty => Err(lost()),
+        Ok(match found {
+            Slot::Destroyed => Opened::Gone,
+            Slot::Damaged | Slot::Empty => Opened::Lost,
             Slot::Live(seed) => {
                 let key = mac(&self.message_key, &[seed.as_ref(), &seq.to_le_bytes()]);
-                let content = decrypt(&key, cipher, &bound(seq, digest, signed)).ok_or_else(lost)?;
-                Content::unpack(content.into(), signed).map(Opened::Content).ok_or_else(lost)
+                decrypt(&key, cipher, &bound(seq, digest, signed))
+                    .and_then(|content| Content::unpack(content.into(), signed))
+                    .map_or(Opened::Lost, Opened::Content)
             }
-        }
+        })
     }
 
     /// True if the key of a sealed body is destroyed.
@@ -277,13 +280,33 @@ impl Vault {
         decrypt(&self.key_of_block(&seed, first), cipher, &first.to_le_bytes())
     }
 
+    /// The slot with the key of what [`Vault::seal_block`] made.
+    pub(super) fn slot_of_block(sealed: &[u8]) -> Option<u64> {
+        sealed.split_first_chunk::<8>().map(|(slot, _)| u64::from_le_bytes(*slot))
+    }
+
     /// Destroys the key of a block as it was sealed before.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn forget_block(&self, sealed: &[u8], now_ms: i64) -> Result<(), Error> {
-        let Some((slot, _)) = sealed.split_first_chunk::<8>() else { return Ok(()) };
-        self.blocks.lock().destroy(&[u64::from_le_bytes(*slot)], now_ms)
+    pub(super) fn forget_block(&self, slot: u64, now_ms: i64) -> Result<(), Error> {
+        self.blocks.lock().destroy(&[slot], now_ms)
+    }
+
+    /// Destroys the keys of all blocks but of these: what an older sled has under them cannot be read any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn forget_blocks_but(&self, kept: &BTreeSet<u64>, now_ms: i64) -> Result<(), Error> {
+        self.blocks.lock().destroy_but(kept, now_ms)
+    }
+
+    /// Overwrites message keys from a slot on, with which nothing is sealed that was kept; gives how many.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn empty_from(&self, slot: u64) -> Result<u64, Error> {
+        self.messages.lock().empty_from(slot)
     }
 
     fn key_of_block(&self, seed: &Seed, first: u64) -> Zeroizing<[u8; 32]> {

@@ -6,7 +6,7 @@ use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::effect::Effect;
+use super::effect::{Act, Effect};
 use super::feeds::Feeds;
 use super::filling::Pending;
 use super::record::Record;
@@ -145,7 +145,7 @@ impl Zone {
                 self.originators.insert(summary.originator.clone());
             }
         }
-        self.effects.extend(record.effects.iter().map(|effect| (record.seq, effect.clone())));
+        self.effects.extend(record.effects.iter().map(|effect| (record.seq, told(effect))));
         self.dues.extend(Due::of(record));
         self.slots = self.slots.max(record.body.slot().map_or(0, |slot| slot + 1));
         if record.is_own() {
@@ -161,6 +161,15 @@ impl Zone {
             None => drop(self.positions.insert(record.party.clone(), (epoch, sequence, sequence))),
         }
     }
+}
+
+/// An effect as a zone may tell it. A zone has no mask, and nobody asks it for digests: that of a sealed message stays out of it.
+fn told(effect: &Effect) -> Effect {
+    let mut effect = effect.clone();
+    if let Act::Release { digest, sealed: true, .. } = &mut effect.act {
+        *digest = Digest::default();
+    }
+    effect
 }
 
 /// What stands for `source` and `id` in the table of known messages: 8 bytes of SHA-256. Equal fingerprints are

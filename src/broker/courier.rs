@@ -388,7 +388,10 @@ impl Courier {
                 let to = subject::delivery_text(&self.party, plane, kind, country);
                 (to, content.payload, content.signature)
             }
-            Opened::Gone => {
+            gone @ (Opened::Gone | Opened::Lost) => {
+                if gone == Opened::Lost {
+                    tracing::error!(record.seq, "its key is damaged; a tombstone is delivered in its place");
+                }
                 let why = withdrawn.unwrap_or(Withdrawn::Erased(record.seq));
                 let event = notices::tombstone(&self.issuer, &self.party, record, why);
                 let to = subject::delivery_text(&self.party, "ctl", "msg.receipt", None);

@@ -223,9 +223,7 @@ impl Keeper {
         self.audit.took(&done.archived);
         if erases {
             self.archive.erase_ordered()?;
-            if let Some(replica) = &mut self.replica {
-                replica.erase(&self.archive)?;
-            }
+            self.erase_elsewhere()?;
         }
         if relearn {
             let deployments = routes::deployments(&self.archive.reader())?;
@@ -234,8 +232,8 @@ impl Keeper {
         Ok(done)
     }
 
-    /// Erasures that the replicated journal did not take, its leader being elected, are tried again.
-    pub(super) fn carry_erasures(&mut self) -> Result<(), Error> {
+    /// Takes away from the replicated journal what is erased here, also what could not be taken away before.
+    pub(super) fn erase_elsewhere(&mut self) -> Result<(), Error> {
         self.replica.as_mut().map_or(Ok(()), |replica| replica.erase(&self.archive))
     }
 

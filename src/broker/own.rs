@@ -85,7 +85,7 @@ impl Keeper {
             Own::Review { target, party, until_ms } => vec![note(&party, target, Act::Review { until_ms })],
             Own::Hold { target, party, on } => vec![note(&party, target, Act::Hold { on })],
             Own::Sweep(now_ms) => {
-                self.carry_erasures()?;
+                self.erase_elsewhere()?;
                 self.sweep(now_ms)?
             }
         };

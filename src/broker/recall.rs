@@ -193,7 +193,7 @@ impl<'a> Target<'a> {
 fn archived(reader: &Reader, record: &Record) -> Result<Option<Arc<Tree>>, Error> {
     Ok(match reader.open(record)? {
         Opened::Content(content) => Tree::lenient(&content.payload).map(Arc::new),
-        Opened::Gone => None,
+        Opened::Gone | Opened::Lost => None,
     })
 }
 

@@ -124,7 +124,7 @@ impl Replica {
     }
 
     /// Takes away from the stream what orders to erase have taken away here. Blocks; must not be called from a task. What
-    /// cannot be done now is done with the next order, or by the next holder.
+    /// cannot be done now is done at the next sweep, with the next order, or by the next holder.
     ///
     /// # Errors
     /// [`archive::Error::Fenced`], or the archive cannot be read.
@@ -150,9 +150,7 @@ impl Replica {
             return Ok(());
         }
         for slot in traces.slots {
-            if let Some(at) = self.stream.seed(slot).await? {
-                self.stream.erase(at).await?;
-            }
+            self.stream.erase_seeds(slot).await?;
         }
         for first in traces.frames {
             let fresh = Bytes::from(archive.frame_bytes(first)?);

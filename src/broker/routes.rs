@@ -153,7 +153,14 @@ pub(super) fn deployments(reader: &Reader) -> Result<Deployments, archive::Error
         if fate.erased.is_some() || fate.retracted.is_some() {
             continue;
         }
-        let Opened::Content(content) = reader.open(&record)? else { continue };
+        let content = match reader.open(&record)? {
+            Opened::Content(content) => content,
+            Opened::Gone => continue,
+            Opened::Lost => {
+                tracing::warn!(record.seq, "its key is damaged; a deployment is left out");
+                continue;
+            }
+        };
         let Some(event) = Tree::lenient(&content.payload) else { continue };
         let data = event.root().at("data");
         let corrects = record.effects.iter().find_map(|effect| match &effect.act {

@@ -1,5 +1,5 @@
 //! Erased messages leave the streams of nats-server too: the publication in the intake stream and the letters that wait in
-//! mailboxes are deleted and overwritten.
+//! mailboxes are deleted and overwritten, and the same bytes where they were sent again before the order.
 //!
 //! A letter that is not stored yet needs no deleting, for its courier sends a tombstone in its place; one that is in the
 //! air when the order comes is waited for. How far that is done is noted, so that a crash only means doing it again.
@@ -22,6 +22,8 @@ use crate::wire::{self, intake_stream, mailbox_stream};
 
 /// Pause between two looks at the orders.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Publications on the subject of an erased one that are looked at, for the same bytes may have been sent again.
+const MOST_LOOKS: usize = 1_000;
 /// In the archive directory: sequence of the last record whose orders have reached every mailbox.
 const MARK: &str = "withdrawn-upto";
 
@@ -49,8 +51,19 @@ struct Letter {
 enum Place {
     /// A letter in a mailbox.
     Mailbox(Delivery),
-    /// A publication in the intake stream of a party.
-    Intake(PartyId, u64, Digest),
+    /// A publication in the intake stream of a party, and what was sent again behind it.
+    Intake(Publication),
+}
+
+/// Copies of one publication. None that is not answered yet may go, or its sender would wait for ever.
+struct Publication {
+    party: PartyId,
+    subject: String,
+    /// Where it stood.
+    from: u64,
+    /// How far the stream was certainly answered when the order came.
+    upto: u64,
+    digest: Digest,
 }
 
 impl Withdrawals {
@@ -113,14 +126,17 @@ impl Withdrawals {
             }
             // A stream that was made anew has another's publication at this place, perhaps one that is not archived yet.
             let still_there = |record: &Record| {
-                let last = self.reader.last_position(&record.party);
-                !record.is_own() && last.is_some_and(|last| last.epoch == record.position.epoch)
+                let last = self.reader.last_position(&record.party)?;
+                (!record.is_own() && last.epoch == record.position.epoch).then(|| Publication {
+                    party: record.party.clone(),
+                    subject: record.subject.clone(),
+                    from: record.position.sequence,
+                    upto: last.sequence,
+                    digest: record.digest,
+                })
             };
-            let published = self.reader.get(target)?.filter(|record| still_there(record));
-            letters.extend(published.map(|record| Letter {
-                by,
-                place: Place::Intake(record.party.clone(), record.position.sequence, record.digest),
-            }));
+            let published = self.reader.get(target)?.and_then(|record| still_there(&record));
+            letters.extend(published.map(|published| Letter { by, place: Place::Intake(published) }));
         }
         Ok((upto, letters))
     }
@@ -129,10 +145,7 @@ impl Withdrawals {
     async fn take_back(&self, place: &Place) -> bool {
         let delivery = match place {
             Place::Mailbox(delivery) => delivery,
-            Place::Intake(party, sequence, payload) => {
-                let stream = intake_stream(party);
-                return told(party, self.inspector.delete_publication(&stream, *sequence, *payload).await);
-            }
+            Place::Intake(published) => return told(&published.party, self.unpublish(published).await),
         };
         let progress = self.couriers.read().progress(&delivery.party);
         // A party that left the registry has no courier; its mailbox stream is the operator's to remove.
@@ -145,6 +158,23 @@ impl Withdrawals {
         let (party, but) = (&delivery.party, ".ctl.msg.receipt.zz");
         let stream = mailbox_stream(party);
         told(party, self.inspector.delete_letter(&stream, at, delivery.feed_seq, but).await)
+    }
+}
+
+impl Withdrawals {
+    /// Deletes a publication and the same bytes that were sent again on its subject: they were answered as duplicates and have no
+    /// record, so they are looked for.
+    async fn unpublish(&self, published: &Publication) -> Result<(), wire::Error> {
+        let Publication { party, subject, from, upto, digest } = published;
+        let stream = intake_stream(party);
+        self.inspector.delete_publication(&stream, *from, *digest).await?;
+        let mut behind = from + 1;
+        for _ in 0..MOST_LOOKS {
+            let Some(at) = self.inspector.next(&stream, subject, behind, *upto).await? else { break };
+            self.inspector.delete_publication(&stream, at, *digest).await?;
+            behind = at + 1;
+        }
+        Ok(())
     }
 }
 

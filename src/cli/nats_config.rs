@@ -7,6 +7,7 @@ use super::tls::ServerTls;
 use super::up::{members, read_registry};
 use super::{Exit, Failure};
 use crate::wire::accounts::{self, Member, Options, Seat};
+use crate::wire::certificates;
 use crate::wire::keys::{self, Keys};
 
 /// Arguments.
@@ -77,6 +78,8 @@ fn cluster(args: &Args, directory: &Path, members: &[Member], keys: &Keys) -> Re
     // One certificate for all of them, for clients and for each other.
     let called: Vec<&str> = servers.iter().flat_map(|(_, clients, routes)| [*clients, *routes]).collect();
     let tls = args.tls.files(&args.keys, &called, members)?;
+    let pin = tls.as_ref().map(certificates::pin).transpose();
+    let pin = pin.map_err(|error| Failure::new(wire_exit(&error), error.to_string()))?;
     std::fs::create_dir_all(directory)
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", directory.display())))?;
     for (name, clients, routes) in &servers {
@@ -88,6 +91,7 @@ fn cluster(args: &Args, directory: &Path, members: &[Member], keys: &Keys) -> Re
                 name: (*name).to_owned(),
                 listen: (*routes).to_owned(),
                 routes: others.map(|(_, _, routes)| (*routes).to_owned()).collect(),
+                pin: pin.clone(),
             }),
             tls: tls.clone(),
             ..Options::default()

@@ -112,7 +112,7 @@ impl Source {
     fn matches(&self, query: &Query, record: &Record, left_out: &mut LeftOut) -> Result<bool, Error> {
         Ok(match self.archive.content(record) {
             Ok(Some(archive::Opened::Content(content))) => query.body(&content.payload),
-            Ok(Some(archive::Opened::Gone)) | Err(Error::Keys(_)) => false,
+            Ok(Some(archive::Opened::Gone | archive::Opened::Lost)) => false,
             Ok(None) => {
                 *left_out.entry("sealed, not looked into").or_default() += 1;
                 false
@@ -152,7 +152,7 @@ impl Source {
                 None => Opened::Gone(gone("erased")),
             },
             // Its key is damaged: the rest of the archive is not.
-            Err(Error::Keys(_)) => Opened::Gone(gone("lost")),
+            Ok(Some(archive::Opened::Lost)) => Opened::Gone(gone("lost")),
             Err(error) => return Err(error),
         })
     }

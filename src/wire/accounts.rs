@@ -48,6 +48,8 @@ pub struct Seat {
     pub listen: String,
     /// Where the others do.
     pub routes: Vec<String>,
+    /// The key by which its servers know each other (`certificates::pin`): with TLS nobody else comes in by the routes.
+    pub pin: Option<String>,
 }
 
 impl Default for Options {
@@ -82,7 +84,7 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
     let name = options.seat.as_ref().map_or("liaison-nats", |seat| seat.name.as_str());
     put(&mut text, &format!("server_name: {}", quoted(name)));
     if let Some(tls) = &options.tls {
-        closed(&mut text, tls);
+        closed(&mut text, tls, None);
     }
     if let Some(seat) = &options.seat {
         seated(&mut text, seat, options.tls.as_ref());
@@ -115,7 +117,11 @@ pub fn configuration(members: &[Member], keys: &Keys, options: &Options) -> Stri
 /// waits as long. Much less closes lines of servers that are only busy (decision 0019).
 const ROUTE_PINGS: &str = "ping_interval: \"5s\", ping_max: 3";
 
-/// Where the servers of a cluster find each other, with TLS between them if there is any for clients.
+/// Matches no key: who has TLS and no pin has no routes rather than open ones.
+const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Where the servers of a cluster find each other, with TLS between them if there is any for clients. A route speaks for every
+/// account without an nkey, and the authority certified the parties too: so one certificate is let in here, that of the servers.
 fn seated(text: &mut String, seat: &Seat, tls: Option<&Tls>) {
     let routes: Vec<String> = seat.routes.iter().map(|route| quoted(&format!("nats://{route}"))).collect();
     let (listen, routes) = (quoted(&seat.listen), routes.join(", "));
@@ -125,19 +131,23 @@ fn seated(text: &mut String, seat: &Seat, tls: Option<&Tls>) {
     put(text, "ping_max: 2");
     put(text, &format!("cluster {{ name: liaison, listen: {listen}, {ROUTE_PINGS}, routes: [ {routes} ]"));
     if let Some(tls) = tls {
-        closed(text, tls);
+        closed(text, tls, seat.pin.as_deref().or(Some(NOBODY)));
     }
     put(text, "}");
 }
 
-/// TLS 1.3 alone, and no client without a certificate. The handshake has time enough for five hundred at once on a busy machine.
-fn closed(text: &mut String, tls: &Tls) {
+/// TLS 1.3 alone, and no client without a certificate, or without this one. The handshake has time enough for five hundred at
+/// once on a busy machine.
+fn closed(text: &mut String, tls: &Tls, pin: Option<&str>) {
     let path = |path: &Path| quoted(&path.display().to_string());
     put(text, "tls {");
     put(text, &format!("  cert_file: {}", path(&tls.certificate)));
     put(text, &format!("  key_file: {}", path(&tls.key)));
     put(text, &format!("  ca_file: {}", path(&tls.ca)));
     put(text, "  verify: true");
+    if let Some(pin) = pin {
+        put(text, &format!("  pinned_certs: [ {} ]", quoted(pin)));
+    }
     put(text, "  min_version: \"1.3\"");
     put(text, "  timeout: 5");
     put(text, "}");
@@ -380,6 +390,7 @@ mod tests {
             name: "n2".to_owned(),
             listen: "10.0.0.2:6222".to_owned(),
             routes: vec!["10.0.0.1:6222".to_owned(), "10.0.0.3:6222".to_owned()],
+            pin: None,
         };
         let alone = configuration(&[], &keys, &Options::default());
         let one_of_three = configuration(&[], &keys, &Options { seat: Some(seat), ..Options::default() });
@@ -389,5 +400,30 @@ mod tests {
         let listen = "listen: \"10.0.0.2:6222\", ping_interval: \"5s\", ping_max: 3";
         let cluster = format!("cluster {{ name: liaison, {listen}, {routes}");
         assert_eq!(new, ["server_name: \"n2\"", "ping_interval: \"30s\"", "ping_max: 2", cluster.as_str()]);
+    }
+
+    /// Routes speak for all accounts: with TLS only the servers' own key opens them, and without that key nobody's does.
+    #[test]
+    fn routes_are_for_one_certificate_and_clients_are_for_many() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let keys = super::super::keys::ensure(directory.path(), &[]).expect("makes keys");
+        let pin = "5a".repeat(32);
+        let seat = |pin: Option<&str>| Seat {
+            name: "n1".to_owned(),
+            listen: "10.0.0.1:6222".to_owned(),
+            routes: Vec::new(),
+            pin: pin.map(str::to_owned),
+        };
+        for (given, wanted) in [(Some(pin.as_str()), pin.as_str()), (None, NOBODY)] {
+            let tls = Some(Tls::of_server(directory.path()));
+            let text =
+                configuration(&[], &keys, &Options { seat: Some(seat(given)), tls, ..Options::default() });
+            let (clients, routes) = text.split_once("cluster {").expect("a cluster");
+            assert!(clients.contains("verify: true") && !clients.contains("pinned_certs"), "{clients}");
+            let routes = routes.split("max_payload").next().expect("its end");
+            assert!(routes.contains(&format!("pinned_certs: [ \"{wanted}\" ]")), "{routes}");
+        }
+        let open = configuration(&[], &keys, &Options { seat: Some(seat(None)), ..Options::default() });
+        assert!(!open.contains("tls {"), "{open}");
     }
 }

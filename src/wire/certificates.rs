@@ -11,6 +11,7 @@ use std::path::Path;
 
 use async_nats::rustls::pki_types::pem::PemObject as _;
 use async_nats::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use async_nats::rustls::server::ParsedCertificate;
 use base64::Engine as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -22,6 +23,7 @@ use super::Error;
 use super::accounts::Member;
 use super::keys::{fault, is_private};
 use super::tls::{End, Tls};
+use crate::message::digest::Digest;
 use crate::message::time;
 
 /// Days for which a certificate is valid, and for which the authority is.
@@ -54,6 +56,19 @@ pub fn ensure(keys: &Path, hosts: &[String], members: &[Member]) -> Result<Tls, 
         }
     }
     Ok(server)
+}
+
+/// What tells the server's key from every other, as nats-server wants it: the SHA-256 of its public key with its algorithm. A
+/// certificate that is renewed with the same key keeps it.
+///
+/// # Errors
+/// [`Error::Key`]: the certificate cannot be read.
+pub fn pin(server: &Tls) -> Result<String, Error> {
+    let chain = server.chain()?;
+    let own = chain.first().ok_or_else(|| fault(&server.certificate, "holds no certificate".to_owned()))?;
+    let own = ParsedCertificate::try_from(own);
+    let own = own.map_err(|error| fault(&server.certificate, format!("is no certificate: {error}")))?;
+    Ok(Digest::of(own.subject_public_key_info().as_ref()).hex())
 }
 
 /// The authority, made if nothing of it is there; none if its key is kept elsewhere.
@@ -205,6 +220,25 @@ mod tests {
         assert_eq!(client.runs_out(days(DAYS - 1)), None);
         let until = client.runs_out(days(DAYS + 1)).expect("ends before");
         assert!(until > days(DAYS - 1) && until <= days(DAYS), "{until}");
+    }
+
+    #[test]
+    fn a_renewed_certificate_has_the_pin_of_its_key() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let hosts = ["127.0.0.1".to_owned()];
+        let server = ensure(place.path(), &hosts, &[]).expect("makes");
+        let first = pin(&server).expect("a pin");
+        assert!(first.len() == 64 && first.bytes().all(|byte| byte.is_ascii_hexdigit()), "{first}");
+        assert_ne!(pin(&Tls::beside(place.path(), "broker")).expect("a pin"), first);
+        std::fs::remove_file(&server.certificate).expect("run out");
+        ensure(place.path(), &hosts, &[]).expect("makes it anew");
+        assert_eq!(pin(&server).expect("a pin"), first, "the key stayed");
+        std::fs::remove_file(&server.certificate).expect("run out");
+        std::fs::remove_file(&server.key).expect("lost");
+        ensure(place.path(), &hosts, &[]).expect("makes both");
+        assert_ne!(pin(&server).expect("a pin"), first);
+        std::fs::write(&server.certificate, "no certificate").expect("writes");
+        assert!(pin(&server).expect_err("nothing to pin").to_string().contains("server.crt"));
     }
 
     #[test]

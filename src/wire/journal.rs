@@ -118,6 +118,22 @@ impl Journal {
             .map(|found| found.sequence))
     }
 
+    /// Deletes every seed of this slot and has it overwritten. There may be more than one: that of a holder whose frame was refused,
+    /// and those that were put again because the servers had lost what stood behind them.
+    ///
+    /// # Errors
+    /// [`Error::Api`]; also if one stays although it was deleted.
+    pub async fn erase_seeds(&self, slot: u64) -> Result<(), Error> {
+        let mut before = None;
+        while let Some(at) = self.seed(slot).await? {
+            if before.replace(at) == Some(at) {
+                return Err(Error::api(stream(self.shard), format!("the entry at {at} cannot be deleted")));
+            }
+            self.erase(at).await?;
+        }
+        Ok(())
+    }
+
     /// The last stream sequence ever given.
     ///
     /// # Errors

@@ -259,6 +259,10 @@ async fn a_plain_report_is_erased_from_journal_and_sled_in_place() {
     message["data"]["narrative"] = format!("seen by {CANARY} and others").into();
     let receipt = send(&exchange, &it, REPORT_SUBJECT, &message).await;
     assert_eq!(receipt["outcome"], "accepted", "{receipt}");
+    // What is sent again is answered, has no record, and stands in the intake stream all the same.
+    for _ in 0..2 {
+        assert_eq!(send(&exchange, &it, REPORT_SUBJECT, &message).await["outcome"], "duplicate");
+    }
     // Enough behind it that its block is sealed into sled.
     for _ in 0..300 {
         let mut filler = report();

@@ -11,8 +11,8 @@ use super::harness::{
 };
 use super::proxy::{Proxy, Weather};
 
-/// So many messages a second that no publisher is ever refused for its rate.
-const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n";
+/// So many messages a second that no publisher is ever refused for its rate, and what fell due is looked for in the time of a test.
+const FAST: &str = "[rate]\nper_second = 100000\nburst = 100000\n[retention]\nevery_seconds = 5\n";
 
 /// The servers, the instance that serves, and the one that stands by, if there is one.
 pub struct Instances {
@@ -388,7 +388,7 @@ pub fn serve(data: &Path) -> Vec<String> {
 }
 
 /// Ports that are free now; the servers of a cluster must know each other's before they start.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     let bind = |_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let listeners: Vec<std::net::TcpListener> = (0..count).map(bind).collect();
     listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()

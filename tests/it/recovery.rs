@@ -6,7 +6,11 @@ use async_nats::Client;
 use serde_json::Value;
 
 use super::auditor::{archived, mailbox};
-use super::harness::{Dice, Exchange, REPORT_SUBJECT, audit_feed, ends, queue, receipt, sha256, until};
+use super::control::send;
+use super::harness::{
+    Dice, Exchange, REPORT_SUBJECT, audit_feed, ends, example, fresh_id, queue, receipt, sha256, shifted,
+    until,
+};
 use super::load::message;
 
 /// More than one block of the archive, so that sled holds something.
@@ -198,4 +202,38 @@ async fn a_journal_damaged_in_the_middle_is_refused_and_left_as_evidence() {
     house.again().await;
     house.whole().await;
     house.delivered().await;
+}
+
+/// One key of many: its message is lost, a notice of a deployment at that, which every start reads. Everything else goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_key_loses_its_message_and_stops_nothing() {
+    let mut exchange = Exchange::small("").await;
+    let mut notice = shifted(example("valid/08-deployment-notice-contact.json")["message"].clone());
+    notice["id"] = fresh_id().into();
+    notice["source"] = "/authority/nl-dtv".into();
+    notice["originator"] = "nl-dtv".into();
+    notice["audience"] = "fr-dnpaf".into();
+    let system = exchange.connect("nl-dtv", "system").await;
+    let subject = "ilo.in.nl-dtv.system.coord.deployment.notice.pk";
+    let sent = send(&exchange, &system, subject, &notice).await;
+    assert_eq!(sent["outcome"], "accepted", "{sent}");
+    exchange.kill();
+    let keys = exchange.data.join("archive/keys/messages.liak");
+    let mut bytes = std::fs::read(&keys).expect("keys");
+    assert_eq!(bytes.len(), 128, "one key");
+    bytes[64 + 30] ^= 1;
+    std::fs::write(&keys, bytes).expect("damaged");
+    exchange.again().await;
+    let log = exchange.log();
+    assert!(log.contains("a deployment is left out") && log.contains("1 message keys are damaged"), "{log}");
+    // A replay has something else in its place, and goes on.
+    let post = exchange.connect("it-moi", "tn-01").await;
+    let more = message("it-moi", "tn-01", "fr-dnpaf", true);
+    assert_eq!(send(&exchange, &post, REPORT_SUBJECT, &more).await["outcome"], "accepted");
+    let replayed = exchange.run(&["replay", "--as", "fr-dnpaf"]);
+    let lines = String::from_utf8_lossy(&replayed.stdout).into_owned();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 2, "{replayed:?}");
+    assert_eq!(lines[0]["tombstone"]["id"], notice["id"]);
+    assert_eq!(lines[1]["event"]["id"], more["id"]);
 }

@@ -78,6 +78,7 @@ fn look(directory: &Path) -> Option<End> {
         }
         match reader.open(&record) {
             Ok(Opened::Content(content)) if content.payload == expected.payload => {}
+            Ok(Opened::Lost) => end = End::SaidOfOne,
             Ok(opened) => {
                 eprintln!("record {n} opens to {opened:?}: {recovery:?}");
                 return None;

@@ -38,8 +38,8 @@ pub(super) fn open(
         Some(why @ Withdrawn::Expired) => (why.as_str(), summary.expires_ms.unwrap_or(now_ms)),
         None => match reader.open(record).map_err(|_| unreadable())? {
             Opened::Content(content) => return Ok(Ok(content)),
-            // Its key is destroyed, and the order that says so is not read yet.
-            Opened::Gone => (Withdrawn::Erased(record.seq).as_str(), now_ms),
+            // Its key is destroyed, and the order that says so is not read yet; or damaged.
+            Opened::Gone | Opened::Lost => (Withdrawn::Erased(record.seq).as_str(), now_ms),
         },
     };
     Ok(Err(json!({
