@@ -1,9 +1,13 @@
 //! `liaison.toml`: what an operator may set. Unknown keys are errors; all faults are told at once by `check`.
 
+mod faults;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use self::faults::Reading;
 
 use super::rate::Rate;
 use super::receipt::Issuer;
@@ -280,32 +284,42 @@ impl Config {
         Issuer { broker: self.broker.name.clone(), operator: self.broker.operator.clone() }
     }
 
-    fn check_cluster(&self) -> Result<(), String> {
-        if ![1, 3, 5].contains(&self.nats.replicas) {
-            return Err(format!("nats.replicas is {}, must be 1, 3 or 5", self.nats.replicas));
-        }
+    fn check_cluster(&self) -> Vec<String> {
+        let replicas = self.nats.replicas;
+        let bad_replicas = (![1, 3, 5].contains(&replicas))
+            .then(|| format!("nats.replicas is {replicas}, must be 1, 3 or 5"));
         let is_name = |name: &str| {
             let mut bytes = name.bytes();
             (1..=32).contains(&name.len())
                 && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
-        match &self.cluster {
-            Some(cluster) if !is_name(&cluster.instance) => {
-                Err("cluster.instance must be 1 to 32 lower-case letters, digits and hyphens".to_owned())
-            }
-            _ => Ok(()),
-        }
+        let bad_name =
+            self.cluster.as_ref().filter(|cluster| !is_name(&cluster.instance)).map(|_| {
+                "cluster.instance must be 1 to 32 lower-case letters, digits and hyphens".to_owned()
+            });
+        bad_replicas.into_iter().chain(bad_name).collect()
     }
 
     /// Reads the file; relative paths in it are taken from the file's own directory.
     ///
     /// # Errors
-    /// A text with file, line and column.
+    /// All faults with file, line and column.
     pub fn read(file: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let mut config: Self =
-            toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-        config.check_cluster().map_err(|fault| format!("{}: {fault}", file.display()))?;
+        let Reading { config, faults, .. } = Self::read_all(file)?;
+        if faults.is_empty() { Ok(config) } else { Err(faults.join("\n")) }
+    }
+
+    /// The same with what can be read of a file that has faults.
+    ///
+    /// # Errors
+    /// The file itself cannot be read.
+    pub fn read_all(file: &Path) -> Result<Reading, String> {
+        let whose = |fault: &dyn std::fmt::Display| format!("{}: {fault}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| whose(&error))?;
+        let mut reading = faults::parse(&text);
+        reading.faults.extend(reading.config.check_cluster());
+        reading.faults.iter_mut().for_each(|fault| *fault = whose(fault));
+        let config = &mut reading.config;
         let base = file.parent().unwrap_or_else(|| Path::new("."));
         for path in [&mut config.nats.keys, &mut config.archive.directory, &mut config.registry.file] {
             *path = base.join(&*path);
@@ -319,7 +333,7 @@ impl Config {
         if let Some(directory) = &mut config.schemas.directory {
             *directory = base.join(&*directory);
         }
-        Ok(config)
+        Ok(reading)
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::data::Where;
 use super::exit::words;
+use super::flags::duration;
 use super::publish::unreachable;
 use super::selecting::Selection;
 use super::target::{Target, format_for};
@@ -50,9 +51,9 @@ pub struct Args {
     /// Where the manifest goes instead.
     #[arg(long, env = "LIAISON_MANIFEST", value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Seconds to wait for a broker that does not answer.
-    #[arg(long, env = "LIAISON_TIMEOUT", default_value_t = 30)]
-    timeout: u64,
+    /// How long to wait for a broker that does not answer, in seconds or with a unit: `30s`.
+    #[arg(long, env = "LIAISON_TIMEOUT", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
 }
 
 /// How a replay came to its end.
@@ -85,7 +86,7 @@ pub async fn run(mut args: Args) -> Result<Exit, Failure> {
         (None, None) => Place::default(),
     };
     let asked = asked(&query, &args.party, &place);
-    let wanted = wanted(&query, args.follow, Duration::from_secs(args.timeout));
+    let wanted = wanted(&query, args.follow, args.timeout);
     let replay = Replay::connect(&to, &seed, &args.party, wanted, place.clone()).await;
     let mut replay = replay.map_err(unreachable)?;
     let mut course = Course {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::data::Where;
 use super::exit::put;
+use super::flags::duration;
 use super::publish::unreachable;
 use super::{Exit, Failure};
 use crate::client::{Delivered, Feed, Subscriber};
@@ -30,7 +31,7 @@ pub struct Args {
     /// End after this many messages.
     #[arg(long, env = "LIAISON_COUNT")]
     count: Option<usize>,
-    /// End after this long, for example `30s` or `5m`.
+    /// End after this long, in seconds or with a unit: `30s`, `5m`.
     #[arg(long, env = "LIAISON_TIMEOUT", value_parser = duration)]
     timeout: Option<Duration>,
     /// Check each signature against the keys of the registry. A line then says in `signed` by which key, or what is wrong;
@@ -40,14 +41,6 @@ pub struct Args {
     /// Registry file with the keys; default network.toml in the data directory.
     #[arg(long, env = "LIAISON_REGISTRY", requires = "verify")]
     registry: Option<PathBuf>,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let span: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    span.try_into().map_err(|_| "must not be negative".to_owned())
 }
 
 #[derive(serde::Serialize)]

@@ -27,10 +27,10 @@ pub struct RestoreArgs {
     /// A directory that `backup` wrote, a tar file, or `-` for a tar stream from stdin.
     from: PathBuf,
     /// The new data directory; it must not be there.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_DATA")]
     data: PathBuf,
     /// The archive's keys/messages.liak from where you keep it; without it sealed content stays closed.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_MESSAGE_KEYS")]
     keys: Option<PathBuf>,
     /// The broker's public key, or a file with it; default is the one in the backup.
     #[arg(long, env = "LIAISON_CHECKPOINT_KEY")]
