@@ -36,7 +36,7 @@ pub struct VerifyArgs {
     #[arg(long, env = "LIAISON_PROOF", requires = "key")]
     proof: Option<PathBuf>,
     /// Public key of a witness that must have signed the proof's checkpoint too. May be given several times.
-    #[arg(long, env = "LIAISON_WITNESS", requires = "proof")]
+    #[arg(long, env = "LIAISON_PROOF_WITNESS", requires = "proof")]
     witness: Vec<PathBuf>,
 }
 
