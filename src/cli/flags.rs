@@ -2,6 +2,7 @@
 //!
 //! What a flag means is its command's business; which variable belongs to it stands beside it.
 
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, Resettable};
@@ -9,25 +10,32 @@ use clap::{ArgAction, CommandFactory as _};
 
 use super::Cli;
 
+/// What clap takes as off.
+const OFF: [&str; 6] = ["n", "no", "f", "false", "off", "0"];
+
 /// The command line as it is read. A variable that is empty counts as not set, and one for a switch takes what people write:
-/// `true`, `yes`, `on`, `1` and their opposites.
+/// `true`, `yes`, `on`, `1` and their opposites. A switch that is off there is not set either: it conflicts with nothing.
 pub fn command() -> clap::Command {
-    readable(Cli::command(), &is_empty)
+    readable(Cli::command(), &variable)
 }
 
-fn readable(command: clap::Command, is_empty: &dyn Fn(&std::ffi::OsStr) -> bool) -> clap::Command {
+fn readable(command: clap::Command, variable: &dyn Fn(&OsStr) -> Option<OsString>) -> clap::Command {
     command
         .mut_args(|arg| {
             let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+            let value = arg.get_env().and_then(variable);
+            let is_off =
+                |value: &OsString| value.to_str().is_some_and(|value| OFF.contains(&&*value.to_lowercase()));
+            let says_nothing = value.is_some_and(|value| value.is_empty() || is_switch && is_off(&value));
             let arg = if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg };
-            if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
+            if says_nothing { arg.env(Resettable::Reset) } else { arg }
         })
-        .mut_subcommands(|command| readable(command, is_empty))
+        .mut_subcommands(|command| readable(command, variable))
 }
 
-#[expect(clippy::disallowed_methods, reason = "only whether it is empty; what it says comes in by clap")]
-fn is_empty(variable: &std::ffi::OsStr) -> bool {
-    std::env::var_os(variable).is_some_and(|value| value.is_empty())
+#[expect(clippy::disallowed_methods, reason = "only whether it says anything; what it says comes in by clap")]
+fn variable(name: &OsStr) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// Seconds, or a number with its unit: `30`, `30s`, `5m`.
@@ -64,17 +72,23 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_is_not_set() {
-        let command = readable(Cli::command(), &|variable| variable == "LIAISON_DEMO");
-        let (mut demo, mut others) = (0, 0);
-        each(&command, "liaison", &mut |flag, arg| match arg.get_env() {
-            Some(_) => others += 1,
-            None => {
-                assert_eq!(flag, "liaison up --demo");
-                demo += 1;
-            }
-        });
-        assert!(demo == 1 && others > 150);
+    fn a_variable_that_says_nothing_is_not_set() {
+        for (variable, value, unset) in [
+            ("LIAISON_DEMO", "", "liaison up --demo"),
+            ("LIAISON_DEMO", "No", "liaison up --demo"),
+            ("LIAISON_DEMO", "yes", ""),
+            ("LIAISON_CURSOR_FILE", "", "liaison replay --cursor-file"),
+            ("LIAISON_CURSOR_FILE", "no", ""),
+        ] {
+            let set = |name: &OsStr| (name == variable).then(|| OsString::from(value));
+            let mut found = String::new();
+            each(&readable(Cli::command(), &set), "liaison", &mut |flag, arg| {
+                if arg.get_env().is_none() {
+                    found.push_str(flag);
+                }
+            });
+            assert_eq!(found, unset, "{variable}={value}");
+        }
     }
 
     #[test]

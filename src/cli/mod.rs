@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod nats_config;
 mod publish;
+mod replacing;
 mod replay;
 mod schema;
 mod selecting;
@@ -76,7 +77,7 @@ enum Command {
     Witness(witness::Args),
     /// Judge messages offline with the daemon's own code.
     Validate(validate::Args),
-    /// The schemas in force.
+    /// The schemas that are built into this binary.
     #[command(subcommand)]
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.

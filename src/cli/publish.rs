@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::data::{Where, read_messages};
-use super::exit::line;
+use super::exit::{line, words};
 use super::flags::duration;
 use super::{Exit, Failure};
 use crate::client::{AskError, Error, Publisher, Signer};
@@ -47,7 +47,9 @@ pub struct Args {
 
 /// Runs it.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let messages = read_messages(&args.files)?;
+    let mut messages = read_messages(&args.files)?;
+    // A pipe that brought nothing; an empty file is refused, for it was to hold a message.
+    messages.retain(|(name, bytes)| name != "-" || !bytes.trim_ascii().is_empty());
     let seed = keys::read_seed(&args.place.key_file(&args.party, args.post.as_ref()))
         .map_err(|error| not_permitted(&error))?;
     let signer = signer(&args)?;
@@ -56,21 +58,27 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         Publisher::connect(&to, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
     let mut publisher = publisher.signing(signer);
     let progress = progress(messages.len());
-    let mut refused = false;
+    let (mut refused, mut read) = (false, true);
     for (name, bytes) in messages {
-        let bytes = if args.fill { fill(&bytes).unwrap_or(bytes) } else { bytes };
+        let filled = args.fill.then(|| fill(&bytes)).flatten();
+        let is_filled = filled.is_some();
+        let bytes = Bytes::from(filled.unwrap_or(bytes));
         let own = || own_subject(&args.party, args.post.as_ref(), &bytes);
         let subject = args.subject.clone().unwrap_or_else(own);
         let id = readable_id(&bytes);
-        let receipt = publisher
-            .publish(&subject, id.as_deref(), Bytes::from(bytes), args.timeout)
-            .await
-            .map_err(|error| Failure::new(exit_of(&error), format!("{name}: {error}")))?;
+        let sent = publisher.publish(&subject, id.as_deref(), bytes.clone(), args.timeout).await;
+        let receipt = sent.map_err(|error| {
+            if is_filled {
+                // It is to be sent again unchanged, and stands nowhere else.
+                let text = String::from_utf8_lossy(&bytes);
+                words(&format!("{name}: filled, and without a receipt; keep it:\n{text}\n"));
+            }
+            Failure::new(exit_of(&error), format!("{name}: {error}"))
+        })?;
         refused |= !matches!(receipt["data"]["outcome"].as_str(), Some("accepted" | "duplicate"));
         progress.inc(1);
-        if !line(&receipt)? {
-            break;
-        }
+        // Who only looks at the first receipts wants the rest sent all the same.
+        read = read && line(&receipt)?;
     }
     progress.finish_and_clear();
     Ok(if refused { Exit::DataInvalid } else { Exit::Ok })

@@ -10,6 +10,7 @@ use super::data::Where;
 use super::exit::words;
 use super::flags::duration;
 use super::publish::unreachable;
+use super::replacing;
 use super::selecting::Selection;
 use super::target::{Target, format_for};
 use super::{Exit, Failure};
@@ -249,6 +250,8 @@ async fn signalled() {
 /// The cursor in a file; the beginning if there is no file yet.
 fn kept_in(file: &Path) -> Result<Place, Failure> {
     let fault = |words: String| Failure::new(Exit::Io, format!("{}: {words}", file.display()));
+    // Told before anything is read: its end is kept there.
+    replacing::file(file).map_err(|error| fault(error.to_string()))?;
     match std::fs::read_to_string(file) {
         Ok(text) => text.trim().parse().map_err(|words: &str| fault(words.to_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Place::default()),
@@ -258,8 +261,10 @@ fn kept_in(file: &Path) -> Result<Place, Failure> {
 
 /// Puts the cursor into a file, whole or not at all.
 fn keep(file: &Path, place: &str) -> Result<(), Failure> {
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let kept = std::fs::write(&new, format!("{place}\n")).and_then(|()| std::fs::rename(&new, file));
+    let kept = replacing::file(file).and_then(|file| {
+        let mut new = file.as_os_str().to_owned();
+        new.push(".new");
+        std::fs::write(&new, format!("{place}\n")).and_then(|()| std::fs::rename(&new, file))
+    });
     kept.map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))
 }

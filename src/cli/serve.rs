@@ -11,6 +11,7 @@ use super::exit::words;
 use super::tls::ClientTls;
 use super::{Exit, Failure};
 use crate::archive;
+use crate::archive::notebook::Notebook;
 use crate::broker::config::{self, Config, Reading};
 use crate::broker::{Broker, Error, rulebook};
 use crate::client::exchange::Endpoints;
@@ -328,8 +329,16 @@ fn archive_is_sound(config: &Config) -> Result<(), archive::Error> {
     keys_are_sound(config, archive)
 }
 
-/// The root key opens the archive's keys. An archive without keys is not given a root key by looking at it.
+/// The root key opens the archive's keys, and there is the key that signed its checkpoints. An archive without keys is not given one by
+/// looking at it.
 pub fn keys_are_sound(config: &Config, archive: archive::ReadOnly) -> Result<(), archive::Error> {
+    let signing = config.nats.keys.join("broker/checkpoint.key");
+    let has_signed = Notebook::messages(&config.archive.directory).latest_file().is_file();
+    if has_signed && matches!(signing.try_exists(), Ok(false)) {
+        let words =
+            "is missing, and signed what stands in archive/checkpoints: put it back, or move those away";
+        return Err(archive::Error::Keys(format!("{} {words}", signing.display())));
+    }
     if config.archive.directory.join("keys/messages.liak").is_file() {
         archive.unlocked(&config.archive.root_key()?)?;
     }

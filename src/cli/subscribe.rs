@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::data::Where;
-use super::exit::put;
+use super::exit::{put, words};
 use super::flags::duration;
 use super::publish::unreachable;
 use super::{Exit, Failure};
@@ -38,8 +38,8 @@ pub struct Args {
     /// exit 65 if anything was. It also has the running digest of the feed, `feed_digest`.
     #[arg(long, env = "LIAISON_VERIFY")]
     verify: bool,
-    /// Registry file with the keys; default network.toml in the data directory.
-    #[arg(long, env = "LIAISON_REGISTRY", requires = "verify")]
+    /// Registry file with the keys for --verify; default network.toml in the data directory.
+    #[arg(long, env = "LIAISON_REGISTRY")]
     registry: Option<PathBuf>,
 }
 
@@ -111,10 +111,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         for delivered in subscriber.next(left, wait).await.map_err(unreachable)? {
             if let Err(fault) = feed.look(&delivered) {
                 whole = false;
-                eprintln!(
-                    "feed_seq {}: {fault}: not acknowledged, so that it comes again",
+                words(&format!(
+                    "feed_seq {}: {fault}: not acknowledged, so that it comes again\n",
                     delivered.feed_seq
-                );
+                ));
                 continue;
             }
             let signed = verifier.as_mut().map(|verifier| verifier.look(&delivered));

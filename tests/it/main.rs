@@ -44,6 +44,7 @@ mod memory;
 mod ops;
 mod oracle;
 mod partition;
+mod pipes;
 mod poison;
 mod processes;
 mod proof;
