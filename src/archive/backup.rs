@@ -134,10 +134,11 @@ impl Sink {
 /// [`Error::Io`], also if there is no journal, whose copy would look like that of an empty archive; [`Error::Damaged`] if it is: such a copy would take the place of a good one.
 pub fn backup(archive: &Path, given: &[(String, PathBuf)], mut sink: Sink) -> Result<Manifest, Error> {
     let messages = archive.join("journal");
-    if !messages.is_dir() {
+    // Asked for by itself: one that cannot be looked into is not one that is missing.
+    std::fs::read_dir(&messages).map_err(|error| {
         let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
-        return Err(Error::at(&messages, missing));
-    }
+        Error::at(&messages, if error.kind() == std::io::ErrorKind::NotFound { missing } else { error })
+    })?;
     let mut manifest = Manifest { version: VERSION, made: rfc3339(time::now()), ..Manifest::default() };
     // What is signed first: it must not know of more than the journal that is copied after it.
     for notebook in [Notebook::messages(archive), Notebook::audit(archive)] {

@@ -133,9 +133,11 @@ fn look(args: &Args) -> Result<Exit, Failure> {
     if args.verify {
         // An archive that is not there, or has lost its log, was not found unchanged.
         let log = directory.join("audit");
-        if !log.is_dir() {
-            return Err(Failure::new(Exit::Io, format!("{}: no audit log here", log.display())));
-        }
+        std::fs::read_dir(&log).map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let words = if missing { "no audit log here".to_owned() } else { error.to_string() };
+            Failure::new(Exit::Io, format!("{}: {words}", log.display()))
+        })?;
         archive::audit::verify(&directory)
             .map_err(|error| Failure::new(Exit::DataInvalid, error.to_string()))?;
     }
