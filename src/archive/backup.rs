@@ -131,8 +131,14 @@ impl Sink {
 /// Copies an archive, and these files of the data directory (name in the backup, file).
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Damaged`] if the journal is: such a copy would take the place of a good one.
+/// [`Error::Io`], also if there is no journal, whose copy would look like that of an empty archive; [`Error::Damaged`] if it is: such a copy would take the place of a good one.
 pub fn backup(archive: &Path, given: &[(String, PathBuf)], mut sink: Sink) -> Result<Manifest, Error> {
+    let messages = archive.join("journal");
+    // Asked for by itself: one that cannot be looked into is not one that is missing.
+    std::fs::read_dir(&messages).map_err(|error| {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
+        Error::at(&messages, if error.kind() == std::io::ErrorKind::NotFound { missing } else { error })
+    })?;
     let mut manifest = Manifest { version: VERSION, made: rfc3339(time::now()), ..Manifest::default() };
     // What is signed first: it must not know of more than the journal that is copied after it.
     for notebook in [Notebook::messages(archive), Notebook::audit(archive)] {
@@ -150,7 +156,7 @@ pub fn backup(archive: &Path, given: &[(String, PathBuf)], mut sink: Sink) -> Re
         manifest.audit_entries =
             journal(&mut sink, archive, &audit, &mut manifest.files)?.map_or(0, |last| last.last());
     }
-    let last = journal(&mut sink, archive, &archive.join("journal"), &mut manifest.files)?;
+    let last = journal(&mut sink, archive, &messages, &mut manifest.files)?;
     manifest.records = last.as_ref().map_or(0, Header::last);
     manifest.chain_head = last.map(|last| last.hash().hex());
     for (name, file) in given {

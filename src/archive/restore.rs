@@ -117,6 +117,10 @@ fn fill(
         Source::Stream(stream) => from_stream(stream, fresh)?,
     };
     compare(&manifest, found)?;
+    // It would verify as an archive without records, and pass for a good one.
+    if !manifest.files.iter().any(|member| member.name.starts_with("archive/journal/")) {
+        return Err(Refused::Broken("it holds no journal".to_owned()));
+    }
     let own = fresh.join("keys/broker/checkpoint.pub");
     let own = if key.is_none() && own.is_file() { Some(keyfile::read_verifier(&own)?) } else { None };
     let against = Against { key: key.or(own.as_ref()), held: &[] };

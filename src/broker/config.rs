@@ -1,9 +1,13 @@
 //! `liaison.toml`: what an operator may set. Unknown keys are errors; all faults are told at once by `check`.
 
+mod faults;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use self::faults::Reading;
 
 use super::rate::Rate;
 use super::receipt::Issuer;
@@ -280,32 +284,74 @@ impl Config {
         Issuer { broker: self.broker.name.clone(), operator: self.broker.operator.clone() }
     }
 
-    fn check_cluster(&self) -> Result<(), String> {
-        if ![1, 3, 5].contains(&self.nats.replicas) {
-            return Err(format!("nats.replicas is {}, must be 1, 3 or 5", self.nats.replicas));
+    /// What can be read and cannot be meant.
+    fn check_values(&self) -> Vec<String> {
+        let mut faults = self.check_cluster();
+        let name = &self.broker.name;
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        // As the envelope has it in `source`: nobody could read a receipt of another one.
+        if !(1..=40).contains(&name.len()) || !name.bytes().all(is_plain) {
+            faults.push("broker.name must be 1 to 40 lower-case letters, digits and hyphens".to_owned());
         }
+        let mut least = |what: &str, least: f64, value: f64| {
+            if !value.is_finite() || value < least {
+                faults.push(format!("{what} is {value}, must be at least {least}"));
+            }
+        };
+        least("rate.burst", 1.0, self.rate.burst);
+        #[expect(clippy::cast_precision_loss, reason = "only whether it is less than one")]
+        for (what, value) in [
+            ("replay.concurrent", self.replay.concurrent as f64),
+            ("replay.concurrent_all", self.replay.concurrent_all as f64),
+            ("replay.bytes_per_second", f64::from(self.replay.bytes_per_second)),
+            ("nats.intake_bytes", self.nats.intake_bytes as f64),
+            ("nats.mailbox_bytes", self.nats.mailbox_bytes as f64),
+        ] {
+            least(what, 1.0, value);
+        }
+        let rate = self.rate.per_second;
+        if !rate.is_finite() || rate <= 0.0 {
+            faults.push(format!("rate.per_second is {rate}, must be more than 0"));
+        }
+        faults
+    }
+
+    fn check_cluster(&self) -> Vec<String> {
+        let replicas = self.nats.replicas;
+        let bad_replicas = (![1, 3, 5].contains(&replicas))
+            .then(|| format!("nats.replicas is {replicas}, must be 1, 3 or 5"));
         let is_name = |name: &str| {
             let mut bytes = name.bytes();
             (1..=32).contains(&name.len())
                 && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
-        match &self.cluster {
-            Some(cluster) if !is_name(&cluster.instance) => {
-                Err("cluster.instance must be 1 to 32 lower-case letters, digits and hyphens".to_owned())
-            }
-            _ => Ok(()),
-        }
+        let bad_name =
+            self.cluster.as_ref().filter(|cluster| !is_name(&cluster.instance)).map(|_| {
+                "cluster.instance must be 1 to 32 lower-case letters, digits and hyphens".to_owned()
+            });
+        bad_replicas.into_iter().chain(bad_name).collect()
     }
 
     /// Reads the file; relative paths in it are taken from the file's own directory.
     ///
     /// # Errors
-    /// A text with file, line and column.
+    /// All faults with file, line and column.
     pub fn read(file: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let mut config: Self =
-            toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-        config.check_cluster().map_err(|fault| format!("{}: {fault}", file.display()))?;
+        let Reading { config, faults, .. } = Self::read_all(file)?;
+        if faults.is_empty() { Ok(config) } else { Err(faults.join("\n")) }
+    }
+
+    /// The same with what can be read of a file that has faults.
+    ///
+    /// # Errors
+    /// The file itself cannot be read.
+    pub fn read_all(file: &Path) -> Result<Reading, String> {
+        let whose = |fault: &dyn std::fmt::Display| format!("{}: {fault}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| whose(&error))?;
+        let mut reading = faults::parse(&text);
+        reading.faults.extend(reading.config.check_values());
+        reading.faults.iter_mut().for_each(|fault| *fault = whose(fault));
+        let config = &mut reading.config;
         let base = file.parent().unwrap_or_else(|| Path::new("."));
         for path in [&mut config.nats.keys, &mut config.archive.directory, &mut config.registry.file] {
             *path = base.join(&*path);
@@ -319,7 +365,7 @@ impl Config {
         if let Some(directory) = &mut config.schemas.directory {
             *directory = base.join(&*directory);
         }
-        Ok(config)
+        Ok(reading)
     }
 }
 
@@ -352,5 +398,21 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_all_at_once() {
+        let text = "[broker]\nname = \"a b/c\"\n[rate]\nper_second = -1.0\nburst = nan\n\
+            [replay]\nconcurrent = 0\nconcurrent_all = 0\nbytes_per_second = 0\n\
+            [nats]\nreplicas = 2\nintake_bytes = 0\nmailbox_bytes = -1\n[cluster]\ninstance = \"X\"\n";
+        let faults = read(text).expect_err("refused");
+        let faults: Vec<&str> = faults.lines().collect();
+        assert_eq!(faults.len(), 10, "{faults:#?}");
+        for what in
+            ["broker.name", "rate.per_second", "rate.burst", "replay.concurrent ", "nats.mailbox_bytes"]
+        {
+            assert!(faults.iter().any(|fault| fault.contains(what)), "{what}: {faults:#?}");
+        }
+        assert!(read("[rate]\nper_second = 0.001\nburst = 1\n[replay]\nconcurrent = 1\n").is_ok());
     }
 }

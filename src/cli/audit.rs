@@ -52,8 +52,8 @@ pub struct Args {
     /// How to print.
     #[arg(long, env = "LIAISON_OUTPUT", value_enum, default_value_t = Output::Ndjson)]
     output: Output,
-    /// Check the whole log first and end if it was changed; offline only.
-    #[arg(long, env = "LIAISON_VERIFY", conflicts_with = "party")]
+    /// Check the whole log first and end if it was changed. That is done in the data directory, whatever --as says.
+    #[arg(long, env = "LIAISON_VERIFY")]
     verify: bool,
 }
 
@@ -75,8 +75,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     match &args.party {
-        Some(party) => ask(&args, party).await,
-        None => look(&args),
+        Some(party) if !args.verify => ask(&args, party).await,
+        _ => look(&args),
     }
 }
 
@@ -131,6 +131,13 @@ fn look(args: &Args) -> Result<Exit, Failure> {
     }
     let directory = archive_in(&args.place.data);
     if args.verify {
+        // An archive that is not there, or has lost its log, was not found unchanged.
+        let log = directory.join("audit");
+        std::fs::read_dir(&log).map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let words = if missing { "no audit log here".to_owned() } else { error.to_string() };
+            Failure::new(Exit::Io, format!("{}: {words}", log.display()))
+        })?;
         archive::audit::verify(&directory)
             .map_err(|error| Failure::new(Exit::DataInvalid, error.to_string()))?;
     }

@@ -1,4 +1,4 @@
-//! How commands end: the exit codes of `PROTOCOL.md` section 6, and one line that says what is wrong.
+//! How commands end: the exit codes of `docs/PROTOCOL.md` section 7, and one line that says what is wrong.
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -67,7 +67,7 @@ pub struct Whose {
     #[arg(long, env = "LIAISON_POST")]
     post: Option<PostId>,
     /// Its system and all of its posts.
-    #[arg(long, conflicts_with = "post")]
+    #[arg(long, env = "LIAISON_ALL", conflicts_with = "post")]
     all: bool,
     #[command(flatten)]
     place: Where,
@@ -80,7 +80,7 @@ pub struct Make {
     whose: Whose,
     /// The public half (`U…`) of a key whose secret half stays where it was made; otherwise both are made here.
     // Text, for a refusal by the library would repeat it, and it may be the secret half by mistake.
-    #[arg(long, value_name = "U…", conflicts_with = "all")]
+    #[arg(long, env = "LIAISON_PUBLIC_KEY", value_name = "U…", conflicts_with = "all")]
     public_key: Option<String>,
     #[command(flatten)]
     signing: MakeSigning,
@@ -92,7 +92,7 @@ pub struct Rotate {
     #[command(flatten)]
     make: Make,
     /// Refuse the keys before it at once: they were lost or stolen.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_REVOKE_OLD")]
     revoke_old: bool,
 }
 
@@ -102,16 +102,16 @@ pub struct Revoke {
     #[command(flatten)]
     whose: Whose,
     /// Only keys that another one was made to replace: the end of a rotation.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_OLD")]
     old: bool,
     /// Only this key.
-    #[arg(long, value_name = "U…", conflicts_with_all = ["old", "all"])]
+    #[arg(long, env = "LIAISON_PUBLIC_KEY", value_name = "U…", conflicts_with_all = ["old", "all"])]
     public_key: Option<String>,
     /// Keys with which messages are signed, not those of connections.
-    #[arg(long, conflicts_with_all = ["all", "public_key"])]
+    #[arg(long, env = "LIAISON_SIGNING", conflicts_with_all = ["all", "public_key"])]
     signing: bool,
     /// Only the signing key with this id.
-    #[arg(long, value_name = "ID", requires = "signing", conflicts_with = "old")]
+    #[arg(long, env = "LIAISON_KEY_ID", value_name = "ID", requires = "signing", conflicts_with = "old")]
     id: Option<KeyId>,
 }
 
@@ -121,7 +121,7 @@ pub struct List {
     /// Only keys of this party.
     party: Option<PartyId>,
     /// One JSON object a line.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_JSON")]
     json: bool,
     #[command(flatten)]
     place: Where,

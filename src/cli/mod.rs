@@ -8,10 +8,12 @@ mod audit;
 mod data;
 mod doctor;
 mod exit;
+mod flags;
 mod keys;
 mod limits;
 mod nats_config;
 mod publish;
+mod replacing;
 mod replay;
 mod schema;
 mod selecting;
@@ -26,7 +28,7 @@ mod witness;
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::wire::server;
 
@@ -75,7 +77,7 @@ enum Command {
     Witness(witness::Args),
     /// Judge messages offline with the daemon's own code.
     Validate(validate::Args),
-    /// The schemas in force.
+    /// The schemas that are built into this binary.
     #[command(subcommand)]
     Schema(schema::Command),
     /// Write nats-server configuration and keys from the registry.
@@ -114,7 +116,7 @@ enum Command {
 /// Runs the command line and says how to exit.
 #[must_use]
 pub fn run() -> std::process::ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&flags::command().get_matches()).unwrap_or_else(|error| error.exit());
     #[cfg(debug_assertions)]
     if let Some(directory) = &cli.faults {
         crate::message::fault::arm(directory.clone());
@@ -183,20 +185,20 @@ fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, F
 
 fn completion(shell: clap_complete::Shell) -> Result<Exit, Failure> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "liaison", &mut text);
+    clap_complete::generate(shell, &mut flags::command(), "liaison", &mut text);
     exit::print(&text)
 }
 
 fn man(directory: Option<&std::path::Path>) -> Result<Exit, Failure> {
     let Some(directory) = directory else {
         let mut text = Vec::new();
-        clap_mangen::Man::new(Cli::command())
+        clap_mangen::Man::new(flags::command())
             .render(&mut text)
             .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
         return exit::print(&text);
     };
     std::fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
+        .and_then(|()| clap_mangen::generate_to(flags::command(), directory))
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", directory.display())))?;
     Ok(Exit::Ok)
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::data::{Where, read_messages};
-use super::exit::line;
+use super::exit::{line, words};
+use super::flags::duration;
 use super::{Exit, Failure};
 use crate::client::{AskError, Error, Publisher, Signer};
 use crate::message::names::{PartyId, PostId};
@@ -26,7 +27,7 @@ pub struct Args {
     /// Publish as this post instead of the authority's system user.
     #[arg(long, env = "LIAISON_POST")]
     post: Option<PostId>,
-    /// Publish on this subject instead of the one the envelope calls for.
+    /// Publish on this subject instead of one made of our own names and of the type and country in the envelope.
     #[arg(long, env = "LIAISON_SUBJECT")]
     subject: Option<String>,
     /// Fill `id` and `recordedtime` where they are missing.
@@ -36,9 +37,9 @@ pub struct Args {
     /// if there is one.
     #[arg(long, env = "LIAISON_SIGN_KEY")]
     sign_key: Option<PathBuf>,
-    /// Seconds to wait for each receipt.
-    #[arg(long, env = "LIAISON_TIMEOUT", default_value_t = 30)]
-    timeout: u64,
+    /// How long to wait for each receipt, in seconds or with a unit: `30s`.
+    #[arg(long, env = "LIAISON_TIMEOUT", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
     /// JSON or NDJSON files, `-` for stdin.
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -46,7 +47,9 @@ pub struct Args {
 
 /// Runs it.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let messages = read_messages(&args.files)?;
+    let mut messages = read_messages(&args.files)?;
+    // A pipe that brought nothing; an empty file is refused, for it was to hold a message.
+    messages.retain(|(name, bytes)| name != "-" || !bytes.trim_ascii().is_empty());
     let seed = keys::read_seed(&args.place.key_file(&args.party, args.post.as_ref()))
         .map_err(|error| not_permitted(&error))?;
     let signer = signer(&args)?;
@@ -55,25 +58,27 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         Publisher::connect(&to, &seed, args.party.clone(), args.post.clone()).await.map_err(unreachable)?;
     let mut publisher = publisher.signing(signer);
     let progress = progress(messages.len());
-    let mut refused = false;
+    let (mut refused, mut read) = (false, true);
     for (name, bytes) in messages {
-        let bytes = if args.fill { fill(&bytes).unwrap_or(bytes) } else { bytes };
-        let subject = args
-            .subject
-            .clone()
-            .or_else(|| verdict::expected_subject(&bytes))
-            .unwrap_or_else(|| fallback(&args));
+        let filled = args.fill.then(|| fill(&bytes)).flatten();
+        let is_filled = filled.is_some();
+        let bytes = Bytes::from(filled.unwrap_or(bytes));
+        let own = || own_subject(&args.party, args.post.as_ref(), &bytes);
+        let subject = args.subject.clone().unwrap_or_else(own);
         let id = readable_id(&bytes);
-        let patience = Duration::from_secs(args.timeout);
-        let receipt = publisher
-            .publish(&subject, id.as_deref(), Bytes::from(bytes), patience)
-            .await
-            .map_err(|error| Failure::new(exit_of(&error), format!("{name}: {error}")))?;
+        let sent = publisher.publish(&subject, id.as_deref(), bytes.clone(), args.timeout).await;
+        let receipt = sent.map_err(|error| {
+            if is_filled {
+                // It is to be sent again unchanged, and stands nowhere else.
+                let text = String::from_utf8_lossy(&bytes);
+                words(&format!("{name}: filled, and without a receipt; keep it:\n{text}\n"));
+            }
+            Failure::new(exit_of(&error), format!("{name}: {error}"))
+        })?;
         refused |= !matches!(receipt["data"]["outcome"].as_str(), Some("accepted" | "duplicate"));
         progress.inc(1);
-        if !line(&receipt)? {
-            break;
-        }
+        // Who only looks at the first receipts wants the rest sent all the same.
+        read = read && line(&receipt)?;
     }
     progress.finish_and_clear();
     Ok(if refused { Exit::DataInvalid } else { Exit::Ok })
@@ -102,10 +107,18 @@ fn progress(count: usize) -> indicatif::ProgressBar {
     if count > 20 { indicatif::ProgressBar::new(count as u64) } else { indicatif::ProgressBar::hidden() }
 }
 
-/// Where bytes go that nothing can be read from: they are refused there, with a receipt.
-fn fallback(args: &Args) -> String {
-    let post = args.post.as_ref().map_or("system", PostId::as_str);
-    format!("ilo.in.{}.{post}.net.unknown.unknown.zz", args.party)
+/// Where a message goes: plane, type and country are those of the envelope, but who sends it is we, whatever stands in there. So the
+/// broker says what is wrong with an envelope that is another's; the server would just not take it. An authority's system may send
+/// for its posts. Bytes that nothing can be read from are refused too, with a receipt.
+fn own_subject(party: &PartyId, post: Option<&PostId>, bytes: &[u8]) -> String {
+    let expected = verdict::expected_subject(bytes);
+    let tokens: Vec<&str> = expected.iter().flat_map(|subject| subject.splitn(5, '.')).collect();
+    let (claimed, rest) = match tokens[..] {
+        [_, _, claimed, by, rest] => ((claimed == party.as_str()).then_some(by), rest),
+        _ => (None, "net.unknown.unknown.zz"),
+    };
+    let post = post.map(PostId::as_str).or(claimed).unwrap_or("system");
+    format!("ilo.in.{party}.{post}.{rest}")
 }
 
 fn readable_id(bytes: &[u8]) -> Option<String> {
@@ -148,5 +161,34 @@ fn exit_of(error: &Error) -> Exit {
         Error::Ask(AskError::Refused { status: 400 | 404, .. }) => Exit::DataInvalid,
         Error::Answer(_) => Exit::Failure,
         _ => Exit::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_goes_out_under_our_own_name() {
+        let party = PartyId::parse("it-moi").expect("well formed");
+        let post = PostId::parse("tn-01").expect("well formed");
+        let event = |source: &str| {
+            format!(r#"{{"source":"{source}","type":"eu.ilonet.flow.observation.v1","subject":"TN"}}"#)
+        };
+        for (source, post, subject) in [
+            ("/authority/it-moi", None, "ilo.in.it-moi.system.net.flow.observation.tn"),
+            ("/authority/it-moi/post/tn-01", None, "ilo.in.it-moi.tn-01.net.flow.observation.tn"),
+            ("/authority/it-moi/post/tn-01", Some(&post), "ilo.in.it-moi.tn-01.net.flow.observation.tn"),
+            ("/authority/it-moi/post/tn-02", Some(&post), "ilo.in.it-moi.tn-01.net.flow.observation.tn"),
+            ("/authority/it-moi", Some(&post), "ilo.in.it-moi.tn-01.net.flow.observation.tn"),
+            ("/authority/de-bpol", None, "ilo.in.it-moi.system.net.flow.observation.tn"),
+            ("/authority/de-bpol/post/tr-03", None, "ilo.in.it-moi.system.net.flow.observation.tn"),
+            ("/authority/de-bpol", Some(&post), "ilo.in.it-moi.tn-01.net.flow.observation.tn"),
+            ("/broker/liaison-1", None, "ilo.in.it-moi.system.net.unknown.unknown.zz"),
+        ] {
+            let made = own_subject(&party, post, event(source).as_bytes());
+            assert_eq!(made, subject, "{source} {post:?}");
+        }
+        assert_eq!(own_subject(&party, Some(&post), b"{"), "ilo.in.it-moi.tn-01.net.unknown.unknown.zz");
     }
 }

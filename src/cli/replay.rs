@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::data::Where;
 use super::exit::words;
+use super::flags::duration;
 use super::publish::unreachable;
+use super::replacing;
 use super::selecting::Selection;
 use super::target::{Target, format_for};
 use super::{Exit, Failure};
@@ -50,9 +52,9 @@ pub struct Args {
     /// Where the manifest goes instead.
     #[arg(long, env = "LIAISON_MANIFEST", value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Seconds to wait for a broker that does not answer.
-    #[arg(long, env = "LIAISON_TIMEOUT", default_value_t = 30)]
-    timeout: u64,
+    /// How long to wait for a broker that does not answer, in seconds or with a unit: `30s`.
+    #[arg(long, env = "LIAISON_TIMEOUT", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
 }
 
 /// How a replay came to its end.
@@ -85,7 +87,7 @@ pub async fn run(mut args: Args) -> Result<Exit, Failure> {
         (None, None) => Place::default(),
     };
     let asked = asked(&query, &args.party, &place);
-    let wanted = wanted(&query, args.follow, Duration::from_secs(args.timeout));
+    let wanted = wanted(&query, args.follow, args.timeout);
     let replay = Replay::connect(&to, &seed, &args.party, wanted, place.clone()).await;
     let mut replay = replay.map_err(unreachable)?;
     let mut course = Course {
@@ -248,6 +250,8 @@ async fn signalled() {
 /// The cursor in a file; the beginning if there is no file yet.
 fn kept_in(file: &Path) -> Result<Place, Failure> {
     let fault = |words: String| Failure::new(Exit::Io, format!("{}: {words}", file.display()));
+    // Told before anything is read: its end is kept there.
+    replacing::file(file).map_err(|error| fault(error.to_string()))?;
     match std::fs::read_to_string(file) {
         Ok(text) => text.trim().parse().map_err(|words: &str| fault(words.to_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Place::default()),
@@ -257,8 +261,10 @@ fn kept_in(file: &Path) -> Result<Place, Failure> {
 
 /// Puts the cursor into a file, whole or not at all.
 fn keep(file: &Path, place: &str) -> Result<(), Failure> {
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let kept = std::fs::write(&new, format!("{place}\n")).and_then(|()| std::fs::rename(&new, file));
+    let kept = replacing::file(file).and_then(|file| {
+        let mut new = file.as_os_str().to_owned();
+        new.push(".new");
+        std::fs::write(&new, format!("{place}\n")).and_then(|()| std::fs::rename(&new, file))
+    });
     kept.map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))
 }

@@ -1,4 +1,4 @@
-//! `liaison schema`: which schemas are in force, their text, and whether a new one still takes what the old one took.
+//! `liaison schema`: which schemas are built in (those of a `[schemas] directory` are the broker's, and not looked at), their text, and whether a new one still takes what the old one took.
 
 use std::path::PathBuf;
 

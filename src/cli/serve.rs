@@ -3,13 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::BoolishValueParser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::exit::words;
 use super::tls::ClientTls;
 use super::{Exit, Failure};
 use crate::archive;
-use crate::broker::config::{self, Config};
+use crate::archive::notebook::Notebook;
+use crate::broker::config::{self, Config, Reading};
 use crate::broker::{Broker, Error, rulebook};
 use crate::client::exchange::Endpoints;
 use crate::console;
@@ -20,11 +23,19 @@ pub struct Args {
     /// Configuration file.
     #[arg(long, env = "LIAISON_CONFIG")]
     config: PathBuf,
-    /// Take case-plane messages (personal data, Art. 10).
-    #[arg(long, env = "LIAISON_ENABLE_CASE_PLANE")]
-    enable_case_plane: bool,
+    /// Take case-plane messages (personal data, Art. 10), or with `=false` take none; default: `[planes] case` of the configuration.
+    #[arg(
+        long,
+        env = "LIAISON_ENABLE_CASE_PLANE",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    enable_case_plane: Option<bool>,
     /// The clock is right, though the last record of the archive is more than 30 days old; for the first start after a long stop.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_TRUST_CLOCK")]
     trust_clock: bool,
     #[command(flatten)]
     root: Root,
@@ -115,9 +126,11 @@ pub fn wire_exit(error: &crate::wire::Error) -> Exit {
 }
 
 /// Reads the configuration file with the flags over it.
-pub fn configuration(file: &Path, enable_case_plane: bool, root: &Root) -> Result<Config, Failure> {
+pub fn configuration(file: &Path, enable_case_plane: Option<bool>, root: &Root) -> Result<Config, Failure> {
     let mut config = Config::read(file).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
-    config.planes.case |= enable_case_plane;
+    if let Some(on) = enable_case_plane {
+        config.planes.case = on;
+    }
     root.over(&mut config)?;
     Ok(config)
 }
@@ -265,15 +278,19 @@ impl Signals {
 
 /// Checks everything and tells all faults.
 pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
-    let mut faults = Vec::new();
-    let mut config = Config::read(&args.config).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
+    let reading = Config::read_all(&args.config);
+    let reading = reading.map_err(|fault| Failure::new(Exit::Configuration, fault))?;
+    let Reading { mut config, mut faults, mut knows_nats } = reading;
     if let Some(running) = Endpoints::beside(&args.config) {
         config.nats.url = running.nats;
+        knows_nats = true;
     }
     if let Err(found) = rulebook::load(&config) {
         faults.extend(found);
     }
-    args.root.over(&mut config)?;
+    if let Err(fault) = args.root.over(&mut config) {
+        faults.push(fault.to_string());
+    }
     args.tls.over(&mut config);
     if config.archive.directory.join("journal").is_dir()
         && let Err(error) = archive_is_sound(&config)
@@ -281,11 +298,14 @@ pub async fn check(args: CheckArgs) -> Result<Exit, Failure> {
         faults.push(format!("archive: {error}"));
     }
     faults.extend(is_short(&config));
-    if !args.no_environment {
-        faults.extend(crate::broker::check_nats(&config).await);
+    match (args.no_environment, knows_nats) {
+        (true, _) => {}
+        (false, true) => faults.extend(crate::broker::check_nats(&config).await),
+        (false, false) => faults.push("NATS was not asked: first mend what says where it is".to_owned()),
     }
     if faults.is_empty() {
-        eprintln_ok();
+        let nats = if args.no_environment { "" } else { ", NATS" };
+        words(&format!("configuration, registry, schemas, archive{nats}: no fault found\n"));
         return Ok(Exit::Ok);
     }
     Err(Failure::new(Exit::Configuration, faults.join("\nliaison: ")))
@@ -309,15 +329,18 @@ fn archive_is_sound(config: &Config) -> Result<(), archive::Error> {
     keys_are_sound(config, archive)
 }
 
-/// The root key opens the archive's keys. An archive without keys is not given a root key by looking at it.
+/// The root key opens the archive's keys, and there is the key that signed its checkpoints. An archive without keys is not given one by
+/// looking at it.
 pub fn keys_are_sound(config: &Config, archive: archive::ReadOnly) -> Result<(), archive::Error> {
+    let signing = config.nats.keys.join("broker/checkpoint.key");
+    let has_signed = Notebook::messages(&config.archive.directory).latest_file().is_file();
+    if has_signed && matches!(signing.try_exists(), Ok(false)) {
+        let words =
+            "is missing, and signed what stands in archive/checkpoints: put it back, or move those away";
+        return Err(archive::Error::Keys(format!("{} {words}", signing.display())));
+    }
     if config.archive.directory.join("keys/messages.liak").is_file() {
         archive.unlocked(&config.archive.root_key()?)?;
     }
     Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "words go to stderr; this is the door")]
-fn eprintln_ok() {
-    eprintln!("configuration, registry, schemas, archive: no fault found");
 }

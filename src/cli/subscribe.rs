@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::data::Where;
-use super::exit::put;
+use super::exit::{put, words};
+use super::flags::duration;
 use super::publish::unreachable;
 use super::{Exit, Failure};
 use crate::client::{Delivered, Feed, Subscriber};
@@ -30,24 +31,16 @@ pub struct Args {
     /// End after this many messages.
     #[arg(long, env = "LIAISON_COUNT")]
     count: Option<usize>,
-    /// End after this long, for example `30s` or `5m`.
+    /// End after this long, in seconds or with a unit: `30s`, `5m`.
     #[arg(long, env = "LIAISON_TIMEOUT", value_parser = duration)]
     timeout: Option<Duration>,
     /// Check each signature against the keys of the registry. A line then says in `signed` by which key, or what is wrong;
     /// exit 65 if anything was. It also has the running digest of the feed, `feed_digest`.
     #[arg(long, env = "LIAISON_VERIFY")]
     verify: bool,
-    /// Registry file with the keys; default network.toml in the data directory.
-    #[arg(long, env = "LIAISON_REGISTRY", requires = "verify")]
+    /// Registry file with the keys for --verify; default network.toml in the data directory.
+    #[arg(long, env = "LIAISON_REGISTRY")]
     registry: Option<PathBuf>,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let span: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    span.try_into().map_err(|_| "must not be negative".to_owned())
 }
 
 #[derive(serde::Serialize)]
@@ -118,10 +111,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         for delivered in subscriber.next(left, wait).await.map_err(unreachable)? {
             if let Err(fault) = feed.look(&delivered) {
                 whole = false;
-                eprintln!(
-                    "feed_seq {}: {fault}: not acknowledged, so that it comes again",
+                words(&format!(
+                    "feed_seq {}: {fault}: not acknowledged, so that it comes again\n",
                     delivered.feed_seq
-                );
+                ));
                 continue;
             }
             let signed = verifier.as_mut().map(|verifier| verifier.look(&delivered));

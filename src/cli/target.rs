@@ -1,14 +1,16 @@
-//! Where an export goes: a file that is complete or not there, or stdout; and the manifest beside it.
+//! Where an export goes: a file that is complete or not there, or a device, a pipe or stdout; and the manifest beside a file.
 
+use std::fs::File;
 use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
+use super::replacing::{self, Place};
 use super::{Exit, Failure};
 use crate::export::{Error, Export, Format, Item, Manifest, Provenance, Totals};
 
 /// A file while it is written.
 struct Growing {
-    file: std::fs::File,
+    file: File,
     part: PathBuf,
     whole: PathBuf,
 }
@@ -28,7 +30,7 @@ pub fn format_for(asked: Option<Format>, file: Option<&Path>) -> Format {
 }
 
 impl Target {
-    /// Begins to write: to `<file>.part` until it is complete, or to stdout.
+    /// Begins to write: to `<file>.part` until it is complete, or to stdout; to a device or pipe as it is.
     ///
     /// # Errors
     /// Usage if the format is not built in, or would go to a terminal as bytes; I/O.
@@ -40,14 +42,22 @@ impl Target {
             let export = Export::new(format, Box::new(std::io::stdout()) as Box<dyn Write + Send>);
             return Ok(Self { format, export: export.map_err(failed)?, growing: None });
         };
+        let whole = match replacing::place(whole).map_err(|error| at(whole, &error))? {
+            Place::File(whole) => whole,
+            Place::Stream => {
+                let out = File::options().write(true).open(whole).map_err(|error| at(whole, &error))?;
+                let export = Export::new(format, Box::new(out) as Box<dyn Write + Send>);
+                return Ok(Self { format, export: export.map_err(failed)?, growing: None });
+            }
+        };
         let mut part = whole.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let made = std::fs::File::create(&part).and_then(|file| Ok((file.try_clone()?, file)));
+        let made = File::create(&part).and_then(|file| Ok((file.try_clone()?, file)));
         let (file, out) = made.map_err(|error| at(&part, &error))?;
         let export = Export::new(format, Box::new(out) as Box<dyn Write + Send>);
         let export = export.inspect_err(|_| drop(std::fs::remove_file(&part))).map_err(failed)?;
-        Ok(Self { format, export, growing: Some(Growing { file, part, whole: whole.to_owned() }) })
+        Ok(Self { format, export, growing: Some(Growing { file, part, whole }) })
     }
 
     /// Puts an item in; false if nobody reads any more.

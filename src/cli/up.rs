@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use super::serve::{Root, Signals, configuration, failure, watch, wire_exit};
@@ -41,14 +42,22 @@ pub struct Args {
     /// Port of NATS on 127.0.0.1; a free one unless given.
     #[arg(long, env = "LIAISON_NATS_PORT", default_value_t = 0)]
     nats_port: u16,
-    /// Address of the window for operators; a free port unless given.
-    #[arg(long, env = "LIAISON_HTTP", default_value = "127.0.0.1:0")]
-    http: SocketAddr,
-    /// Take case-plane messages (personal data, Art. 10).
-    #[arg(long, env = "LIAISON_ENABLE_CASE_PLANE")]
-    enable_case_plane: bool,
+    /// Address of the window for operators; default: `[http] listen` of liaison.toml, or a free port of 127.0.0.1.
+    #[arg(long, env = "LIAISON_HTTP")]
+    http: Option<SocketAddr>,
+    /// Take case-plane messages (personal data, Art. 10), or with `=false` take none; default: `[planes] case` of the configuration.
+    #[arg(
+        long,
+        env = "LIAISON_ENABLE_CASE_PLANE",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    enable_case_plane: Option<bool>,
     /// The clock is right, though the last record of the archive is more than 30 days old; for the first start after a long stop.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_TRUST_CLOCK")]
     trust_clock: bool,
     /// Let a few simulated posts publish valid and invalid example messages, about one a second.
     #[arg(long, env = "LIAISON_DEMO")]
@@ -129,7 +138,9 @@ fn url(args: &Args, server: &Server) -> String {
 fn configure(args: &Args, file: &Path) -> Result<Config, Failure> {
     let mut config = configuration(file, args.enable_case_plane, &args.root)?;
     config.nats.keys = args.data.join("keys");
-    config.http.listen = args.http;
+    if let Some(listen) = args.http {
+        config.http.listen = listen;
+    }
     config.trust_clock = args.trust_clock;
     if config.cluster.is_some() || config.nats.replicas > 1 {
         let words = "`liaison up` is alone on its machine: for a cluster use `liaison nats-config --cluster` and `liaison serve`";

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::data::Where;
 use super::exit::{line, words};
 use super::publish::unreachable;
+use super::replacing;
 use super::{Exit, Failure};
 use crate::archive::keyfile;
 use crate::archive::note::{KeyName, Kind};
@@ -52,9 +53,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
     let log = args.log_key.unwrap_or_else(|| args.place.data.join("keys/broker/checkpoint.pub"));
     let log = keyfile::read_verifier(&log).map_err(unusable)?;
-    let _one = lock(&args.state)?;
-    let mut witness = Witness::open(signer, log, &args.state)
-        .map_err(|error| Failure::new(Exit::DataInvalid, format!("{}: {error}", args.state.display())))?;
+    let state = replacing::file(&args.state)
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", args.state.display())))?;
+    let _one = lock(&state)?;
+    let mut witness = Witness::open(signer, log, &state)
+        .map_err(|error| Failure::new(Exit::DataInvalid, format!("{}: {error}", state.display())))?;
 
     let seed = keys::read_seed(&args.place.key_file(&args.party, None))
         .map_err(|error| Failure::new(Exit::NotPermitted, error.to_string()))?;
@@ -64,7 +67,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let before = witness.seen();
     let shown = broker.fetch(before).await.map_err(unreachable)?;
     let seconds = u64::try_from(time::now().as_second()).unwrap_or_default();
-    let signed = witness.sign(&shown.checkpoint, &shown.consistency, seconds, &args.state);
+    let signed = witness.sign(&shown.checkpoint, &shown.consistency, seconds, &state);
     let (checkpoint, signature) = signed.map_err(|refusal| match refusal {
         Refusal::Unfit(crate::archive::Error::Io(_)) => Failure::new(Exit::Io, refusal.to_string()),
         _ => Failure::new(Exit::DataInvalid, refusal.to_string()),

@@ -1,10 +1,15 @@
 //! Whether a letter is what was archived: its bytes are those of its digest, and its running digest follows from the one before.
 //!
 //! Only a reader can find out, for only it knows what it read before. What a crash or another reader took away in between is not a
-//! fault: the running digest is held against the letter before only where both came to this reader.
+//! fault: the running digest is held against the letter before only where both came to this reader. Where a message was withdrawn
+//! before it was delivered, the broker's word stands in its place under the digest of the message; whether that word is true
+//! cannot be seen here, for its bytes are gone.
+
+use serde::Deserialize;
 
 use super::Delivered;
 use crate::message::digest::Digest;
+use crate::message::envelope::{Source, split_type};
 
 /// What is wrong with a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,8 +39,8 @@ impl Feed {
     }
 
     fn judge(&mut self, seq: u64, digest: &str, running: &str, payload: &[u8]) -> Result<(), FeedFault> {
-        let own = Digest::of(payload);
-        if Digest::parse(digest) != Some(own) {
+        let Some(own) = Digest::parse(digest) else { return Err(FeedFault::Bytes) };
+        if Digest::of(payload) != own && withdrawn(payload) != Some(own) {
             return Err(FeedFault::Bytes);
         }
         let Some(running) = Digest::parse(running) else { return Err(FeedFault::Running) };
@@ -56,9 +61,83 @@ impl Feed {
     }
 }
 
+/// The digest of the message in whose place this one stands: the broker says of it that it was withdrawn before it was delivered.
+/// Nobody else can say so, for no other source is `/broker/`.
+fn withdrawn(payload: &[u8]) -> Option<Digest> {
+    #[derive(Deserialize)]
+    struct Notice {
+        source: String,
+        #[serde(rename = "type")]
+        kind: String,
+        data: Told,
+    }
+    #[derive(Deserialize)]
+    struct Told {
+        outcome: String,
+        sha256: String,
+    }
+    let notice: Notice = serde_json::from_slice(payload).ok()?;
+    let is_brokers = matches!(Source::parse(&notice.source), Some(Source::Broker(_)));
+    let is_receipt = split_type(&notice.kind).is_some_and(|(kind, _)| kind.as_str() == "msg.receipt");
+    let is_withdrawal = matches!(notice.data.outcome.as_str(), "erased" | "expired" | "retracted");
+    if is_brokers && is_receipt && is_withdrawal { Digest::parse(&notice.data.sha256) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn notice(outcome: &str, of: Digest) -> Value {
+        json!({ "source": "/broker/liaison-1", "type": "eu.ilonet.msg.receipt.v1",
+            "data": { "outcome": outcome, "sha256": of.hex() } })
+    }
+
+    #[test]
+    fn what_was_withdrawn_keeps_its_place_in_the_feed() {
+        let (gone, after) = (Digest::of(b"gone"), Digest::of(b"after"));
+        let first = Digest::default().feed(gone);
+        for outcome in ["erased", "expired", "retracted"] {
+            let mut feed = Feed::default();
+            let payload = notice(outcome, gone).to_string();
+            assert_eq!(feed.judge(1, &gone.hex(), &first.hex(), payload.as_bytes()), Ok(()), "{outcome}");
+            let wrong = Digest::of(payload.as_bytes());
+            assert_eq!(
+                feed.judge(2, &after.hex(), &Digest::default().feed(wrong).feed(after).hex(), b"after"),
+                Err(FeedFault::Running),
+                "the digest that counts is that of the message, not that of the notice"
+            );
+            assert_eq!(feed.judge(2, &after.hex(), &first.feed(after).hex(), b"after"), Ok(()), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_stands_for_another_message() {
+        let gone = Digest::of(b"gone");
+        let with = |place: &str, value: &str| {
+            let mut changed = notice("erased", gone);
+            changed.pointer_mut(place).into_iter().for_each(|member| *member = value.into());
+            changed
+        };
+        for payload in [
+            with("/source", "/authority/de-bpol"),
+            with("/type", "eu.ilonet.msg.erasure.v1"),
+            with("/data/outcome", "accepted"),
+            with("/data/outcome", "review-due"),
+            with("/data/sha256", &Digest::of(b"other").hex()),
+            with("/data/sha256", "gone"),
+            json!("gone"),
+        ] {
+            let judged = Feed::default().judge(
+                1,
+                &gone.hex(),
+                &Digest::default().feed(gone).hex(),
+                payload.to_string().as_bytes(),
+            );
+            assert_eq!(judged, Err(FeedFault::Bytes), "{payload}");
+        }
+    }
 
     #[test]
     fn a_feed_is_held_against_what_this_reader_had() {

@@ -52,6 +52,8 @@ pub enum Error {
 /// A publisher: one user of a party.
 pub struct Publisher {
     outbox: Outbox,
+    /// What its subjects begin with: the server takes nothing else from it, and says so to nobody who waits.
+    may: String,
     signer: Option<Signer>,
 }
 
@@ -67,7 +69,10 @@ impl Publisher {
         post: Option<PostId>,
     ) -> Result<Self, Error> {
         let nats = connect::connect_party(to, seed, &party, post.as_ref()).await?;
-        Ok(Self { outbox: Outbox::open(nats, party, post).await?, signer: None })
+        let may = post
+            .as_ref()
+            .map_or_else(|| format!("ilo.in.{party}."), |post| format!("ilo.in.{party}.{post}."));
+        Ok(Self { outbox: Outbox::open(nats, party, post).await?, may, signer: None })
     }
 
     /// The same, and everything that it publishes is signed with this key.
@@ -79,7 +84,10 @@ impl Publisher {
     /// Publishes one message and waits at most `patience` for its receipt.
     ///
     /// # Errors
-    /// Not queued, or no receipt in time: the caller keeps the message and sends the same bytes again.
+    /// Not queued, or no receipt in time: the caller keeps the message and sends the same bytes again. [`wire::Error::Denied`]
+    /// where this user may not publish.
+    ///
+    /// [`wire::Error::Denied`]: crate::wire::Error::Denied
     pub async fn publish(
         &mut self,
         subject: &str,
@@ -87,6 +95,10 @@ impl Publisher {
         payload: Bytes,
         patience: Duration,
     ) -> Result<Value, Error> {
+        if !subject.starts_with(&self.may) {
+            let words = format!("{subject} is not a subject of this user; its own begin with {}", self.may);
+            return Err(Error::Wire(crate::wire::Error::Denied(words)));
+        }
         let signature = self.signer.as_ref().map(|signer| signer.sign(&payload));
         Ok(self.outbox.publish(subject, id, payload, signature.as_ref(), patience).await?)
     }

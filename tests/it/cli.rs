@@ -108,6 +108,12 @@ fn validate_knows_registry_and_case_plane() {
     assert_eq!((code(&output), &lines(&output)[0]["code"]), (65, &"E-PLANE".into()));
     let output = run(&["validate", "--enable-case-plane", "--now", CLOCK, &case]);
     assert_eq!(code(&output), 0, "{output:?}");
+    for (value, ends) in [("yes", 0), ("1", 0), ("true", 0), ("no", 65), ("0", 65), ("", 65), ("perhaps", 2)]
+    {
+        let mut command = liaison();
+        command.args(["validate", "--now", CLOCK, &case]).env("LIAISON_ENABLE_CASE_PLANE", value);
+        assert_eq!(code(&command.output().expect("runs")), ends, "{value:?}");
+    }
     let broken = file(place.path(), "broken.toml", "[[party]]\nid = \"X\"\n[[party]]\nid = \"Y\"\n");
     let output = run(&["validate", "--registry", &broken, &good]);
     assert_eq!(code(&output), 78, "{output:?}");
@@ -304,6 +310,102 @@ async fn subscribe_prints_and_then_acknowledges() {
     .await;
     let output = exchange.run(&["subscribe", "--as", "it-moi", "--timeout", "1s"]);
     assert_eq!((code(&output), output.stdout.len()), (0, 0), "nothing there: {output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribe_goes_on_over_what_was_withdrawn() {
+    let exchange = Exchange::small("").await;
+    let place = folder();
+    let ago = |seconds| format!("{:.3}", jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds));
+    let mut gone = message("it-moi", "tn-01", "fr-dnpaf", true);
+    for (member, seconds) in [("time", 30), ("recordedtime", 20), ("expirytime", 10)] {
+        gone[member] = ago(seconds).into();
+    }
+    let next = message("it-moi", "tn-01", "fr-dnpaf", true);
+    let both = file(place.path(), "both.ndjson", &format!("{gone}\n{next}\n"));
+    let published = exchange.run(&["publish", "--as", "it-moi", "--post", "tn-01", &both]);
+    assert_eq!(code(&published), 0, "{published:?}");
+    let output = exchange.run(&["subscribe", "--as", "fr-dnpaf", "--count", "2", "--timeout", "30s"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let letters = lines(&output);
+    let (notice, digest) = (&letters[0]["event"], sha256(gone.to_string().as_bytes()));
+    assert_eq!(
+        (&notice["type"], &notice["data"]["outcome"]),
+        (&"eu.ilonet.msg.receipt.v1".into(), &"expired".into())
+    );
+    assert_eq!(notice["data"]["target"]["id"], gone["id"]);
+    assert_eq!(letters[0]["digest"], format!("sha256:{digest}"), "of the message that it stands for");
+    assert_eq!(notice["data"]["sha256"], digest);
+    assert_eq!(letters[1]["event"], next);
+    let output = exchange.run(&["subscribe", "--as", "fr-dnpaf", "--timeout", "1s"]);
+    assert_eq!((code(&output), output.stdout.len()), (0, 0), "both were acknowledged: {output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publish_speaks_under_its_own_name_alone() {
+    let exchange = Exchange::small("").await;
+    let place = folder();
+    let own = |audience| message("it-moi", "tn-01", audience, true);
+    let foreign = message("de-bpol", "tr-03", "fr-dnpaf", true);
+    let two = file(place.path(), "two.ndjson", &format!("{foreign}\n{}\n", own("fr-dnpaf")));
+    let whole = file(place.path(), "whole.json", &foreign.to_string());
+    for user in [&["--as", "it-moi"] as &[&str], &["--as", "it-moi", "--post", "tn-01"]] {
+        let output = exchange.run(&[&["publish"], user, &[&two]].concat());
+        assert_eq!(code(&output), 65, "{output:?}");
+        let receipts = lines(&output);
+        assert_eq!(receipts.len(), 2, "what comes behind is sent too: {output:?}");
+        assert_eq!(receipts[0]["data"]["code"], "E-ORIGIN", "{output:?}");
+        assert!(matches!(receipts[1]["data"]["outcome"].as_str(), Some("accepted" | "duplicate")));
+        for subject in ["de-bpol.tr-03.net.flow.observation.tn", "it-moi-x.system.net.flow.observation.tn"] {
+            let begun = std::time::Instant::now();
+            let subject = format!("ilo.in.{subject}");
+            let output = exchange.run(&[&["publish"], user, &["--subject", &subject, &whole]].concat());
+            assert_eq!(code(&output), 77, "{output:?}");
+            assert!(begun.elapsed().as_secs() < 10, "nothing is waited for");
+        }
+    }
+    let output = exchange.run(&[
+        "publish",
+        "--as",
+        "it-moi",
+        "--post",
+        "tn-01",
+        "--subject",
+        "ilo.in.it-moi.system.net.flow.observation.tn",
+        &whole,
+    ]);
+    assert_eq!(code(&output), 77, "a post is not its authority: {output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_environment_is_read_as_flags_are() {
+    let exchange = Exchange::small("").await;
+    let place = folder();
+    let mut bare = message("it-moi", "tn-01", "fr-dnpaf", true);
+    bare.as_object_mut().expect("an object").remove("id");
+    let bare = file(place.path(), "bare.json", &bare.to_string());
+    let publish = |fill: &str, timeout: &str| {
+        let mut command = liaison();
+        command.args(["publish", "--as", "it-moi", "--post", "tn-01", &bare]);
+        command.env("LIAISON_DATA", &exchange.data).env("LIAISON_FILL", fill).env("LIAISON_LOG_JSON", "");
+        command.env("LIAISON_TIMEOUT", timeout).env("LIAISON_SUBJECT", "").output().expect("runs")
+    };
+    for (fill, timeout, ends) in [
+        ("1", "30s", 0),
+        ("yes", "30", 0),
+        ("on", "1m", 0),
+        ("0", "30s", 65),
+        ("", "", 65),
+        ("maybe", "30s", 2),
+        ("1", "soon", 2),
+    ] {
+        let output = publish(fill, timeout);
+        assert_eq!(code(&output), ends, "{fill:?} {timeout:?}: {output:?}");
+    }
+    let mut command = liaison();
+    command.args(["subscribe", "--as", "fr-dnpaf", "--count", "1"]).env("LIAISON_DATA", &exchange.data);
+    let output = command.env("LIAISON_TIMEOUT", "30s").output().expect("runs");
+    assert_eq!((code(&output), lines(&output).len()), (0, 1), "the same variable: {output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

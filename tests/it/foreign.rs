@@ -90,9 +90,21 @@ async fn the_examples_for_integrators_run() {
         .arg(&file)
         .env("DATA", &exchange.data);
     good(&finish(second).await);
+    // One that expired on its way: the broker's word stands in its place, and the feed goes on over it.
+    let mut gone = report();
+    let ago = |seconds| format!("{:.3}", jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds));
+    for (member, seconds) in [("time", 30), ("recordedtime", 20), ("expirytime", 10)] {
+        gone[member] = ago(seconds).into();
+    }
+    gone["audience"] = "es-pn".into();
+    std::fs::write(&file, gone.to_string()).expect("writes");
+    let mut third = python().expect("as before");
+    third.arg(root().join("examples/publish.py")).args(["it-moi", "tn-01"]).arg(&file);
+    third.env("DATA", &exchange.data);
+    good(&finish(third).await);
 
     let mut subscribe = python().expect("as before");
-    subscribe.arg(root().join("examples/subscribe.py")).args(["es-pn", "2"]).env("DATA", &exchange.data);
+    subscribe.arg(root().join("examples/subscribe.py")).args(["es-pn", "3"]).env("DATA", &exchange.data);
     let read = good(&finish(subscribe).await);
     let lines: Vec<(&str, Value)> = read
         .lines()
@@ -100,7 +112,9 @@ async fn the_examples_for_integrators_run() {
         .map(|(number, event)| (number, serde_json::from_str(event).expect("an event")))
         .collect();
     let found: Vec<(&str, &Value)> = lines.iter().map(|(number, event)| (*number, &event["id"])).collect();
-    assert_eq!(found, [("1", &receipt["data"]["target"]["id"]), ("2", &modus["id"])]);
+    assert_eq!(found[..2], [("1", &receipt["data"]["target"]["id"]), ("2", &modus["id"])]);
+    let notice = &lines[2].1["data"];
+    assert_eq!((&notice["target"]["id"], &notice["outcome"]), (&gone["id"], &json!("expired")));
 
     let mut refused = python().expect("as before");
     refused.arg(root().join("examples/publish.py")).args(["de-bpol", "tr-03"]);

@@ -46,6 +46,7 @@ mod ops;
 mod oracle;
 mod outage;
 mod partition;
+mod pipes;
 mod poison;
 mod processes;
 mod proof;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::harness::{
-    Dice, Exchange, api, ends, few_parties, folder, liaison, setting, stream, write_nats_config,
+    Dice, Exchange, api, ends, example, few_parties, folder, liaison, setting, shifted, stream,
+    write_nats_config,
 };
 
 fn text(path: &Path) -> &str {
@@ -239,6 +240,8 @@ async fn check_finds_nothing_where_nothing_is_wrong() {
         let checked = exchange.run(&["check", "--config", text(&config)]);
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
         assert!(checked.stdout.is_empty());
+        let words = String::from_utf8_lossy(&checked.stderr);
+        assert!(words.contains("archive, NATS: no fault found"), "{words}");
     }
 }
 
@@ -264,10 +267,36 @@ async fn check_tells_all_faults_at_once() {
     let (code, words) = ends(&["check", "--no-environment", "--config", text(&config)]).await;
     assert_eq!(code, Some(78), "{words}");
     assert!(!words.contains("(admin)"), "{words}");
-    std::fs::write(&config, "[planes]\ncases = true\n").expect("written");
+    std::fs::write(&config, "[planes]\ncases = true\n[http]\nlisten = 1\n[nats]\nreplicas = 2\n")
+        .expect("written");
+    let (code, words) = ends(&["check", "--no-environment", "--config", text(&config)]).await;
+    assert_eq!(code, Some(78), "{words}");
+    for part in ["cases", "line 4, column 10", "nats.replicas is 2", "it-moi", "archive: "] {
+        assert!(words.contains(part), "{part} is missing in: {words}");
+    }
+    std::fs::write(&config, "[nats]\nurl = true\n").expect("written");
     let (code, words) = ends(&["check", "--config", text(&config)]).await;
     assert_eq!(code, Some(78), "{words}");
-    assert!(words.contains("cases"), "{words}");
+    assert!(words.contains("NATS was not asked") && !words.contains("(admin)"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flag_goes_before_the_file_and_the_file_before_a_default() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    let exchange = Exchange::with(&["--enable-case-plane=false"], |data| {
+        let config = format!("[http]\nlisten = \"{free}\"\n[planes]\ncase = true\n");
+        std::fs::write(data.join("liaison.toml"), config).expect("a configuration");
+    })
+    .await;
+    assert_eq!(exchange.http, format!("http://{free}"), "the file goes before the default");
+    let case = shifted(example("valid/07-case-identity-request.json")["message"].clone());
+    let file = exchange.data.join("case.json");
+    std::fs::write(&file, case.to_string()).expect("written");
+    let party = case["originator"].as_str().expect("an originator");
+    let published = exchange.run(&["publish", "--as", party, text(&file)]);
+    assert_eq!(published.status.code(), Some(65), "{published:?}");
+    let receipt: serde_json::Value = serde_json::from_slice(&published.stdout).expect("a receipt");
+    assert_eq!(receipt["data"]["code"], "E-PLANE", "the flag goes before the file: {receipt}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

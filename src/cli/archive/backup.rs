@@ -10,6 +10,7 @@ use super::{archive_in, failed};
 use crate::archive::backup::{self, Sink};
 use crate::archive::keyfile;
 use crate::archive::restore::{self, Refused, Source};
+use crate::broker::config::Config;
 
 /// Arguments of `archive backup`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +18,9 @@ pub struct BackupArgs {
     /// Data directory of `liaison up`.
     #[arg(long, env = "LIAISON_DATA", default_value = "./liaison-data")]
     data: PathBuf,
+    /// Configuration file of `liaison serve`, which says where archive, registry, schemas and public key are; goes before --data.
+    #[arg(long, env = "LIAISON_CONFIG")]
+    config: Option<PathBuf>,
     /// A new directory, or `-` for a tar stream to stdout.
     to: PathBuf,
 }
@@ -27,10 +31,10 @@ pub struct RestoreArgs {
     /// A directory that `backup` wrote, a tar file, or `-` for a tar stream from stdin.
     from: PathBuf,
     /// The new data directory; it must not be there.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_DATA")]
     data: PathBuf,
     /// The archive's keys/messages.liak from where you keep it; without it sealed content stays closed.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_MESSAGE_KEYS")]
     keys: Option<PathBuf>,
     /// The broker's public key, or a file with it; default is the one in the backup.
     #[arg(long, env = "LIAISON_CHECKPOINT_KEY")]
@@ -39,13 +43,14 @@ pub struct RestoreArgs {
 
 /// Runs `archive backup`.
 pub fn backup(args: &BackupArgs) -> Result<Exit, Failure> {
+    let Parts { archive, given } = parts(args)?;
     let stream = args.to == Path::new("-");
     let sink = if stream {
         Sink::stream(Box::new(std::io::stdout()))
     } else {
         Sink::directory(&args.to).map_err(failed)?
     };
-    let manifest = backup::backup(&archive_in(&args.data), &given(&args.data)?, sink).map_err(failed)?;
+    let manifest = backup::backup(&archive, &given, sink).map_err(failed)?;
     let told = json!({
         "records": manifest.records,
         "audit_entries": manifest.audit_entries,
@@ -61,22 +66,53 @@ pub fn backup(args: &BackupArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// What else belongs to a backup: configuration and public keys, nothing secret.
-fn given(data: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
-    let mut names: Vec<String> =
-        ["network.toml", "liaison.toml", "keys/broker/checkpoint.pub"].map(str::to_owned).into();
-    let schemas = data.join("schemas");
-    if schemas.is_dir() {
+/// What belongs together.
+struct Parts {
+    archive: PathBuf,
+    /// Configuration and public keys, nothing secret: name in the backup, file.
+    given: Vec<(String, PathBuf)>,
+}
+
+/// In the data directory of `liaison up`, or where the configuration of `liaison serve` says.
+fn parts(args: &BackupArgs) -> Result<Parts, Failure> {
+    let (file, config) = match &args.config {
+        Some(file) => {
+            let config = Config::read(file).map_err(|fault| Failure::new(Exit::Configuration, fault))?;
+            (file.clone(), config)
+        }
+        None => {
+            let mut config = Config::default();
+            config.archive.directory = archive_in(&args.data);
+            config.registry.file = args.data.join("network.toml");
+            config.nats.keys = args.data.join("keys");
+            config.schemas.directory = Some(args.data.join("schemas")).filter(|schemas| schemas.is_dir());
+            (args.data.join("liaison.toml"), config)
+        }
+    };
+    let mut given: Vec<(String, PathBuf)> = vec![
+        ("keys/broker/checkpoint.pub".to_owned(), config.nats.keys.join("broker/checkpoint.pub")),
+        ("liaison.toml".to_owned(), file),
+        ("network.toml".to_owned(), config.registry.file),
+    ];
+    for (name, file) in &given {
+        if !file.is_file() {
+            words(&format!("liaison: the backup is without {name}: {} is not there\n", file.display()));
+        }
+    }
+    if let Some(schemas) = config.schemas.directory {
         let io = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", schemas.display()));
+        let mut found = Vec::new();
         for entry in std::fs::read_dir(&schemas).map_err(io)? {
             let path = entry.map_err(io)?.path();
             if path.extension().is_some_and(|ending| ending == "json") {
-                names.extend(path.file_name().map(|name| format!("schemas/{}", name.to_string_lossy())));
+                let name = path.file_name().map(|name| format!("schemas/{}", name.to_string_lossy()));
+                found.extend(name.map(|name| (name, path)));
             }
         }
+        found.sort();
+        given.extend(found);
     }
-    names.sort();
-    Ok(names.into_iter().map(|name| (name.clone(), data.join(name))).collect())
+    Ok(Parts { archive: config.archive.directory, given })
 }
 
 /// Runs `archive restore`.
@@ -103,6 +139,9 @@ pub fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
             Failure::new(exit, refused.to_string())
         })?;
     line(&json!(restored))?;
+    if key.is_none() && !args.data.join("keys/broker/checkpoint.pub").is_file() {
+        words("signatures were not verified: the backup holds no public key, and there is no --key\n");
+    }
     if !restored.keys {
         words(
             "without --keys, content that was sealed cannot be opened, and no broker starts if there is any\n",

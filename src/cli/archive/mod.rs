@@ -91,7 +91,11 @@ fn note(data: &Path, object: Object) {
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn failed(error: archive::Error) -> Failure {
-    let exit = if matches!(error, archive::Error::Keys(_)) { Exit::Configuration } else { Exit::Io };
+    let exit = match error {
+        archive::Error::Keys(_) => Exit::Configuration,
+        archive::Error::Locked(_) => Exit::Failure,
+        _ => Exit::Io,
+    };
     Failure::new(exit, error.to_string())
 }
 

@@ -27,16 +27,16 @@ pub struct VerifyArgs {
     #[arg(long, env = "LIAISON_CHECKPOINT_KEY")]
     key: Option<PathBuf>,
     /// A checkpoint that was kept elsewhere; shows that this is no older copy. May be given several times.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_CHECKPOINT")]
     checkpoint: Vec<PathBuf>,
     /// Manifest of an export; default is FILE.manifest.json.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_MANIFEST")]
     manifest: Option<PathBuf>,
     /// A proof of one record, which needs the key and no archive.
-    #[arg(long, requires = "key")]
+    #[arg(long, env = "LIAISON_PROOF", requires = "key")]
     proof: Option<PathBuf>,
     /// Public key of a witness that must have signed the proof's checkpoint too. May be given several times.
-    #[arg(long, requires = "proof")]
+    #[arg(long, env = "LIAISON_PROOF_WITNESS", requires = "proof")]
     witness: Vec<PathBuf>,
 }
 
@@ -47,19 +47,19 @@ pub struct ProveArgs {
     #[arg(required_unless_present = "seq", conflicts_with = "seq")]
     id: Option<MessageId>,
     /// Archive sequence instead of an id; the receipt names it.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_SEQ")]
     seq: Option<u64>,
     /// Source of the message, if several used the id.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_SOURCE")]
     source: Option<String>,
     /// Data directory of `liaison up`, or an archive directory.
     #[arg(long, env = "LIAISON_DATA", default_value = "./liaison-data")]
     data: PathBuf,
     /// Show the content in the proof too; not possible for what is encrypted.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_WITH_CONTENT")]
     with_content: bool,
     /// File to write; stdout unless given.
-    #[arg(long)]
+    #[arg(long, env = "LIAISON_OUT")]
     out: Option<PathBuf>,
 }
 

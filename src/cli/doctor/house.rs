@@ -107,7 +107,8 @@ fn key(words: String) -> Finding {
         Runbook::Keys,
         words,
         "without its keys the broker does not start; a key that others can read is no secret any more",
-        "chmod 600 the file and 700 its directory; if somebody may have read it, make a new key and write the NATS configuration anew",
+        "restore one that is missing or damaged. One that others may read: chmod 600, and 700 its directory; if somebody may have read it, \
+         make a new key and write the NATS configuration anew",
     )
 }
 

@@ -29,13 +29,13 @@ pub(super) const KIND: &str = "signing";
 pub struct MakeSigning {
     /// A key with which messages are signed, not one of a connection. Its public half goes into the registry; --public-key takes one
     /// as a JWK has it in `x`.
-    #[arg(long, conflicts_with = "all")]
+    #[arg(long, env = "LIAISON_SIGNING", conflicts_with = "all")]
     pub(super) signing: bool,
     /// Id of a signing key; default: post and day.
-    #[arg(long, value_name = "ID", requires = "signing")]
+    #[arg(long, env = "LIAISON_KEY_ID", value_name = "ID", requires = "signing")]
     id: Option<KeyId>,
     /// When a signing key ends, RFC 3339.
-    #[arg(long, value_name = "TIME", requires = "signing", value_parser = instant)]
+    #[arg(long, env = "LIAISON_UNTIL", value_name = "TIME", requires = "signing", value_parser = instant)]
     until: Option<Timestamp>,
 }
 
