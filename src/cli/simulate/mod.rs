@@ -63,7 +63,8 @@ pub struct Args {
     /// Directory for log and results; ./liaison-runs/<start> unless given.
     #[arg(long, env = "LIAISON_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What must hold: receipt.p99<20ms, lost=0. May be given again; exit 1 if one does not.
+    /// What must hold: findings=0, receipt.p99<20ms. May be given again; exit 1 if one does not. With any of them the exit code is
+    /// theirs alone: findings=0 asserts that the auditor found nothing.
     #[arg(long, env = "LIAISON_ASSERT", value_name = "EXPR", value_delimiter = ',')]
     assert: Vec<String>,
     /// The result as JSON on stdout instead of a table.

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-use super::Kind;
 use super::answers::Answers;
 use super::book::Book;
 use super::ledger::{Ledger, Standing};
 use super::parties::Network;
+use super::{Kind, Undelivered};
 use crate::message::digest::Digest;
 use crate::message::time::Timestamp;
 use crate::sim::log::Read;
@@ -365,6 +365,8 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
             if without.is_empty() || erased {
                 continue;
             }
+            let parties = u32::try_from(without.count()).unwrap_or(u32::MAX);
+            book.found.undelivered.push(Undelivered { no, parties });
             if without == must {
                 book.note(Kind::Lost, Some(no), None, || {
                     format!(

@@ -91,6 +91,15 @@ pub struct Finding {
     pub words: String,
 }
 
+/// An attempt that did not come to everybody who must have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Its number.
+    pub no: u32,
+    /// To how many it did not come.
+    pub parties: u32,
+}
+
 /// What an audit found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
@@ -113,6 +122,9 @@ pub struct Findings {
     /// Letters that came again with the same place and digest, as at-least-once delivery may.
     #[serde(default)]
     pub redelivered: u64,
+    /// Attempts that some party must have got and did not, by number. For the latencies; `counts` has them too.
+    #[serde(skip)]
+    pub undelivered: Vec<Undelivered>,
     /// How often something was wrong, by kind; kinds that were not are absent.
     pub counts: BTreeMap<Kind, u64>,
     /// The first few of each kind.

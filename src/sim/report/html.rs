@@ -136,10 +136,14 @@ fn latencies(page: &mut Page, report: &Report) {
         row.extend(told.map(|(_, percent)| words::maybe_time(latencies.percentile(percent))));
         row.push(words::maybe_time(latencies.longest()));
         row.push(words::count(latencies.count()));
+        row.push(words::count(latencies.missing()));
         row
     });
-    page.put(format_args!("<p>From when a message was due, whenever it was sent.</p>\n"));
-    let header = ["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "count"];
+    page.put(format_args!(
+        "<p>From when a message was due, whenever it was sent. What never came is in the percentiles, with the time to the end \
+         of the run.</p>\n"
+    ));
+    let header = ["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "count", "never"];
     page.table("Latency", &header, &rows);
 }
 

@@ -57,13 +57,14 @@ pub fn table(report: &Report) -> String {
 }
 
 fn latencies(report: &Report) -> Vec<Vec<String>> {
-    let mut rows = vec![cells(["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "count"])];
+    let mut rows = vec![cells(["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "count", "never"])];
     for (name, latencies) in report.latencies() {
         let mut row = vec![name.to_owned()];
         row.extend(percentiles(latencies));
         row.push(words::maybe_time(latencies.longest()));
         row.push(latencies.mean().map_or_else(|| "-".to_owned(), words::time));
         row.push(words::count(latencies.count()));
+        row.push(words::count(latencies.missing()));
         rows.push(row);
     }
     rows

@@ -102,6 +102,17 @@ fn every_bug_is_found_and_named() {
 }
 
 #[test]
+fn deliveries_that_never_came_are_told_by_attempt_for_the_latencies() {
+    for (bug, kind) in [(Bug::DropsTheLast, Kind::Missing), (Bug::ForgetsToKeep, Kind::Lost)] {
+        let found = PLAY.audit(&[bug]);
+        let told: u64 = found.undelivered.iter().map(|missed| u64::from(missed.parties)).sum();
+        assert!(told >= found.count(kind) && found.count(kind) > 0, "{bug:?}: {told}");
+        assert!(found.undelivered.is_sorted_by_key(|missed| missed.no));
+    }
+    assert!(PLAY.audit(&[]).undelivered.is_empty());
+}
+
+#[test]
 fn findings_name_attempts_and_parties_and_no_word_of_a_message() {
     let found = PLAY.audit(Bug::ALL);
     assert!(found.examples.len() > 50);
