@@ -1,7 +1,8 @@
 //! Letters against the ledger: each mailbox has what it must have, once, in order, with the right digests, and nothing else.
 //!
-//! A letter that comes again with the same feed sequence and digest is at-least-once delivery and only counted. Letters of
-//! other runs stand in the feed and count for its digests; nothing else is asked of them.
+//! A letter that comes again with the same feed sequence, digest and place in the stream is at-least-once delivery and only
+//! counted; from another place in the stream it was put in twice. Letters of other runs stand in the feed and count for its
+//! digests; nothing else is asked of them.
 
 use std::collections::HashMap;
 
@@ -33,6 +34,8 @@ pub(super) struct Feed {
     running: Digest,
     /// The place in the archive of the last letter.
     place: (u64, u32),
+    /// How far the places in the stream are ahead of the feed sequences, each from a feed sequence on: they go in step.
+    ahead: Vec<(u64, u64)>,
 }
 
 /// What stands at a place of a feed.
@@ -62,6 +65,21 @@ impl Feed {
             Some(FOREIGN) => Slot::Foreign,
             Some(no) => Slot::Attempt(no),
         }
+    }
+
+    /// Notes at which place of the stream the last letter stands.
+    fn stands(&mut self, feed_seq: u64, stream_seq: Option<u64>) {
+        let Some(ahead) = stream_seq.map(|place| place.wrapping_sub(feed_seq)) else { return };
+        if self.ahead.last().is_none_or(|(_, before)| *before != ahead) {
+            self.ahead.push((feed_seq, ahead));
+        }
+    }
+
+    /// True if a letter that was seen stands at another place of the stream.
+    fn is_elsewhere(&self, feed_seq: u64, stream_seq: Option<u64>) -> bool {
+        let before = self.ahead.partition_point(|(from, _)| *from <= feed_seq).checked_sub(1);
+        let (Some(before), Some(place)) = (before, stream_seq) else { return false };
+        self.ahead[before].1 != place.wrapping_sub(feed_seq)
     }
 
     fn set(&mut self, feed_seq: u64, value: u32) {
@@ -113,6 +131,11 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
                 format!("letter {} has no readable digest", read.feed_seq)
             });
         };
+        if read.odd_headers {
+            book.note(Kind::Unexpected, None, Some(party), || {
+                format!("letter {} of {party} has other headers than letters have", read.feed_seq)
+            });
+        }
         let own = (self.number)(&read.id).filter(|no| (*no as usize) < self.ledger.facts.len());
         match self.step(place, read, told, running, book) {
             Step::Again => return,
@@ -168,6 +191,7 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
         if feed.first == 0 {
             feed.first = at;
             feed.slots.push(UNSEEN);
+            feed.stands(at, read.stream_seq);
             if at == 1 && Digest::default().feed(told) != running {
                 note_running(book, party, at);
             }
@@ -188,6 +212,7 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
         }
         let feed = &mut self.feeds[place];
         feed.slots.push(UNSEEN);
+        feed.stands(at, read.stream_seq);
         if before.is_some_and(|before| before.feed(told) != running) {
             note_running(book, party, at);
         }
@@ -207,7 +232,11 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
             Slot::Attempt(no) => Some(self.ledger.facts[no as usize].digest),
         };
         if before == Some(told) {
-            book.found.redelivered += 1;
+            if self.feeds[place].is_elsewhere(at, read.stream_seq) {
+                book.note(Kind::Doubled, None, party, || format!("letter {at} stands twice in its mailbox"));
+            } else {
+                book.found.redelivered += 1;
+            }
             return Step::Again;
         }
         book.note(Kind::Misordered, None, party, || format!("two different letters have feed sequence {at}"));

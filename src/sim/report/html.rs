@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::plots::{Plot, plots};
 use super::{Course, Report, measure, words};
+use crate::sim::audit::Findings;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -110,6 +111,9 @@ fn head(page: &mut Page, report: &Report) {
             )
         },
     );
+    let again = |of: fn(&Findings) -> u64| {
+        report.findings.as_ref().map_or_else(|| "-".to_owned(), |findings| words::count(of(findings)))
+    };
     let plan = &run.plan;
     for (name, value) in [
         ("Officers", words::count(plan.officers.into())),
@@ -117,6 +121,8 @@ fn head(page: &mut Page, report: &Report) {
         ("Messages sent for", format!("{} s", words::count(report.window))),
         ("Attempts", words::count(report.attempts)),
         ("Throughput", rates),
+        ("Sent again after a PubAck", again(|findings| findings.resent)),
+        ("Letters delivered again", again(|findings| findings.redelivered)),
         ("Seed", plan.seed.to_string()),
         ("Clock of the messages", format!("{:.0}", run.clock)),
         ("Started", format!("{:.0}", run.started)),

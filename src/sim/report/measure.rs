@@ -109,6 +109,10 @@ pub enum Measure {
     Refused(Option<Code>),
     /// `attempts`.
     Attempts,
+    /// `resent`: attempts sent again although a PubAck had come.
+    Resent,
+    /// `redelivered`: letters that came again.
+    Redelivered,
 }
 
 const WAYS: [(&str, Way); 4] =
@@ -145,6 +149,8 @@ impl Measure {
         Some(match (first, rest) {
             ("findings", None) => Self::AllFound,
             ("attempts", None) => Self::Attempts,
+            ("resent", None) => Self::Resent,
+            ("redelivered", None) => Self::Redelivered,
             ("throughput", None | Some("receipted")) => Self::Throughput(Traffic::Receipted),
             ("throughput", Some("sent")) => Self::Throughput(Traffic::Sent),
             ("throughput", Some("delivered")) => Self::Throughput(Traffic::Delivered),
@@ -162,7 +168,7 @@ impl Measure {
         let found: Vec<String> = Kind::ALL.into_iter().map(kind_name).collect();
         format!(
             "puback|receipt|delivery|slip .p50 .p99.9 (any percentile) .max .mean .count; throughput (= .receipted) \
-             .sent .delivered; rss|descriptors|threads|open .min .max .last .slope; cpu.broker cpu.nats; attempts; \
+             .sent .delivered; rss|descriptors|threads|open .min .max .last .slope; cpu.broker cpu.nats; attempts resent redelivered; \
              refused and refused.CODE; findings, and each of them: {}",
             found.join(" ")
         )
@@ -176,7 +182,9 @@ impl Measure {
             | Self::Found(_)
             | Self::AllFound
             | Self::Refused(_)
-            | Self::Attempts => Measures::Count,
+            | Self::Attempts
+            | Self::Resent
+            | Self::Redelivered => Measures::Count,
             Self::Latency(..) | Self::Cpu { .. } => Measures::Time,
             Self::Throughput(_) => Measures::Rate,
             Self::Course(Stock::Rss, _) => Measures::Bytes,
@@ -214,6 +222,8 @@ impl Measure {
                 meant.map(|(_, count)| *count).sum::<u64>() as f64
             }),
             Self::Attempts => Some(report.attempts as f64),
+            Self::Resent => report.findings.as_ref().map(|findings| findings.resent as f64),
+            Self::Redelivered => report.findings.as_ref().map(|findings| findings.redelivered as f64),
         }
     }
 }

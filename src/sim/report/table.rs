@@ -49,6 +49,7 @@ pub fn table(report: &Report) -> String {
     section("throughput", &throughput(report));
     section("outcomes", &counts(report.outcomes.iter()));
     section("refusals", &counts(report.refusals.iter()));
+    section("what came again", &again(report));
     section("steadiness of the broker", &steadiness(report));
     section("authorities that waited longest", &authorities(report));
     section("findings", &findings(report));
@@ -92,6 +93,19 @@ fn throughput(report: &Report) -> Vec<Vec<String>> {
 fn counts<'a>(of: impl Iterator<Item = (&'a String, &'a u64)>) -> Vec<Vec<String>> {
     let rows = of.map(|(name, count)| vec![name.clone(), words::count(*count)]);
     std::iter::once(cells(["", "count"])).chain(rows).collect()
+}
+
+/// No faults, and yet signs of them.
+fn again(report: &Report) -> Vec<Vec<String>> {
+    let mut rows = vec![cells(["", "count"])];
+    if let Some(findings) = &report.findings {
+        rows.push(vec!["sent again after a PubAck (resent)".to_owned(), words::count(findings.resent)]);
+        rows.push(vec![
+            "letters delivered again (redelivered)".to_owned(),
+            words::count(findings.redelivered),
+        ]);
+    }
+    rows
 }
 
 fn steadiness(report: &Report) -> Vec<Vec<String>> {

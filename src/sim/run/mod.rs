@@ -14,10 +14,13 @@ mod conductor;
 mod crew;
 mod desk;
 pub mod dry;
+mod echo;
+mod headers;
 mod live;
 mod network;
 mod probe;
 mod readers;
+mod recent;
 mod scribe;
 mod station;
 
@@ -235,7 +238,8 @@ async fn act(
         })
         .collect();
     let parties: Vec<PartyId> = cast.authorities.iter().map(|authority| authority.party.clone()).collect();
-    let conductor = crew::conductor(play, cast, opened, script, clock, notes.clone(), &stages);
+    let conductor =
+        crew::conductor(play, cast, opened, (script, setting.fresh), clock, notes.clone(), &stages);
     let conducted = conductor?.await;
     // Whatever ended it: nobody waits for it any more.
     stages.sent.cancel();

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::RunError;
-use crate::sim::log::{LogError, Read, Replayed, Run, Sample, Tried, Writer};
+use crate::sim::log::{LogError, Read, Replayed, Run, Sample, Stray, Tried, Writer};
 
 /// Notes that may wait for the disk; letters and replayed messages come many to a note.
 const WAITING: usize = 8_192;
@@ -19,6 +19,8 @@ pub enum Note {
     Replayed(Vec<Replayed>),
     /// How the broker is.
     Sample(Sample),
+    /// A receipt that answers nothing.
+    Stray(Stray),
 }
 
 /// The way to the scribe.
@@ -63,5 +65,6 @@ fn write(writer: &mut Writer, note: Note) -> Result<(), LogError> {
         Note::Letters(lines) => lines.iter().try_for_each(|line| writer.read(line)),
         Note::Replayed(lines) => lines.iter().try_for_each(|line| writer.replayed(line)),
         Note::Sample(line) => writer.sample(&line),
+        Note::Stray(line) => writer.stray(&line),
     }
 }

@@ -10,7 +10,7 @@ use crate::message::names::PartyId;
 use crate::message::time::Timestamp;
 use crate::sim::audit::{Findings, compare};
 use crate::sim::cast::Cast;
-use crate::sim::log::{Read, Reader, Replayed, Run, Tried, Writer};
+use crate::sim::log::{Read, Reader, Replayed, Run, Stray, Tried, Writer};
 use crate::sim::plan::Plan;
 use crate::sim::script::Attempt;
 
@@ -96,6 +96,7 @@ impl Play {
         // Noted when nothing more is expected of them, so not in their order.
         tries.sort_by_key(|tried| (tried.no % 7, tried.no));
         tries.iter().for_each(|tried| writer.tried(tried).expect("written"));
+        strays(self, &tries, bugs).iter().for_each(|stray| writer.stray(stray).expect("written"));
         for (place, (party, feed)) in double.feeds.iter().enumerate() {
             let mut letters = self.letters(double, (place, party), feed);
             spoil_letters(&mut letters, bugs);
@@ -185,6 +186,8 @@ fn letter(party: &PartyId, feed_seq: u64, tail: &str, digest: Digest, running: D
         sha256: digest.hex(),
         digest: digest.hex(),
         feed_digest: running.hex(),
+        stream_seq: Some(feed_seq + 100),
+        odd_headers: false,
         at: feed_seq,
         held: false,
     }
@@ -201,6 +204,9 @@ fn spoil_receipts(tries: &mut [Tried], play: &Play, bugs: &[Bug]) {
     for tried in tries.iter_mut().filter(|tried| tried.no % 31 == 5 && is(tried, "accepted")) {
         tried.sends = 2;
         tried.outcome = Some("duplicate".to_owned());
+        tried.resent = 1;
+        tried.sequences = vec![tried.stream_seq.expect("a place"), 1_000_000 + u64::from(tried.no)];
+        tried.receipts = Some(2);
     }
     for bug in bugs {
         let of = |outcome: &str| {
@@ -239,6 +245,18 @@ fn spoil_receipts(tries: &mut [Tried], play: &Play, bugs: &[Bug]) {
                 tries[other].seq = seq;
             }
             Bug::ArchivesOutOfOrder => out_of_order(tries, play),
+            Bug::SwallowsASending => {
+                let at = of("accepted");
+                (tries[at].sends, tries[at].resent, tries[at].receipts) = (2, 1, Some(1));
+                tries[at].sequences = vec![tries[at].stream_seq.expect("a place"), 2_000_000];
+            }
+            Bug::QueuesTwoInOnePlace => {
+                let (first, second) = of_one_officer(tries, play);
+                tries[second].stream_seq = tries[first].stream_seq;
+            }
+            Bug::AnswersElsewhere => tries[of("rejected")].token = Some(deal::id(3)),
+            Bug::NamesAnotherTarget => tries[of("duplicate")].target = Some(deal::id(3)),
+            Bug::EchoesWhatItRefuses => tries[of("rejected")].echoes = 1,
             _ => {}
         }
     }
@@ -246,6 +264,14 @@ fn spoil_receipts(tries: &mut [Tried], play: &Play, bugs: &[Bug]) {
 
 /// Exchanges the places of two messages of one officer.
 fn out_of_order(tries: &mut [Tried], play: &Play) {
+    let (first, second) = of_one_officer(tries, play);
+    let seq = tries[first].seq;
+    tries[first].seq = tries[second].seq;
+    tries[second].seq = seq;
+}
+
+/// Two accepted messages of one officer.
+fn of_one_officer(tries: &[Tried], play: &Play) -> (usize, usize) {
     let accepted = |tried: &Tried| tried.outcome.as_deref() == Some("accepted");
     let pair = (0..tries.len()).find_map(|first| {
         let same =
@@ -253,10 +279,32 @@ fn out_of_order(tries: &mut [Tried], play: &Play) {
         let second = (first + 1..tries.len()).find(same)?;
         accepted(&tries[first]).then_some((first, second))
     });
-    let (first, second) = pair.expect("two of one officer");
-    let seq = tries[first].seq;
-    tries[first].seq = tries[second].seq;
-    tries[second].seq = seq;
+    pair.expect("two of one officer")
+}
+
+/// Receipts that answer nothing.
+fn strays(play: &Play, tries: &[Tried], bugs: &[Bug]) -> Vec<Stray> {
+    let stray = |token: &str| Stray {
+        party: "it-moi".to_owned(),
+        post: "tn-01".to_owned(),
+        token: token.to_owned(),
+        outcome: "rejected".to_owned(),
+        sha256: None,
+        at: 1,
+    };
+    // What an earlier run left; on a fresh archive there was none.
+    let mut strays = Vec::new();
+    if !play.fresh {
+        strays.push(stray("0195c3a1-0000-7000-8000-0000000000aa"));
+    }
+    for bug in bugs {
+        match bug {
+            Bug::SaysTwoOutcomes => strays.push(stray(tries[0].id.as_deref().unwrap_or_default())),
+            Bug::TellsOthers => strays.push(stray("unreadable-77")),
+            _ => {}
+        }
+    }
+    strays
 }
 
 /// A place in the middle of a feed with letters of the run on both sides, where there is one.
@@ -290,6 +338,19 @@ fn spoil_letters(letters: &mut Vec<Read>, bugs: &[Bug]) {
                 letters[at + 1..].iter_mut().for_each(|letter| letter.feed_seq += 1);
                 rechain(letters);
             }
+            // Under its number again, at the next place of the stream, or behind all others.
+            Bug::StoresLettersTwice => {
+                let again = letters[at].clone();
+                letters.insert(at + 1, again);
+                letters[at + 1..]
+                    .iter_mut()
+                    .for_each(|letter| letter.stream_seq = letter.stream_seq.map(|place| place + 1));
+            }
+            Bug::StoresLettersTwiceLater => {
+                let place = letters.iter().filter_map(|letter| letter.stream_seq).max();
+                letters.push(Read { stream_seq: place.map(|place| place + 1), ..letters[at].clone() });
+            }
+            Bug::AddsAHeader => letters[at].odd_headers = true,
             Bug::WritesAnotherDigest => letters[at].digest = Digest::of(b"other").hex(),
             Bug::FlipsAByte => letters[at].sha256 = Digest::of(b"flipped").hex(),
             Bug::ChangesTheMessage => {

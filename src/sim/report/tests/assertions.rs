@@ -19,7 +19,8 @@ fn grown() -> Report {
             .collect(),
         samples: (0..600).map(|second| sample(second, 200_000_000 + second * 100)).collect(),
     };
-    log.report(&run(500), found(&[(Kind::WrongVerdict, 2)]))
+    let findings = Findings { resent: 3, redelivered: 7, ..found(&[(Kind::WrongVerdict, 2)]) };
+    log.report(&run(500), findings)
 }
 
 #[test]
@@ -53,6 +54,8 @@ fn assertions_hold_or_fail_with_the_measured_value() {
         ("refused.E-JSON>4", true, "5"),
         ("refused.E-GEO=0", true, "0"),
         ("attempts=501", true, "501"),
+        ("resent=0", false, "3"),
+        ("redelivered<8", true, "7"),
     ] {
         let outcome = Assertion::parse(text).unwrap_or_else(|error| panic!("{error}")).check(&report);
         assert_eq!(outcome.holds, holds, "{}", outcome.line);
@@ -68,6 +71,8 @@ fn without_data_nothing_holds() {
         "receipt.count<10",
         "lost=0",
         "findings=0",
+        "resent=0",
+        "redelivered=0",
         "throughput<1/s",
         "rss.max<1GB",
         "rss.slope<1%/h",

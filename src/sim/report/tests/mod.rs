@@ -64,6 +64,8 @@ pub fn letter(party: &str, feed_seq: u64, no: u32, at: u64) -> Read {
         sha256: String::new(),
         digest: String::new(),
         feed_digest: String::new(),
+        stream_seq: None,
+        odd_headers: false,
         at,
         held: false,
     }

@@ -142,6 +142,9 @@ fn the_page_loads_nothing_and_says_everything() {
         assert!(!without.contains(loading), "it contains {loading}");
     }
     assert!(html.contains("The auditor found nothing wrong in 100 attempts"));
+    assert!(html.contains("<dt>Sent again after a PubAck</dt><dd>0</dd>"));
+    let table = full().table();
+    assert!(table.contains("(resent)") && table.contains("(redelivered)"), "{table}");
     for plot in ["latency", "percentiles", "throughput", "refusals", "memory", "open"] {
         assert!(html.contains(&format!("aria-labelledby=\"{plot}-title {plot}-note\"")), "{plot}");
         assert!(html.contains(&format!("<title id=\"{plot}-title\">")), "{plot}");
