@@ -1,7 +1,8 @@
 //! The log of a run: what was seen, nothing concluded. A directory that can be read with `zstdcat` and any JSON reader.
 //!
 //! `run.json` says what was played; `attempts`, `letters` and `replayed` (`.ndjson.zst`) hold a line for each
-//! publication, each letter read from a mailbox, and each message replayed at the end; `samples` a line a second. Times are
+//! publication, each letter read from a mailbox, and each message replayed at the end; `strays` one for each receipt that answers
+//! nothing, `analysed` one for each replay of an analyst, `samples` a line a second. Times are
 //! microseconds from the start. Lines are in the order in which things were seen. A run that was killed leaves a log
 //! without `ended` in `run.json`.
 
@@ -17,7 +18,7 @@ use crate::message::time::Timestamp;
 
 mod lines;
 
-pub use self::lines::{Read, Replayed, Sample, Stray, Tried};
+pub use self::lines::{Analysed, Read, Replayed, Sample, Stray, Tried};
 
 /// How hard it is pressed: it must not take the machine from what is measured.
 const LEVEL: i32 = 1;
@@ -65,6 +66,7 @@ pub struct Writer {
     replayed: Lines,
     samples: Lines,
     strays: Lines,
+    analysed: Lines,
 }
 
 /// One file of it.
@@ -114,6 +116,7 @@ impl Writer {
             replayed: Lines::create(directory, "replayed")?,
             samples: Lines::create(directory, "samples")?,
             strays: Lines::create(directory, "strays")?,
+            analysed: Lines::create(directory, "analysed")?,
         })
     }
 
@@ -157,12 +160,20 @@ impl Writer {
         self.strays.put(line)
     }
 
+    /// Notes a replay of an analyst.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn analysed(&mut self, line: &Analysed) -> Result<(), LogError> {
+        self.analysed.put(line)
+    }
+
     /// Ends the log.
     ///
     /// # Errors
     /// I/O.
     pub fn finish(self, run: &Run) -> Result<(), LogError> {
-        for lines in [self.attempts, self.letters, self.replayed, self.samples, self.strays] {
+        for lines in [self.attempts, self.letters, self.replayed, self.samples, self.strays, self.analysed] {
             lines.finish()?;
         }
         write_run(&self.directory, run)
@@ -238,6 +249,14 @@ impl Reader {
     /// As [`Self::attempts`].
     pub fn strays(&self) -> Result<impl Iterator<Item = Result<Stray, LogError>> + use<>, LogError> {
         self.later_lines("strays")
+    }
+
+    /// Replays of analysts; older logs have none.
+    ///
+    /// # Errors
+    /// As [`Self::attempts`].
+    pub fn analysed(&self) -> Result<impl Iterator<Item = Result<Analysed, LogError>> + use<>, LogError> {
+        self.later_lines("analysed")
     }
 
     /// The lines of a file that older logs do not have.

@@ -111,6 +111,8 @@ pub(super) struct Mailboxes<'a, N> {
     pub(super) feeds: Vec<Feed>,
     /// Digests of letters that are not those of an attempt, by party and feed sequence.
     pub(super) odd: HashMap<(usize, u64), Digest>,
+    /// Running digests that analysts told of a feed up to a feed sequence.
+    pub(super) analysed: HashMap<(usize, u64), Vec<Digest>>,
     /// Erased messages.
     pub(super) erased: Vec<u32>,
 }
@@ -140,6 +142,12 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
         match self.step(place, read, told, running, book) {
             Step::Again => return,
             Step::New => {}
+        }
+        let analysed = self.analysed.get(&(place, read.feed_seq)).into_iter().flatten();
+        for _ in analysed.filter(|told| **told != running) {
+            book.note(Kind::Replay, None, Some(party), || {
+                format!("an analyst of {party} was shown another feed up to letter {}", read.feed_seq)
+            });
         }
         // In the feed stands what the digest says; what is delivered for it is looked at below.
         let stands = own.filter(|no| self.ledger.facts[*no as usize].digest == told);

@@ -235,6 +235,22 @@ fn strays(
     Ok(())
 }
 
+/// The running digests that analysts told, each different one of a place once: they replay the same again and again.
+fn analysed(network: &Network, log: &Reader) -> Result<HashMap<(usize, u64), Vec<Digest>>, AuditError> {
+    let mut told: HashMap<(usize, u64), Vec<Digest>> = HashMap::new();
+    for line in log.analysed()? {
+        let line = line?;
+        let running = line.running.as_deref().and_then(Digest::parse);
+        if let (Some(place), Some(running)) = (network.place(&line.party), running) {
+            let known = told.entry((place, line.last)).or_default();
+            if !known.contains(&running) {
+                known.push(running);
+            }
+        }
+    }
+    Ok(told)
+}
+
 /// What the mailboxes showed: feeds by place of the party, and digests of letters that are none of this run.
 type Seen = (Vec<Feed>, HashMap<(usize, u64), Digest>);
 
@@ -254,6 +270,7 @@ fn letters<N: Fn(&str) -> Option<u32>>(
         started: run.started,
         feeds: (0..network.len()).map(|_| Feed::begun(run.fresh)).collect(),
         odd: HashMap::new(),
+        analysed: analysed(network, log)?,
         erased,
     };
     for read in log.letters()? {

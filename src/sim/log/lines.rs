@@ -126,6 +126,28 @@ pub struct Replayed {
     pub sha256: Option<String>,
 }
 
+/// One replay of an analyst while the others worked, as far as it came.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Analysed {
+    /// Whose feed.
+    pub party: String,
+    /// When it began.
+    pub at: u64,
+    /// Pages that came.
+    pub pages: u64,
+    /// Messages on them.
+    pub messages: u64,
+    /// It ended with an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+    /// Feed sequence of the last message.
+    pub last: u64,
+    /// Running digest of the feed up to there, made of the digests that were told, hexadecimal; none if the replay was not dense
+    /// from the first message on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+}
+
 /// How the broker was at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {

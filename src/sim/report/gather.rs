@@ -65,6 +65,7 @@ pub fn gather(log: &Reader, findings: Option<Findings>) -> Result<Report, LogErr
         window: 0,
         outcomes: BTreeMap::new(),
         refusals: BTreeMap::new(),
+        analysts: None,
         steady: Steadiness::default(),
         authorities: BTreeMap::new(),
         run,
@@ -79,6 +80,14 @@ pub fn gather(log: &Reader, findings: Option<Findings>) -> Result<Report, LogErr
     }
     for letter in readable(whole, log.letters()?) {
         gathering.letter(letter?);
+    }
+    for line in readable(whole, log.analysed()?) {
+        let line = line?;
+        let analysts = gathering.report.analysts.get_or_insert_default();
+        analysts.replays += 1;
+        analysts.pages += line.pages;
+        analysts.messages += line.messages;
+        analysts.errors += u64::from(line.failed);
     }
     let samples = readable(whole, log.samples()?).collect::<Result<Vec<_>, _>>()?;
     let mut report = gathering.report;

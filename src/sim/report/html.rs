@@ -114,6 +114,10 @@ fn head(page: &mut Page, report: &Report) {
     let again = |of: fn(&Findings) -> u64| {
         report.findings.as_ref().map_or_else(|| "-".to_owned(), |findings| words::count(of(findings)))
     };
+    let analysts = report.analysts.map_or_else(
+        || "none".to_owned(),
+        |seen| format!("{} messages, {} errors", words::count(seen.messages), words::count(seen.errors)),
+    );
     let plan = &run.plan;
     for (name, value) in [
         ("Officers", words::count(plan.officers.into())),
@@ -121,6 +125,7 @@ fn head(page: &mut Page, report: &Report) {
         ("Messages sent for", format!("{} s", words::count(report.window))),
         ("Attempts", words::count(report.attempts)),
         ("Throughput", rates),
+        ("Replayed by analysts", analysts),
         ("Sent again after a PubAck", again(|findings| findings.resent)),
         ("Letters delivered again", again(|findings| findings.redelivered)),
         ("Seed", plan.seed.to_string()),

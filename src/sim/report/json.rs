@@ -32,6 +32,7 @@ pub fn document(report: &Report) -> Value {
         "throughput": throughput(report),
         "steadiness": steadiness(report),
         "authorities": authorities(report),
+        "analysts": report.analysts,
         "findings": report.findings,
     });
     for (name, latencies) in report.latencies() {

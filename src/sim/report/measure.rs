@@ -90,6 +90,17 @@ pub enum Level {
     Slope,
 }
 
+/// What analysts saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Messages.
+    Messages,
+    /// Pages.
+    Pages,
+    /// Replays that ended with an error.
+    Errors,
+}
+
 /// A number of a report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Measure {
@@ -113,6 +124,8 @@ pub enum Measure {
     Resent,
     /// `redelivered`: letters that came again.
     Redelivered,
+    /// `analysts.messages`, `analysts.pages`, `analysts.errors`.
+    Analysts(Seen),
 }
 
 const WAYS: [(&str, Way); 4] =
@@ -149,6 +162,9 @@ impl Measure {
         Some(match (first, rest) {
             ("findings", None) => Self::AllFound,
             ("attempts", None) => Self::Attempts,
+            ("analysts", Some("messages")) => Self::Analysts(Seen::Messages),
+            ("analysts", Some("pages")) => Self::Analysts(Seen::Pages),
+            ("analysts", Some("errors")) => Self::Analysts(Seen::Errors),
             ("resent", None) => Self::Resent,
             ("redelivered", None) => Self::Redelivered,
             ("throughput", None | Some("receipted")) => Self::Throughput(Traffic::Receipted),
@@ -169,6 +185,7 @@ impl Measure {
         format!(
             "puback|receipt|delivery|slip .p50 .p99.9 (any percentile) .max .mean .count; throughput (= .receipted) \
              .sent .delivered; rss|descriptors|threads|open .min .max .last .slope; cpu.broker cpu.nats; attempts resent redelivered; \
+             analysts .messages .pages .errors; \
              refused and refused.CODE; findings, and each of them: {}",
             found.join(" ")
         )
@@ -184,7 +201,8 @@ impl Measure {
             | Self::Refused(_)
             | Self::Attempts
             | Self::Resent
-            | Self::Redelivered => Measures::Count,
+            | Self::Redelivered
+            | Self::Analysts(_) => Measures::Count,
             Self::Latency(..) | Self::Cpu { .. } => Measures::Time,
             Self::Throughput(_) => Measures::Rate,
             Self::Course(Stock::Rss, _) => Measures::Bytes,
@@ -223,6 +241,11 @@ impl Measure {
             }),
             Self::Attempts => Some(report.attempts as f64),
             Self::Resent => report.findings.as_ref().map(|findings| findings.resent as f64),
+            Self::Analysts(seen) => report.analysts.map(|analysts| match seen {
+                Seen::Messages => analysts.messages as f64,
+                Seen::Pages => analysts.pages as f64,
+                Seen::Errors => analysts.errors as f64,
+            }),
             Self::Redelivered => report.findings.as_ref().map(|findings| findings.redelivered as f64),
         }
     }

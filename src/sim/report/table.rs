@@ -50,6 +50,7 @@ pub fn table(report: &Report) -> String {
     section("outcomes", &counts(report.outcomes.iter()));
     section("refusals", &counts(report.refusals.iter()));
     section("what came again", &again(report));
+    section("replays of analysts", &analysts(report));
     section("steadiness of the broker", &steadiness(report));
     section("authorities that waited longest", &authorities(report));
     section("findings", &findings(report));
@@ -105,6 +106,16 @@ fn again(report: &Report) -> Vec<Vec<String>> {
             words::count(findings.redelivered),
         ]);
     }
+    rows
+}
+
+fn analysts(report: &Report) -> Vec<Vec<String>> {
+    let mut rows = vec![cells(["replays", "pages", "messages", "errors"])];
+    rows.extend(
+        report
+            .analysts
+            .map(|seen| [seen.replays, seen.pages, seen.messages, seen.errors].map(words::count).to_vec()),
+    );
     rows
 }
 

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::RunError;
-use crate::sim::log::{LogError, Read, Replayed, Run, Sample, Stray, Tried, Writer};
+use crate::sim::log::{Analysed, LogError, Read, Replayed, Run, Sample, Stray, Tried, Writer};
 
 /// Notes that may wait for the disk; letters and replayed messages come many to a note.
 const WAITING: usize = 8_192;
@@ -21,6 +21,8 @@ pub enum Note {
     Sample(Sample),
     /// A receipt that answers nothing.
     Stray(Stray),
+    /// A replay of an analyst.
+    Analysed(Analysed),
 }
 
 /// The way to the scribe.
@@ -66,5 +68,6 @@ fn write(writer: &mut Writer, note: Note) -> Result<(), LogError> {
         Note::Replayed(lines) => lines.iter().try_for_each(|line| writer.replayed(line)),
         Note::Sample(line) => writer.sample(&line),
         Note::Stray(line) => writer.stray(&line),
+        Note::Analysed(line) => writer.analysed(&line),
     }
 }

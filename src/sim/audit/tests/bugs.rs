@@ -79,6 +79,7 @@ bugs! {
     TellsOthers => [Unexpected],
     // Replay.
     ReplaysWithAGap => [Replay],
+    ShowsAnalystsAnother => [Replay],
     EndsReplaysEarly => [Replay],
     ReplaysMore => [Replay, Misdelivered],
     ReplaysWhatIsGone => [Replay],

@@ -10,7 +10,7 @@ use crate::message::names::PartyId;
 use crate::message::time::Timestamp;
 use crate::sim::audit::{Findings, compare};
 use crate::sim::cast::Cast;
-use crate::sim::log::{Read, Reader, Replayed, Run, Stray, Tried, Writer};
+use crate::sim::log::{Analysed, Read, Reader, Replayed, Run, Stray, Tried, Writer};
 use crate::sim::plan::Plan;
 use crate::sim::script::Attempt;
 
@@ -104,6 +104,8 @@ impl Play {
             let mut replayed = self.replay(double, party, feed);
             spoil_replay(&mut replayed, double, bugs);
             replayed.iter().for_each(|line| writer.replayed(line).expect("written"));
+            let shown = analysed(&letters, bugs);
+            shown.iter().for_each(|line| writer.analysed(line).expect("written"));
         }
         writer.finish(&run).expect("written");
         run
@@ -305,6 +307,24 @@ fn strays(play: &Play, tries: &[Tried], bugs: &[Bug]) -> Vec<Stray> {
         }
     }
     strays
+}
+
+/// What an analyst saw of a feed up to its middle, twice, and one who saw nothing.
+fn analysed(letters: &[Read], bugs: &[Bug]) -> Vec<Analysed> {
+    let Some(at) = middle(letters) else { return Vec::new() };
+    let up_to = &letters[at];
+    let wrong = bugs.contains(&Bug::ShowsAnalystsAnother);
+    let running = if wrong { Digest::of(b"other").hex() } else { up_to.feed_digest.clone() };
+    let line = Analysed {
+        party: up_to.party.clone(),
+        pages: 1,
+        messages: up_to.feed_seq,
+        last: up_to.feed_seq,
+        running: Some(running),
+        ..Analysed::default()
+    };
+    let failed = Analysed { failed: true, running: None, last: 0, ..line.clone() };
+    vec![line.clone(), line, failed]
 }
 
 /// A place in the middle of a feed with letters of the run on both sides, where there is one.

@@ -18,6 +18,9 @@ fn grown() -> Report {
             .map(|no| letter("fr-dnpaf", u64::from(no) + 1, no, u64::from(no) * 1_000_000 + 40_000))
             .collect(),
         samples: (0..600).map(|second| sample(second, 200_000_000 + second * 100)).collect(),
+        analysed: [false, true]
+            .map(|failed| Analysed { pages: 2, messages: 300, failed, ..Analysed::default() })
+            .to_vec(),
     };
     let findings = Findings { resent: 3, redelivered: 7, ..found(&[(Kind::WrongVerdict, 2)]) };
     log.report(&run(500), findings)
@@ -55,6 +58,9 @@ fn assertions_hold_or_fail_with_the_measured_value() {
         ("refused.E-GEO=0", true, "0"),
         ("attempts=501", true, "501"),
         ("resent=0", false, "3"),
+        ("analysts.messages>=600", true, "600"),
+        ("analysts.pages=4", true, "4"),
+        ("analysts.errors=0", false, "1"),
         ("redelivered<8", true, "7"),
     ] {
         let outcome = Assertion::parse(text).unwrap_or_else(|error| panic!("{error}")).check(&report);
@@ -72,6 +78,7 @@ fn without_data_nothing_holds() {
         "lost=0",
         "findings=0",
         "resent=0",
+        "analysts.errors=0",
         "redelivered=0",
         "throughput<1/s",
         "rss.max<1GB",

@@ -76,7 +76,7 @@ fn a_letter_that_was_released_later_is_no_measure() {
             letter("fr-dnpaf", 2, 1, 20_000_000),
             letter("fr-dnpaf", 3, 3, 1_500),
         ],
-        samples: Vec::new(),
+        ..Log::default()
     };
     let report = log.report(&run(2), None);
     assert_eq!((report.delivery.count(), report.delivery.longest()), (2, Some(2_000)));
@@ -90,7 +90,7 @@ fn of_several_attempts_under_one_id_the_accepted_one_was_delivered() {
     let log = Log {
         tried: vec![refused, tried(5, 1_000_000, 1_000), again],
         letters: vec![letter("fr-dnpaf", 1, 5, 1_004_000)],
-        samples: Vec::new(),
+        ..Log::default()
     };
     let near = log.report(&run(3), None).delivery.longest().unwrap();
     assert!((4_000..4_005).contains(&near), "{near}");
@@ -125,7 +125,7 @@ fn growth_leaves_the_warm_up_out() {
     let log = Log {
         tried: (0..=500).map(|no| tried(no, u64::from(no) * 1_000_000, 1_000)).collect(),
         samples: (0..600).map(|second| sample(second, rss(second))).collect(),
-        letters: Vec::new(),
+        ..Log::default()
     };
     let report = log.report(&run(500), None);
     let course = report.steady.rss.unwrap();
@@ -144,7 +144,7 @@ fn a_short_run_has_no_growth() {
     let log = Log {
         tried: (0..=36).map(|no| tried(no, u64::from(no) * 1_000_000, 1_000)).collect(),
         samples: (0..50).map(|second| sample(second, 5)).collect(),
-        letters: Vec::new(),
+        ..Log::default()
     };
     let course = log.report(&run(37), None).steady.rss.unwrap();
     assert_eq!((course.max, course.slope), (5, None));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Report;
 use crate::sim::audit::{Finding, Findings, Kind};
-use crate::sim::log::{Read, Reader, Run, Sample, Tried, Writer};
+use crate::sim::log::{Analysed, Read, Reader, Run, Sample, Tried, Writer};
 use crate::sim::plan::Plan;
 
 /// What was played in these tests.
@@ -109,6 +109,7 @@ pub struct Log {
     pub tried: Vec<Tried>,
     pub letters: Vec<Read>,
     pub samples: Vec<Sample>,
+    pub analysed: Vec<Analysed>,
 }
 
 impl Log {
@@ -121,7 +122,7 @@ impl Log {
             letters: (0..100)
                 .map(|no| letter("fr-dnpaf", u64::from(no) + 1, no, due(no) + 2 * took(no)))
                 .collect(),
-            samples: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -131,6 +132,7 @@ impl Log {
         self.tried.iter().for_each(|line| writer.tried(line).unwrap());
         self.letters.iter().for_each(|line| writer.read(line).unwrap());
         self.samples.iter().for_each(|line| writer.sample(line).unwrap());
+        self.analysed.iter().for_each(|line| writer.analysed(line).unwrap());
         writer.finish(run).unwrap();
         Reader::of(directory)
     }

@@ -46,6 +46,7 @@ fn the_names_in_the_document_are_a_promise() {
     }
     promised.extend(
         [
+            "analysts",
             "attempts",
             "authorities",
             "findings",
