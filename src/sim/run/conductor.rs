@@ -249,7 +249,7 @@ impl Conductor {
         let (to, payload) = (attempt.subject.clone(), attempt.payload.clone());
         let connection = self.connections.get(attempt.officer).and_then(Option::as_ref);
         let Some(connection) = connection else { return self.state.desk.later(no, self.clock.now()) };
-        let mark = mark(no, 0);
+        let mark = mark(no, self.state.desk.sends(no));
         if let Err(error) = connection.pipeline.publish(mark, &to, payload).await {
             tracing::warn!(no, %error, "could not be sent");
         }

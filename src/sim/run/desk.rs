@@ -3,7 +3,7 @@
 //! It sends nothing and reads no clock. A receipt belongs to the oldest attempt of its officer with the same bytes that has
 //! none yet; where the receipt tells no usable digest, to the one at the stream sequence in its subject. One that belongs to none
 //! is told as stray, unless it is told again, or the same bytes were sent more than once: each sending has a receipt of its own.
-//! An attempt that was sent again is therefore kept until all its receipts are there, or a minute has gone.
+//! An attempt that was sent again is therefore kept, for a minute at most, while a receipt is missing that would tell something.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -34,6 +34,8 @@ struct Open {
     asked: bool,
     /// Stream sequences of all its sendings that had a PubAck.
     sequences: Vec<u64>,
+    /// The last sending had its PubAck.
+    acked_last: bool,
     /// Receipts that came for it.
     receipts: u32,
     /// When it was sent last.
@@ -53,11 +55,18 @@ impl Open {
         self.tried.sends > 1 && !matches!(self.attempt.expect, Expect::Duplicate(_))
     }
 
-    /// True once each of its sendings has PubAck and receipt.
+    /// True while a receipt is missing whose absence would tell something: the bytes are accepted, more sendings had a PubAck than a
+    /// receipt, and nobody said `duplicate`. If somebody did, the receipt of an earlier sending got lost with a connection.
+    fn awaits_echo(&self) -> bool {
+        self.is_counted()
+            && self.tried.outcome.as_deref() == Some("accepted")
+            && (self.receipts as usize) < self.sequences.len()
+    }
+
+    /// True once nothing more is expected of it. An earlier PubAck cannot come behind that of the last sending.
     fn is_complete(&self) -> bool {
-        let whole = |sends: u32| self.sequences.len() as u64 >= u64::from(sends) && self.receipts >= sends;
-        self.has_receipt()
-            && if self.is_counted() { whole(self.tried.sends) } else { self.tried.acked.is_some() }
+        let acked = if self.is_counted() { self.acked_last } else { self.tried.acked.is_some() };
+        self.has_receipt() && acked && !self.awaits_echo()
     }
 
     /// What is written down of it.
@@ -160,11 +169,18 @@ impl Desk {
             tried,
             asked: false,
             sequences: Vec::new(),
+            acked_last: false,
             receipts: 0,
             last: due,
             looked_up: false,
         };
         self.open.insert(no, open);
+    }
+
+    /// How often it was sent.
+    #[must_use]
+    pub fn sends(&self, no: u32) -> u32 {
+        self.open.get(&no).map_or(0, |open| open.tried.sends)
     }
 
     /// The attempt, to be sent.
@@ -180,6 +196,7 @@ impl Desk {
         open.tried.sends += 1;
         open.asked = false;
         open.last = at;
+        open.acked_last = false;
         if open.tried.sends > 1 {
             open.tried.resent += u32::from(open.tried.acked.is_some());
             let key = (open.attempt.officer, open.digest);
@@ -199,6 +216,7 @@ impl Desk {
         open.tried.acked.get_or_insert(at);
         open.tried.stream_seq.get_or_insert(sequence);
         open.sequences.push(sequence);
+        open.acked_last = mark & 0xFF == u64::from(open.tried.sends.saturating_sub(1) & 0xFF);
         let officer = open.attempt.officer;
         let is_answered = open.has_receipt();
         if let Some((came, receipt)) = self.early.remove(&(officer, sequence)) {
@@ -339,7 +357,7 @@ impl Desk {
             self.deadlines.pop_front();
             let Some(open) = self.open.get_mut(&no) else { continue };
             let answered = open.has_receipt();
-            if answered && !open.is_counted() {
+            if answered && !open.awaits_echo() {
                 // Only the PubAck did not come.
                 given_up.extend(self.close(no));
                 continue;
@@ -372,7 +390,7 @@ impl Desk {
             self.looks.pop_front();
             match self.open.get(&no) {
                 Some(open) if open.asked && !open.has_receipt() => self.again(no, &mut due, given_up),
-                Some(open) if open.asked && open.is_counted() => given_up.extend(self.close(no)),
+                Some(open) if open.asked && open.awaits_echo() => given_up.extend(self.close(no)),
                 Some(open) if open.has_receipt() => self.deadlines.push_front((now, no)),
                 _ => {}
             }

@@ -257,6 +257,23 @@ fn an_attempt_that_was_sent_again_is_over_when_each_sending_has_its_receipt() {
     assert!(desk.receipt(0, receipt("a", "x", Some(b"0")), 15 * SECOND).stray.is_none(), "it was sent again");
 }
 
+/// The first receipt got lost with the connection, or the first PubAck did: nothing is waited for that cannot come.
+#[test]
+fn what_got_lost_with_a_connection_is_not_waited_for() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    let _ = desk.queued(mark(0, 0), 7, 2 * SECOND);
+    desk.sent(0, 12 * SECOND);
+    let _ = desk.queued(mark(0, 1), 8, 13 * SECOND);
+    let tried = finished(desk.receipt(0, receipt("a", "duplicate", Some(b"0")), 14 * SECOND));
+    assert_eq!((tried.resent, tried.receipts, tried.sequences.len()), (1, None, 2));
+    send(&mut desk, attempt(1, Some("b"), Expect::Accepted), b"1");
+    desk.sent(1, 12 * SECOND);
+    let _ = desk.queued(mark(1, 1), 9, 13 * SECOND);
+    let tried = finished(desk.receipt(0, receipt("b", "accepted", Some(b"1")), 14 * SECOND));
+    assert_eq!((tried.receipts, tried.sequences.as_slice()), (Some(1), &[9][..]));
+}
+
 /// Nothing answered the look-up: then nobody knows whether another receipt came.
 #[test]
 fn without_an_answer_to_the_look_up_receipts_are_not_counted() {
