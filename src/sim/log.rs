@@ -1,7 +1,8 @@
 //! The log of a run: what was seen, nothing concluded. A directory that can be read with `zstdcat` and any JSON reader.
 //!
 //! `run.json` says what was played; `attempts`, `letters` and `replayed` (`.ndjson.zst`) hold a line for each
-//! publication, each letter read from a mailbox, and each message replayed at the end; `samples` a line a second. Times are
+//! publication, each letter read from a mailbox, and each message replayed at the end; `strays` one for each receipt that answers
+//! nothing, `analysed` one for each replay of an analyst, `samples` a line a second. Times are
 //! microseconds from the start. Lines are in the order in which things were seen. A run that was killed leaves a log
 //! without `ended` in `run.json`.
 
@@ -14,6 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 use crate::message::time::Timestamp;
+
+mod lines;
+
+pub use self::lines::{Analysed, Read, Replayed, Sample, Stray, Tried};
 
 /// How hard it is pressed: it must not take the machine from what is measured.
 const LEVEL: i32 = 1;
@@ -53,106 +58,6 @@ pub struct Run {
     pub fresh: bool,
 }
 
-/// One publication.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tried {
-    /// Number of the attempt.
-    pub no: u32,
-    /// Id of the message, where it has one.
-    pub id: Option<String>,
-    /// When it had to be sent; later than the script says if it had to wait for `after`.
-    pub due: u64,
-    /// When it was handed to the connection; `None`: never.
-    pub sent: Option<u64>,
-    /// How often it was sent; more than once if no receipt came.
-    pub sends: u32,
-    /// When the PubAck came.
-    pub acked: Option<u64>,
-    /// Sequence in the intake stream that the first PubAck told.
-    pub stream_seq: Option<u64>,
-    /// When the receipt came.
-    pub receipted: Option<u64>,
-    /// Outcome in the receipt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<String>,
-    /// Code in the receipt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// Archive sequence in the receipt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seq: Option<u64>,
-    /// Number of recipients in the receipt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recipients: Option<u64>,
-    /// SHA-256 in the receipt, hexadecimal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-}
-
-/// One letter from a mailbox, as often as it came.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Read {
-    /// Whose mailbox.
-    pub party: String,
-    /// Its subject.
-    pub subject: String,
-    /// `Ilo-Feed-Seq`.
-    pub feed_seq: u64,
-    /// `id` of the event.
-    pub id: String,
-    /// `source` of the event.
-    pub source: String,
-    /// SHA-256 of the payload, computed by the reader, hexadecimal.
-    pub sha256: String,
-    /// `Ilo-Digest` without `sha256:`.
-    pub digest: String,
-    /// `Ilo-Feed-Digest`.
-    pub feed_digest: String,
-    /// When it was read.
-    pub at: u64,
-    /// Its authority read slowly or only afterwards: no measure of the broker.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub held: bool,
-}
-
-/// One message of a feed, replayed when everything was over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Replayed {
-    /// Whose feed.
-    pub party: String,
-    /// Feed sequence.
-    pub feed_seq: u64,
-    /// Digest that the replay told, hexadecimal.
-    pub digest: String,
-    /// SHA-256 of the event's bytes, computed by the reader; `None` for a tombstone.
-    pub sha256: Option<String>,
-}
-
-/// How the broker was at a moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// When.
-    pub at: u64,
-    /// Resident memory of the broker, bytes.
-    pub rss: u64,
-    /// Its descriptors.
-    pub descriptors: u64,
-    /// Its threads.
-    pub threads: u64,
-    /// CPU time that it has used, in milliseconds.
-    pub cpu_ms: u64,
-    /// The same of nats-server, where it is a child.
-    pub nats_rss: u64,
-    /// CPU time of nats-server, in milliseconds.
-    pub nats_cpu_ms: u64,
-    /// Attempts sent that have no receipt yet.
-    pub open: u64,
-    /// Letters that all prompt readers have not read yet, as far as receipts told.
-    pub unread: u64,
-    /// Archive sequence by `/metrics`.
-    pub archived: u64,
-}
-
 /// A log that is being written.
 pub struct Writer {
     directory: PathBuf,
@@ -160,6 +65,8 @@ pub struct Writer {
     letters: Lines,
     replayed: Lines,
     samples: Lines,
+    strays: Lines,
+    analysed: Lines,
 }
 
 /// One file of it.
@@ -208,6 +115,8 @@ impl Writer {
             letters: Lines::create(directory, "letters")?,
             replayed: Lines::create(directory, "replayed")?,
             samples: Lines::create(directory, "samples")?,
+            strays: Lines::create(directory, "strays")?,
+            analysed: Lines::create(directory, "analysed")?,
         })
     }
 
@@ -243,12 +152,28 @@ impl Writer {
         self.samples.put(line)
     }
 
+    /// Notes a receipt that answers nothing.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn stray(&mut self, line: &Stray) -> Result<(), LogError> {
+        self.strays.put(line)
+    }
+
+    /// Notes a replay of an analyst.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn analysed(&mut self, line: &Analysed) -> Result<(), LogError> {
+        self.analysed.put(line)
+    }
+
     /// Ends the log.
     ///
     /// # Errors
     /// I/O.
     pub fn finish(self, run: &Run) -> Result<(), LogError> {
-        for lines in [self.attempts, self.letters, self.replayed, self.samples] {
+        for lines in [self.attempts, self.letters, self.replayed, self.samples, self.strays, self.analysed] {
             lines.finish()?;
         }
         write_run(&self.directory, run)
@@ -318,11 +243,40 @@ impl Reader {
         self.lines("samples")
     }
 
+    /// Receipts that answer nothing; older logs have none.
+    ///
+    /// # Errors
+    /// As [`Self::attempts`].
+    pub fn strays(&self) -> Result<impl Iterator<Item = Result<Stray, LogError>> + use<>, LogError> {
+        self.later_lines("strays")
+    }
+
+    /// Replays of analysts; older logs have none.
+    ///
+    /// # Errors
+    /// As [`Self::attempts`].
+    pub fn analysed(&self) -> Result<impl Iterator<Item = Result<Analysed, LogError>> + use<>, LogError> {
+        self.later_lines("analysed")
+    }
+
+    /// The lines of a file that older logs do not have.
+    fn later_lines<T: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<impl Iterator<Item = Result<T, LogError>> + use<T>, LogError> {
+        let is_there = self.file(name).exists();
+        Ok(is_there.then(|| self.lines(name)).transpose()?.into_iter().flatten())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.ndjson.zst"))
+    }
+
     fn lines<T: DeserializeOwned>(
         &self,
         name: &str,
     ) -> Result<impl Iterator<Item = Result<T, LogError>> + use<T>, LogError> {
-        let path = self.directory.join(format!("{name}.ndjson.zst"));
+        let path = self.file(name);
         let opened = File::open(&path).and_then(zstd::Decoder::new);
         let from = BufReader::new(opened.map_err(|error| LogError::Io(path.clone(), error))?);
         Ok((1..).zip(from.lines()).map(move |(number, line)| {

@@ -38,6 +38,18 @@ impl Letter {
         headers.and_then(|headers| headers.get(name)).map(ToString::to_string).unwrap_or_default()
     }
 
+    /// All headers, name and value; a name that is there twice comes twice.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.message.headers.iter().flat_map(|headers| headers.iter());
+        headers.flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
+    }
+
+    /// Where it stands in the stream of the mailbox: the same whenever it is delivered again.
+    #[must_use]
+    pub fn stream_sequence(&self) -> Option<u64> {
+        stream_sequence(self.message.reply.as_deref()?)
+    }
+
     /// Its subject.
     #[must_use]
     pub fn subject(&self) -> &str {
@@ -49,6 +61,17 @@ impl Letter {
     pub fn payload(&self) -> Bytes {
         self.message.payload.clone()
     }
+}
+
+/// `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.…`; newer servers put domain and account before the stream.
+fn stream_sequence(reply: &str) -> Option<u64> {
+    let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
+    let before = match tokens.len() {
+        7 => 3,
+        9.. => 5,
+        _ => return None,
+    };
+    tokens.get(before)?.parse().ok()
 }
 
 /// A pull that is under way.
@@ -200,3 +223,18 @@ impl Mailbox {
 
 /// How long a pull waits for the next letter once it has one.
 const LINGER: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_in_the_stream_is_in_the_reply_subject() {
+        let short = "$JS.ACK.MBOX_IT_MOI.main.2.17.40.1700000000000000000.3";
+        let long = "$JS.ACK.hub.ACCHASH.MBOX_IT_MOI.main.2.17.40.1700000000000000000.3.token";
+        assert_eq!((stream_sequence(short), stream_sequence(long)), (Some(17), Some(17)));
+        for other in ["_INBOX.a.b", "$JS.ACK.MBOX.main.1", "$JS.ACK.MBOX.main.1.x.2.3.4"] {
+            assert_eq!(stream_sequence(other), None, "{other}");
+        }
+    }
+}

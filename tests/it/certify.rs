@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use liaison::sim::certify::{Certificate, Options, Scenario, Verdict, run};
+use liaison::sim::certify::{Certificate, CertifyError, Options, Scenario, Verdict, run};
 
 use super::foreign::{packages, python};
 use super::harness::{Exchange, few_parties};
@@ -135,6 +135,20 @@ async fn bad_habits_are_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_command_nothing_is_passed() {
     let exchange = Exchange::small("").await;
+    // A post that does not exist is told at once, as a party is.
+    let nobody = Options { post: Some("zz-99".parse().expect("a post")), ..options(&exchange, ("", "")) };
+    let told = tokio::time::timeout(Duration::from_secs(10), run(nobody)).await.expect("at once");
+    assert!(matches!(told, Err(CertifyError::Keys(_))), "{told:?}");
+    // One whose commands end at once is waited for no longer.
+    let gone = Options {
+        publisher: Some("exit 1".to_owned()),
+        subscriber: Some("exit 1".to_owned()),
+        scenarios: vec![Scenario::Valid, Scenario::Outage, Scenario::Burst, Scenario::Recall],
+        ..options(&exchange, ("", ""))
+    };
+    let certificate = tokio::time::timeout(Duration::from_secs(50), run(gone)).await.expect("soon");
+    let certificate = certificate.expect("certifies");
+    assert!(verdicts(&certificate).iter().all(|(_, verdict)| *verdict == Verdict::Fail), "{certificate:?}");
     let none = Options { publisher: None, subscriber: None, ..options(&exchange, ("", "")) };
     let certificate = run(none).await.expect("certifies");
     assert!(verdicts(&certificate).iter().all(|(_, verdict)| *verdict == Verdict::NotObserved));

@@ -70,6 +70,14 @@ fn what_is_not_as_it_must_be_is_said_with_its_exit_code() {
         &["--burst", "many"],
         &["--officers", "0"],
         &["--nats", "nats://127.0.0.1:1", "--keys", ".", "--registry", "."],
+        // What would mean nothing is not passed over in silence.
+        &["--dry-run", "--assert", "lost=0"],
+        &["--dry-run", "--out", "x"],
+        &["--audit", "x", "--seed", "2"],
+        &["--certify", "de-bpol", "--publisher", "true", "--seed", "2"],
+        &["--certify", "de-bpol", "--publisher", "true", "--assert", "lost=0"],
+        &["--certify", "de-bpol", "--publisher", "true", "--registry", "x"],
+        &["--certify", "de-bpol", "--publisher", "true", "--plan", "x"],
     ] {
         let (code, words) = told(&simulate(&[wrong, &["--data", &data]].concat()));
         assert_eq!(code, Some(2), "{wrong:?}: {words}");
@@ -114,6 +122,12 @@ async fn a_small_run_is_found_clean_and_can_be_audited_again_but_not_played_agai
         assert!(std::fs::metadata(out.join(file)).is_ok_and(|file| file.len() > 0), "{file}");
     }
     let first = report(&out);
+    assert!(
+        words.contains("refusals that are not played: E-RATE (") && !words.contains("E-PLANE ("),
+        "{words}"
+    );
+    assert!(first["analysts"]["messages"].as_u64().is_some_and(|count| count > 0), "{first}");
+    assert_eq!(first["findings"]["resent"], 0, "{first}");
     assert!(first["refusals"].as_object().is_some_and(|codes| !codes.is_empty()), "{first}");
     // The rate and the burst are whole.
     assert!(first["attempts"].as_u64().is_some_and(|count| (180..=200).contains(&count)), "{first}");
@@ -127,12 +141,27 @@ async fn a_small_run_is_found_clean_and_can_be_audited_again_but_not_played_agai
     let again: Value = serde_json::from_slice(&again.stdout).expect("JSON");
     assert_eq!(again["findings"], first["findings"]);
 
+    // The log may lie where nothing can be written.
+    std::fs::remove_file(out.join("report.json")).expect("removes");
+    let other = exchange.data.join("elsewhere/again");
+    let apart = simulate(&["--audit", &text(&out), "--out", &text(&other)]);
+    assert_eq!(apart.status.code(), Some(0), "{apart:?}");
+    assert_eq!(report(&other)["findings"], first["findings"]);
+    assert!(!out.join("report.json").exists() && other.join("report.html").exists());
+
     // What cannot hold is told, and so is what does.
     let held = simulate(&["--audit", &text(&out), "--assert", "lost=0", "--assert", "receipt.p99<1us"]);
     let (code, words) = told(&held);
     assert_eq!(code, Some(1), "{words}");
     assert!(words.contains("lost=0") && words.contains("receipt.p99<1us"), "{words}");
     assert_eq!(simulate(&["--audit", &text(&out), "--assert", "lost=0"]).status.code(), Some(0));
+
+    // A plan with messages of the case plane is not played with others in their place.
+    let plan = exchange.data.join("case.toml");
+    std::fs::write(&plan, "officers = 5\nseed = 12\n[mix]\ncase = 0.5\n").expect("writes");
+    let (code, words) = told(&simulate(&["--data", &data, "--plan", &text(&plan), "--out", &text(&other)]));
+    assert_eq!(code, Some(78), "{words}");
+    assert!(words.contains("--enable-case-plane"), "{words}");
 
     let second = text(&exchange.data.join("second"));
     let repeated = simulate(&[&["--data", &data, "--out", &second, "--seed", "11"], &SMALL[..]].concat());

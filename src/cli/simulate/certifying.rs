@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::PLAYED;
 use crate::cli::exit::print;
 use crate::cli::simulate::watching::obey_signals;
 use crate::cli::{Exit, Failure};
@@ -9,11 +10,14 @@ use crate::message::names::{PartyId, PostId};
 use crate::sim::certify::{self, CertifyError, Options, Scenario, Verdict};
 use crate::sim::run::Stop;
 
+/// It is made on a `liaison up` of this machine, and has verdicts of its own.
+const ELSEWHERE: [&str; 8] = ["audit", "dry_run", "assert", "nats", "keys", "registry", "http", "for_tests"];
+
 /// Flags of the acceptance.
 #[derive(Debug, clap::Args)]
 pub struct Certified {
     /// Instead of a run: lead a member-state system of this party through the scenarios of an acceptance.
-    #[arg(long = "certify", env = "LIAISON_CERTIFY", value_name = "PARTY", conflicts_with_all = ["audit", "dry_run"])]
+    #[arg(long = "certify", env = "LIAISON_CERTIFY", value_name = "PARTY", conflicts_with_all = PLAYED, conflicts_with_all = ELSEWHERE)]
     pub party: Option<PartyId>,
     /// The post that it publishes as; the system user unless given. Of no meaning without --certify.
     // Not `requires`: the variable may be set for the other commands.

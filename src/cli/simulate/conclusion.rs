@@ -46,6 +46,8 @@ fn exit_of(error: &AuditError) -> Exit {
 
 /// Writes report.json, report.html, series.csv and latency.hlog.
 fn write(report: &Report, out: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(out)
+        .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", out.display())))?;
     let file = |name: &str, fill: &dyn Fn(&mut BufWriter<File>) -> std::io::Result<()>| {
         let path = out.join(name);
         let written = File::create(&path).and_then(|file| {

@@ -21,6 +21,21 @@ use crate::sim::plan::{Burst, Plan};
 use crate::sim::report::Assertion;
 use crate::sim::run::{Ended, Live, Play, RunError, Stop, dry, enrol};
 
+/// What says what is played. It would mean nothing where nothing is.
+const PLAYED: [&str; 11] = [
+    "plan",
+    "officers",
+    "rate",
+    "duration",
+    "burst",
+    "seed",
+    "authorities",
+    "analysts",
+    "slow",
+    "absent",
+    "clock",
+];
+
 /// Arguments of `simulate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER)]
@@ -63,7 +78,8 @@ pub struct Args {
     /// Directory for log and results; ./liaison-runs/<start> unless given.
     #[arg(long, env = "LIAISON_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What must hold: receipt.p99<20ms, lost=0. May be given again; exit 1 if one does not.
+    /// What must hold: findings=0, receipt.p99<20ms. May be given again; exit 1 if one does not. With any of them the exit code is
+    /// theirs alone: findings=0 asserts that the auditor found nothing.
     #[arg(long, env = "LIAISON_ASSERT", value_name = "EXPR", value_delimiter = ',')]
     assert: Vec<String>,
     /// The result as JSON on stdout instead of a table.
@@ -73,10 +89,10 @@ pub struct Args {
     #[arg(long, env = "LIAISON_QUIET")]
     quiet: bool,
     /// Send nothing: print what would be sent, a JSON line each.
-    #[arg(long, env = "LIAISON_DRY_RUN", conflicts_with = "audit")]
+    #[arg(long, env = "LIAISON_DRY_RUN", conflicts_with_all = ["audit", "assert", "out"])]
     dry_run: bool,
-    /// Audit and report the log of a finished run again.
-    #[arg(long, env = "LIAISON_AUDIT", value_name = "DIR")]
+    /// Audit and report the log of a finished run again. The report goes to --out, or beside the log.
+    #[arg(long, env = "LIAISON_AUDIT", value_name = "DIR", conflicts_with_all = PLAYED)]
     audit: Option<PathBuf>,
     #[command(flatten)]
     certified: certifying::Certified,
@@ -90,7 +106,8 @@ const AFTER: &str = "It writes messages into archive and mailboxes: never use it
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let assertions = assertions(&args.assert)?;
     if let Some(directory) = &args.audit {
-        return conclusion::conclude(&Reader::of(directory), directory, &assertions, args.json);
+        let out = args.out.as_ref().unwrap_or(directory);
+        return conclusion::conclude(&Reader::of(directory), out, &assertions, args.json);
     }
     let out = args.out.clone().unwrap_or_else(|| Path::new("liaison-runs").join(stamp(time::now())));
     if let Some(party) = args.certified.party.clone() {
@@ -123,6 +140,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             return Err(Failure::new(Exit::Failure, "ended before anything was sent"));
         }
     };
+    let left_out = prepared.left_out();
+    if !left_out.is_empty() {
+        let told: Vec<String> = left_out.iter().map(|(code, why)| format!("{code} ({why})")).collect();
+        words(&format!("refusals that are not played: {}\n", told.join(", ")));
+    }
     let mut watch = None;
     let ended = prepared.play(|clock| watch = (!args.quiet).then(|| watching::watch(live, clock))).await;
     if let Some(watch) = watch {
@@ -201,7 +223,7 @@ fn failed(error: RunError) -> Failure {
         RunError::Client(_) | RunError::NotReady(_) => Exit::Unreachable,
         RunError::Wire(crate::wire::Error::Denied(_) | crate::wire::Error::Key { .. }) => Exit::NotPermitted,
         RunError::Wire(_) => Exit::Unreachable,
-        RunError::Cast(_) => Exit::Configuration,
+        RunError::Cast(_) | RunError::NoCasePlane => Exit::Configuration,
         RunError::Log(_) | RunError::Io { .. } | RunError::Thread(_) => Exit::Io,
         RunError::PlayedBefore => Exit::Usage,
         RunError::Mailbox(..) | RunError::Broken(_) => Exit::Failure,

@@ -63,6 +63,12 @@ pub(super) struct Answer {
     pub(super) seq: u64,
     pub(super) recipients: Option<u32>,
     pub(super) sha256: Option<Digest>,
+    /// The receipt came on the subject of another message, or is about another one.
+    pub(super) misaddressed: bool,
+    /// Its detail repeats what it is about.
+    pub(super) echoes: bool,
+    /// It was sent more than once, and not every sending that had a PubAck has a receipt of its own.
+    pub(super) swallowed: bool,
 }
 
 impl Answer {
@@ -79,6 +85,9 @@ impl Answer {
             seq: tried.seq.unwrap_or_default(),
             recipients: tried.recipients.map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
             sha256: tried.sha256.as_deref().and_then(Digest::parse),
+            misaddressed: is_misaddressed(tried),
+            echoes: tried.echoes > 0,
+            swallowed: tried.receipts.is_some_and(|count| (count as usize) < tried.sequences.len()),
         })
     }
 
@@ -90,6 +99,21 @@ impl Answer {
             _ => false,
         }
     }
+}
+
+/// A receipt must come on the subject of the id of its message and name it; where there is none to be read, on that of the
+/// place in the intake stream.
+fn is_misaddressed(tried: &Tried) -> bool {
+    let token = tried.token.as_deref();
+    let astray = match &tried.id {
+        Some(_) => token.is_some(),
+        None => token.is_some_and(|token| {
+            let place = token.strip_prefix("unreadable-").and_then(|place| place.parse::<u64>().ok());
+            let mut places = tried.stream_seq.iter().chain(&tried.sequences).peekable();
+            place.is_none_or(|place| places.peek().is_some() && !places.any(|known| *known == place))
+        }),
+    };
+    astray || tried.target.is_some()
 }
 
 /// All of them.
@@ -118,6 +142,7 @@ impl Answers {
                 seen.resize(at + 1, false);
             }
             seen[at] = true;
+            book.found.resent += u64::from(tried.resent > 0);
             let answer = Answer::of(&tried);
             if let Some(said) = answer.and_then(|answer| answer.said) {
                 book.receipt(said.word(), tried.code.as_deref());

@@ -1,15 +1,16 @@
 //! Letters against the ledger: each mailbox has what it must have, once, in order, with the right digests, and nothing else.
 //!
-//! A letter that comes again with the same feed sequence and digest is at-least-once delivery and only counted. Letters of
-//! other runs stand in the feed and count for its digests; nothing else is asked of them.
+//! A letter that comes again with the same feed sequence, digest and place in the stream is at-least-once delivery and only
+//! counted; from another place in the stream it was put in twice. Letters of other runs stand in the feed and count for its
+//! digests; nothing else is asked of them.
 
 use std::collections::HashMap;
 
-use super::Kind;
 use super::answers::Answers;
 use super::book::Book;
 use super::ledger::{Ledger, Standing};
 use super::parties::Network;
+use super::{Kind, Undelivered};
 use crate::message::digest::Digest;
 use crate::message::time::Timestamp;
 use crate::sim::log::Read;
@@ -33,6 +34,8 @@ pub(super) struct Feed {
     running: Digest,
     /// The place in the archive of the last letter.
     place: (u64, u32),
+    /// How far the places in the stream are ahead of the feed sequences, each from a feed sequence on: they go in step.
+    ahead: Vec<(u64, u64)>,
 }
 
 /// What stands at a place of a feed.
@@ -64,6 +67,21 @@ impl Feed {
         }
     }
 
+    /// Notes at which place of the stream the last letter stands.
+    fn stands(&mut self, feed_seq: u64, stream_seq: Option<u64>) {
+        let Some(ahead) = stream_seq.map(|place| place.wrapping_sub(feed_seq)) else { return };
+        if self.ahead.last().is_none_or(|(_, before)| *before != ahead) {
+            self.ahead.push((feed_seq, ahead));
+        }
+    }
+
+    /// True if a letter that was seen stands at another place of the stream.
+    fn is_elsewhere(&self, feed_seq: u64, stream_seq: Option<u64>) -> bool {
+        let before = self.ahead.partition_point(|(from, _)| *from <= feed_seq).checked_sub(1);
+        let (Some(before), Some(place)) = (before, stream_seq) else { return false };
+        self.ahead[before].1 != place.wrapping_sub(feed_seq)
+    }
+
     fn set(&mut self, feed_seq: u64, value: u32) {
         let at = feed_seq.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
@@ -93,6 +111,8 @@ pub(super) struct Mailboxes<'a, N> {
     pub(super) feeds: Vec<Feed>,
     /// Digests of letters that are not those of an attempt, by party and feed sequence.
     pub(super) odd: HashMap<(usize, u64), Digest>,
+    /// Running digests that analysts told of a feed up to a feed sequence.
+    pub(super) analysed: HashMap<(usize, u64), Vec<Digest>>,
     /// Erased messages.
     pub(super) erased: Vec<u32>,
 }
@@ -113,10 +133,21 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
                 format!("letter {} has no readable digest", read.feed_seq)
             });
         };
+        if read.odd_headers {
+            book.note(Kind::Unexpected, None, Some(party), || {
+                format!("letter {} of {party} has other headers than letters have", read.feed_seq)
+            });
+        }
         let own = (self.number)(&read.id).filter(|no| (*no as usize) < self.ledger.facts.len());
         match self.step(place, read, told, running, book) {
             Step::Again => return,
             Step::New => {}
+        }
+        let analysed = self.analysed.get(&(place, read.feed_seq)).into_iter().flatten();
+        for _ in analysed.filter(|told| **told != running) {
+            book.note(Kind::Replay, None, Some(party), || {
+                format!("an analyst of {party} was shown another feed up to letter {}", read.feed_seq)
+            });
         }
         // In the feed stands what the digest says; what is delivered for it is looked at below.
         let stands = own.filter(|no| self.ledger.facts[*no as usize].digest == told);
@@ -168,6 +199,7 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
         if feed.first == 0 {
             feed.first = at;
             feed.slots.push(UNSEEN);
+            feed.stands(at, read.stream_seq);
             if at == 1 && Digest::default().feed(told) != running {
                 note_running(book, party, at);
             }
@@ -188,6 +220,7 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
         }
         let feed = &mut self.feeds[place];
         feed.slots.push(UNSEEN);
+        feed.stands(at, read.stream_seq);
         if before.is_some_and(|before| before.feed(told) != running) {
             note_running(book, party, at);
         }
@@ -207,7 +240,11 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
             Slot::Attempt(no) => Some(self.ledger.facts[no as usize].digest),
         };
         if before == Some(told) {
-            book.found.redelivered += 1;
+            if self.feeds[place].is_elsewhere(at, read.stream_seq) {
+                book.note(Kind::Doubled, None, party, || format!("letter {at} stands twice in its mailbox"));
+            } else {
+                book.found.redelivered += 1;
+            }
             return Step::Again;
         }
         book.note(Kind::Misordered, None, party, || format!("two different letters have feed sequence {at}"));
@@ -365,6 +402,8 @@ impl<N: Fn(&str) -> Option<u32>> Mailboxes<'_, N> {
             if without.is_empty() || erased {
                 continue;
             }
+            let parties = u32::try_from(without.count()).unwrap_or(u32::MAX);
+            book.found.undelivered.push(Undelivered { no, parties });
             if without == must {
                 book.note(Kind::Lost, Some(no), None, || {
                     format!(

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::cast::Cast;
+use super::cast::{Cast, Officer};
 use super::log::{LogError, Reader, Run};
 use super::script::{self, Attempt, Script, Setting};
 use crate::message::digest::Digest;
@@ -42,11 +42,11 @@ mod wants;
 pub enum Kind {
     /// Receipted as accepted, and in no feed that must have it: not archived.
     Lost,
-    /// Sent, and no receipt ever came.
+    /// Sent, and no receipt ever came; or queued more than once, and not every time receipted.
     Unanswered,
     /// Twice in one feed, or archived twice.
     Doubled,
-    /// In a mailbox or a replay, and nobody sent it.
+    /// In a mailbox or a replay, and nobody sent it; or a receipt that answers nothing.
     Unexpected,
     /// The receipt says something else than the script.
     WrongVerdict,
@@ -91,6 +91,15 @@ pub struct Finding {
     pub words: String,
 }
 
+/// An attempt that did not come to everybody who must have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Its number.
+    pub no: u32,
+    /// To how many it did not come.
+    pub parties: u32,
+}
+
 /// What an audit found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
@@ -113,6 +122,12 @@ pub struct Findings {
     /// Letters that came again with the same place and digest, as at-least-once delivery may.
     #[serde(default)]
     pub redelivered: u64,
+    /// Attempts that some party must have got and did not, by number. For the latencies; `counts` has them too.
+    #[serde(skip)]
+    pub undelivered: Vec<Undelivered>,
+    /// Attempts that were sent again although a PubAck had come: a broker that works leaves none.
+    #[serde(default)]
+    pub resent: u64,
     /// How often something was wrong, by kind; kinds that were not are absent.
     pub counts: BTreeMap<Kind, u64>,
     /// The first few of each kind.
@@ -183,7 +198,10 @@ fn compare(
     let Making { oracle: Oracle { network, .. }, number, .. } = making;
     ledger.close();
     book.found.attempts = ledger.facts.len() as u64;
-    verdicts::check(&ledger, &answers, run.interrupted, &mut book);
+    let place = |officer: &Officer| network.place(officer.party.as_str()).unwrap_or(usize::MAX);
+    let of_officers: Vec<usize> = cast.officers.iter().map(place).collect();
+    verdicts::check(&ledger, &answers, (&of_officers, run.interrupted), &mut book);
+    strays(&number, run.fresh, log, &mut book)?;
     let (feeds, odd) = letters((&mut ledger, &answers, &network, number), run, log, &mut book)?;
     let odd = |party: usize, feed_seq: u64| odd.get(&(party, feed_seq)).copied();
     let mut replays = Replays::new(&ledger, &network, &feeds, &odd, (run.fresh, run.started));
@@ -192,6 +210,45 @@ fn compare(
     }
     replays.close(&mut book);
     Ok(book.found)
+}
+
+/// Receipts that answer nothing: a second one with another outcome, or one that belongs to somebody else.
+fn strays(
+    number: impl Fn(&str) -> Option<u32>,
+    fresh: bool,
+    log: &Reader,
+    book: &mut Book,
+) -> Result<(), AuditError> {
+    for stray in log.strays()? {
+        let stray = stray?;
+        let no = number(&stray.token);
+        if no.is_none() && !fresh {
+            // A broker that was started anew may tell receipts of an earlier run again.
+            book.found.foreign += 1;
+            continue;
+        }
+        book.note(Kind::Unexpected, no, Some(&stray.party), || {
+            let of = no.map_or_else(|| "nothing".to_owned(), |no| format!("attempt {no}"));
+            format!("{} of {} got a receipt for {of} that answers nothing", stray.post, stray.party)
+        });
+    }
+    Ok(())
+}
+
+/// The running digests that analysts told, each different one of a place once: they replay the same again and again.
+fn analysed(network: &Network, log: &Reader) -> Result<HashMap<(usize, u64), Vec<Digest>>, AuditError> {
+    let mut told: HashMap<(usize, u64), Vec<Digest>> = HashMap::new();
+    for line in log.analysed()? {
+        let line = line?;
+        let running = line.running.as_deref().and_then(Digest::parse);
+        if let (Some(place), Some(running)) = (network.place(&line.party), running) {
+            let known = told.entry((place, line.last)).or_default();
+            if !known.contains(&running) {
+                known.push(running);
+            }
+        }
+    }
+    Ok(told)
 }
 
 /// What the mailboxes showed: feeds by place of the party, and digests of letters that are none of this run.
@@ -213,6 +270,7 @@ fn letters<N: Fn(&str) -> Option<u32>>(
         started: run.started,
         feeds: (0..network.len()).map(|_| Feed::begun(run.fresh)).collect(),
         odd: HashMap::new(),
+        analysed: analysed(network, log)?,
         erased,
     };
     for read in log.letters()? {

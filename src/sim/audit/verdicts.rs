@@ -1,6 +1,7 @@
 //! Receipts against the script: every attempt answered, with the verdict that it must get, once, in order.
 //!
-//! A wrong number of recipients in a receipt is a wrong verdict, whatever the mailboxes say.
+//! A wrong number of recipients in a receipt is a wrong verdict, whatever the mailboxes say. That a PubAck did not come is no fault:
+//! it may get lost with the connection, and an officer that drops off waits for receipts only.
 
 use super::Kind;
 use super::answers::{Answer, Answers, Coded, Said};
@@ -9,7 +10,14 @@ use super::ledger::{Fact, Ledger, Standing};
 use crate::sim::script::Expect;
 
 /// Compares all of them; in a run that was broken off it is no fault that some were not sent.
-pub(super) fn check(ledger: &Ledger, answers: &Answers, interrupted: bool, book: &mut Book) {
+///
+/// `parties` tells the place of each officer's party in the registry.
+pub(super) fn check(
+    ledger: &Ledger,
+    answers: &Answers,
+    (parties, interrupted): (&[usize], bool),
+    book: &mut Book,
+) {
     for (no, fact) in (0..).zip(&ledger.facts) {
         match answers.of(no) {
             None if interrupted => book.found.unsent += 1,
@@ -20,7 +28,15 @@ pub(super) fn check(ledger: &Ledger, answers: &Answers, interrupted: bool, book:
                 None => book.note(Kind::Unanswered, Some(no), None, || {
                     format!("attempt {no} was sent and got no receipt")
                 }),
-                Some(said) => one(no, fact, answer, said, answers, book),
+                Some(said) => {
+                    // One that was receipted as a duplicate was known: the receipt of the sending before got lost on the way.
+                    if answer.swallowed && said == Said::Accepted {
+                        book.note(Kind::Unanswered, Some(no), None, || {
+                            format!("attempt {no} was queued more than once, and not every time receipted")
+                        });
+                    }
+                    one(no, fact, answer, said, answers, book);
+                }
             },
         }
     }
@@ -30,6 +46,7 @@ pub(super) fn check(ledger: &Ledger, answers: &Answers, interrupted: bool, book:
         });
     }
     twice(ledger, answers, book);
+    in_one_place(ledger, answers, parties, book);
     in_order(ledger, answers, book);
 }
 
@@ -37,6 +54,12 @@ fn one(no: u32, fact: &Fact, answer: &Answer, said: Said, answers: &Answers, boo
     let mut wrong = |words: String| {
         book.note(Kind::WrongVerdict, Some(no), None, || format!("attempt {no}: the receipt {words}"));
     };
+    if answer.misaddressed {
+        wrong("came on the subject of another message, or names another one".to_owned());
+    }
+    if answer.echoes {
+        wrong("repeats in its detail what stands in the message".to_owned());
+    }
     let (wanted, code) = match fact.expect {
         Expect::Accepted if answer.is_kept() => (said, Coded::None),
         Expect::Accepted => (Said::Accepted, Coded::None),
@@ -87,7 +110,27 @@ fn one(no: u32, fact: &Fact, answer: &Answer, said: Said, answers: &Answers, boo
     }
 }
 
-/// Two attempts in one place of the archive, or in one place of an intake stream.
+/// Two attempts in one place of an intake stream.
+fn in_one_place(ledger: &Ledger, answers: &Answers, parties: &[usize], book: &mut Book) {
+    let mut places: Vec<(usize, u64, u32)> = (0..)
+        .zip(&ledger.facts)
+        .filter_map(|(no, fact)| {
+            let place = answers.of(no).map(|answer| answer.stream).filter(|place| *place > 0)?;
+            Some((parties.get(fact.officer as usize).copied()?, place, no))
+        })
+        .collect();
+    places.sort_unstable();
+    for pair in places.windows(2) {
+        let [(party, before, first), (same, place, second)] = pair else { continue };
+        if (party, before) == (same, place) {
+            book.note(Kind::Doubled, Some(*second), None, || {
+                format!("attempts {first} and {second} are told to stand in one place of an intake stream")
+            });
+        }
+    }
+}
+
+/// Two attempts in one place of the archive.
 fn twice(ledger: &Ledger, answers: &Answers, book: &mut Book) {
     let kept = (0..).zip(&ledger.facts).filter(|(_, fact)| fact.standing == Standing::Kept);
     let mut places: Vec<(u64, u32)> =

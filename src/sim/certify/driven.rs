@@ -3,6 +3,7 @@
 //! It has a process group of its own, so that what it started goes with it. It knows nothing of what the lines mean.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const MOST: usize = 100_000;
 #[derive(Debug, Default)]
 struct Said {
     lines: Mutex<Vec<Value>>,
+    /// Nothing more comes: it has ended, or closed its output.
+    over: AtomicBool,
     news: Notify,
 }
 
@@ -64,12 +67,9 @@ impl Driven {
             let said = Arc::clone(&said);
             tokio::spawn(async move {
                 let mut lines = BufReader::new(stdout).lines();
-                loop {
-                    // Whoever would let it go on may be gone: then so is the command.
-                    if holding.wait_for(|held| !held).await.is_err() {
-                        return;
-                    }
-                    let Ok(Some(line)) = lines.next_line().await else { return };
+                // Whoever would let it go on may be gone: then so is the command.
+                while holding.wait_for(|held| !held).await.is_ok() {
+                    let Ok(Some(line)) = lines.next_line().await else { break };
                     let Ok(value) = serde_json::from_str(&line) else { continue };
                     let mut kept = said.lines.lock().unwrap_or_else(PoisonError::into_inner);
                     if kept.len() < MOST {
@@ -78,6 +78,8 @@ impl Driven {
                     drop(kept);
                     said.news.notify_waiters();
                 }
+                said.over.store(true, Ordering::Release);
+                said.news.notify_waiters();
             });
         }
         Ok(Self { child, group, input: Some(input), said, held })
@@ -101,18 +103,33 @@ impl Driven {
         self.said.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until something holds of its lines; false if it did not within the limit.
+    /// Waits until something holds of its lines; false if it did not within the limit, or cannot any more.
     pub async fn until(&self, limit: Duration, holds: impl Fn(&[Value]) -> bool) -> bool {
         let wait = async {
             loop {
                 let news = self.said.news.notified();
+                let is_over = self.said.over.load(Ordering::Acquire);
                 if holds(&self.said.lines.lock().unwrap_or_else(PoisonError::into_inner)) {
-                    return;
+                    return true;
+                }
+                if is_over {
+                    return false;
                 }
                 news.await;
             }
         };
-        tokio::time::timeout(limit, wait).await.is_ok()
+        tokio::time::timeout(limit, wait).await.unwrap_or_default()
+    }
+
+    /// Waits until it can say nothing more.
+    pub async fn over(&self) {
+        loop {
+            let news = self.said.news.notified();
+            if self.said.over.load(Ordering::Acquire) {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// Ends its input, and it, if it does not end within this time by itself. True if it did.
@@ -127,5 +144,22 @@ impl Drop for Driven {
         if let Some(group) = self.group {
             rustix::process::kill_process_group(group, Signal::KILL).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::time::stopwatch;
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_a_command_that_has_ended_would_say() {
+        let begun = stopwatch();
+        let driven = Driven::start("echo 1; exit 3", &[]).expect("a shell");
+        let hour = Duration::from_hours(1);
+        assert!(driven.until(hour, |said| said.len() == 1).await, "what it said before counts");
+        assert!(!driven.until(hour, |said| said.len() == 2).await);
+        driven.over().await;
+        assert!(begun.elapsed() < Duration::from_secs(20));
     }
 }

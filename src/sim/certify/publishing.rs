@@ -207,6 +207,14 @@ pub async fn duplicate(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
     Ok(checks)
 }
 
+/// Waits until so many messages went out, or no more can.
+async fn under_way(stage: &Stage, publisher: &Driven, count: usize) {
+    tokio::select! {
+        _ = stage.tap.messages_at_least(count, stage.options.limit) => {}
+        () = publisher.over() => {}
+    }
+}
+
 /// See [`super::Scenario::Outage`].
 pub async fn outage(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
     let limit = stage.options.limit;
@@ -221,7 +229,7 @@ pub async fn outage(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
     // The road is closed as soon as the first of the next quarter is under way.
     let before = stage.tap.messages().len();
     give(quarter, half);
-    stage.tap.messages_at_least(before + 1, limit).await;
+    under_way(stage, &publisher, before + 1).await;
     stage.proxy.set(Weather::Refused);
     tokio::time::sleep(CLOSED).await;
     stage.proxy.set(Weather::Fair);
@@ -229,7 +237,7 @@ pub async fn outage(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
     // And then it swallows what is sent before it breaks.
     let before = stage.tap.messages().len();
     give(half, messages.len());
-    stage.tap.messages_at_least(before + 1, limit).await;
+    under_way(stage, &publisher, before + 1).await;
     stage.proxy.set(Weather::Silent);
     tokio::time::sleep(CLOSED).await;
     stage.proxy.set(Weather::Refused);

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::CertifyError;
 use super::altering::{Change, Changed};
 use super::certificate::Check;
+use super::driven::Driven;
 use super::messages::{FALSE, Message, Sender};
 use super::proxy::Weather;
 use super::stage::Stage;
@@ -29,6 +30,8 @@ const CLOSED: Duration = Duration::from_secs(2);
 /// What was under way when the connection broke comes again after a minute (`ack_wait` of the mailboxes), and then it must
 /// be read.
 const COMES_AGAIN: Duration = Duration::from_secs(60 + 30);
+/// What a subscriber that has ended acknowledged before may still be under way.
+const UNDER_WAY: Duration = Duration::from_secs(2);
 /// How long a subscriber may take to end.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -92,8 +95,12 @@ fn dense(said: &[Value]) -> Check {
     Check::without(words, wrong, format!("feed_seq {first} to {last}; {again} came again"))
 }
 
-async fn acknowledged(stage: &Stage, limit: Duration) -> Result<Check, CertifyError> {
-    let (unread, unacknowledged) = stage.emptied(limit).await?;
+async fn acknowledged(stage: &Stage, subscriber: &Driven, limit: Duration) -> Result<Check, CertifyError> {
+    let left = tokio::select! {
+        left = stage.emptied(limit) => left?,
+        () = subscriber.over() => stage.emptied(UNDER_WAY.min(limit)).await?,
+    };
+    let (unread, unacknowledged) = left;
     let wrong = if (unread, unacknowledged) == (0, 0) {
         Vec::new()
     } else {
@@ -109,7 +116,7 @@ pub async fn burst(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
     let limit = stage.options.limit;
     let subscriber = stage.subscriber()?;
     subscriber.until(limit, printed(&messages, messages.len())).await;
-    let acknowledged = acknowledged(stage, limit).await?;
+    let acknowledged = acknowledged(stage, &subscriber, limit).await?;
     let said = subscriber.said();
     subscriber.end(GRACE).await;
     Ok(vec![complete(&said, &messages), dense(&said), acknowledged])
@@ -137,7 +144,7 @@ pub async fn slow_consumer(stage: &mut Stage) -> Result<Vec<Check>, CertifyError
     let held = Check::without(words, wrong.into_iter().collect(), seen);
     subscriber.hold(false);
     subscriber.until(limit, printed(&messages, messages.len())).await;
-    let acknowledged = acknowledged(stage, limit).await?;
+    let acknowledged = acknowledged(stage, &subscriber, limit).await?;
     let said = subscriber.said();
     subscriber.end(GRACE).await;
     Ok(vec![held, complete(&said, &messages), dense(&said), acknowledged])
@@ -175,7 +182,7 @@ pub async fn interrupted(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> 
     stage.proxy.set(Weather::Fair);
     let limit = limit.max(COMES_AGAIN);
     subscriber.until(limit, printed(&messages, messages.len())).await;
-    let acknowledged = acknowledged(stage, limit).await?;
+    let acknowledged = acknowledged(stage, &subscriber, limit).await?;
     let said = subscriber.said();
     subscriber.end(GRACE).await;
     Ok(vec![complete(&said, &messages), dense(&said), acknowledged])
@@ -200,7 +207,7 @@ pub async fn altered(stage: &mut Stage) -> Result<Vec<Check>, CertifyError> {
         messages.extend(next);
     }
     subscriber.until(limit, printed(&messages, messages.len())).await;
-    let acknowledged = acknowledged(stage, limit).await?;
+    let acknowledged = acknowledged(stage, &subscriber, limit).await?;
     let said = subscriber.said();
     subscriber.end(GRACE).await;
     let changed = stage.orders.changed();
@@ -274,8 +281,11 @@ async fn withdrawn(
     subscriber.until(limit, printed(std::slice::from_ref(&message), 1)).await;
     stage.others[0].send(&order).await?;
     subscriber.until(limit, printed(std::slice::from_ref(&order), 1)).await;
-    let wait = confirmed(stage, &message, party.as_str());
-    let confirmed = tokio::time::timeout(limit, wait).await.ok();
+    let wait = |limit| tokio::time::timeout(limit, confirmed(stage, &message, party.as_str()));
+    let confirmed = tokio::select! {
+        confirmed = wait(limit) => confirmed.ok(),
+        () = subscriber.over() => wait(UNDER_WAY.min(limit)).await.ok(),
+    };
     let said = subscriber.said();
     subscriber.end(GRACE).await;
     let confirmation = match confirmed {

@@ -59,6 +59,10 @@ impl Stage {
         let party = options.party.clone();
         let keys = options.data.join("keys");
         let seed = keys::read_seed(&key(&options.data, &party, None))?;
+        if options.publisher.is_some() && options.post.is_some() {
+            // A post that does not exist would only be seen as a publisher that says nothing.
+            keys::read_seed(&key(&options.data, &party, options.post.as_ref()))?;
+        }
         let (tap, orders) = (Arc::new(Tap::default()), Arc::new(Orders::default()));
         let server = url.trim_start_matches("nats://").trim_start_matches("tls://").to_owned();
         let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);

@@ -1,16 +1,17 @@
 //! Reads a log into a report, a line at a time.
 //!
-//! Kept of an attempt is only when it was due, by its id, because letters know no more of it.
+//! Kept of an attempt is only when it was due, by its id, because letters know no more of it. What never came counts with the
+//! time for which it was waited: a broker that dies in the middle must not have the percentiles of its good half.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::latency::Latencies;
+use super::latency::{LONGEST, Latencies};
 use super::series::{Happened, Series};
 use super::steady::Steadiness;
 use super::{Mailbox, Report};
 use crate::message::digest::Digest;
-use crate::sim::audit::Findings;
-use crate::sim::log::{LogError, Read, Reader, Tried};
+use crate::sim::audit::{Findings, Undelivered};
+use crate::sim::log::{LogError, Read, Reader, Run, Tried};
 
 /// Microseconds in a second.
 const SECOND: u64 = 1_000_000;
@@ -38,6 +39,14 @@ struct Gathering {
     /// The highest feed sequence of each party, for what comes again is not counted again; and the highest archive sequence
     /// in its feed, for what lies behind that was released to it later.
     read: HashMap<String, (u64, u64)>,
+    /// When the run ended, microseconds from the start.
+    end: u64,
+}
+
+/// When a run ended; of one that was killed nobody knows: later than anything.
+fn end(run: &Run) -> u64 {
+    let micros = run.ended.map(|ended| ended.duration_since(run.started).as_micros());
+    micros.map_or(u64::MAX, |micros| u64::try_from(micros).unwrap_or_default())
 }
 
 /// See [`Report::of`].
@@ -56,11 +65,13 @@ pub fn gather(log: &Reader, findings: Option<Findings>) -> Result<Report, LogErr
         window: 0,
         outcomes: BTreeMap::new(),
         refusals: BTreeMap::new(),
+        analysts: None,
         steady: Steadiness::default(),
         authorities: BTreeMap::new(),
         run,
     };
-    let mut gathering = Gathering { report, due: HashMap::new(), read: HashMap::new() };
+    let end = end(&report.run);
+    let mut gathering = Gathering { report, due: HashMap::new(), read: HashMap::new(), end };
     let mut last_sent = 0;
     for tried in readable(whole, log.attempts()?) {
         let tried = tried?;
@@ -69,6 +80,14 @@ pub fn gather(log: &Reader, findings: Option<Findings>) -> Result<Report, LogErr
     }
     for letter in readable(whole, log.letters()?) {
         gathering.letter(letter?);
+    }
+    for line in readable(whole, log.analysed()?) {
+        let line = line?;
+        let analysts = gathering.report.analysts.get_or_insert_default();
+        analysts.replays += 1;
+        analysts.pages += line.pages;
+        analysts.messages += line.messages;
+        analysts.errors += u64::from(line.failed);
     }
     let samples = readable(whole, log.samples()?).collect::<Result<Vec<_>, _>>()?;
     let mut report = gathering.report;
@@ -115,11 +134,35 @@ impl Gathering {
             report.series.happened(at, Happened { receipted: 1, ..Happened::default() });
             report.series.due(tried.due).receipt.note(took);
         }
+        if tried.sent.is_some() && tried.receipted.is_none() {
+            let waited = self.waited(tried.due);
+            self.report.receipt.note_missing(waited);
+            self.report.series.due(tried.due).receipt.note(waited);
+        }
+        self.never_read(tried);
+        let report = &mut self.report;
         if let Some(outcome) = &tried.outcome {
             *report.outcomes.entry(outcome.clone()).or_default() += 1;
         }
         if let Some(code) = &tried.code {
             *report.refusals.entry(code.clone()).or_default() += 1;
+        }
+    }
+
+    /// How long something due then was waited for in vain.
+    fn waited(&self, due: u64) -> u64 {
+        self.end.saturating_sub(due).min(LONGEST)
+    }
+
+    /// Deliveries of an attempt that the auditor misses.
+    fn never_read(&mut self, tried: &Tried) {
+        let missed = self.report.findings.as_ref().map_or(&[][..], |findings| &findings.undelivered);
+        let place = missed.binary_search_by_key(&tried.no, |missed: &Undelivered| missed.no);
+        let parties = place.map_or(0, |place| missed[place].parties);
+        let waited = self.waited(tried.due);
+        for _ in 0..parties {
+            self.report.delivery.note_missing(waited);
+            self.report.series.due(tried.due).delivery.note(waited);
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::plots::{Plot, plots};
 use super::{Course, Report, measure, words};
+use crate::sim::audit::Findings;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -110,6 +111,13 @@ fn head(page: &mut Page, report: &Report) {
             )
         },
     );
+    let again = |of: fn(&Findings) -> u64| {
+        report.findings.as_ref().map_or_else(|| "-".to_owned(), |findings| words::count(of(findings)))
+    };
+    let analysts = report.analysts.map_or_else(
+        || "none".to_owned(),
+        |seen| format!("{} messages, {} errors", words::count(seen.messages), words::count(seen.errors)),
+    );
     let plan = &run.plan;
     for (name, value) in [
         ("Officers", words::count(plan.officers.into())),
@@ -117,6 +125,9 @@ fn head(page: &mut Page, report: &Report) {
         ("Messages sent for", format!("{} s", words::count(report.window))),
         ("Attempts", words::count(report.attempts)),
         ("Throughput", rates),
+        ("Replayed by analysts", analysts),
+        ("Sent again after a PubAck", again(|findings| findings.resent)),
+        ("Letters delivered again", again(|findings| findings.redelivered)),
         ("Seed", plan.seed.to_string()),
         ("Clock of the messages", format!("{:.0}", run.clock)),
         ("Started", format!("{:.0}", run.started)),
@@ -136,10 +147,14 @@ fn latencies(page: &mut Page, report: &Report) {
         row.extend(told.map(|(_, percent)| words::maybe_time(latencies.percentile(percent))));
         row.push(words::maybe_time(latencies.longest()));
         row.push(words::count(latencies.count()));
+        row.push(words::count(latencies.missing()));
         row
     });
-    page.put(format_args!("<p>From when a message was due, whenever it was sent.</p>\n"));
-    let header = ["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "count"];
+    page.put(format_args!(
+        "<p>From when a message was due, whenever it was sent. What never came is in the percentiles, with the time to the end \
+         of the run.</p>\n"
+    ));
+    let header = ["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "count", "never"];
     page.table("Latency", &header, &rows);
 }
 

@@ -32,6 +32,7 @@ pub fn document(report: &Report) -> Value {
         "throughput": throughput(report),
         "steadiness": steadiness(report),
         "authorities": authorities(report),
+        "analysts": report.analysts,
         "findings": report.findings,
     });
     for (name, latencies) in report.latencies() {
@@ -43,6 +44,7 @@ pub fn document(report: &Report) -> Value {
 fn latency(latencies: &Latencies) -> Value {
     let mut members = Map::new();
     members.insert("count".to_owned(), latencies.count().into());
+    members.insert("missing".to_owned(), latencies.missing().into());
     members.insert("mean_us".to_owned(), latencies.mean().into());
     for (name, percent) in TOLD {
         members.insert(format!("{name}_us"), latencies.percentile(percent).into());

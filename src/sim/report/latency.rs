@@ -17,25 +17,42 @@ pub const TOLD: [(&str, f64); 5] =
 
 /// Latencies of one kind.
 #[derive(Debug, Clone)]
-pub struct Latencies(Histogram<u64>);
+pub struct Latencies {
+    counted: Histogram<u64>,
+    /// Those of them that never came.
+    missing: u64,
+}
 
 impl Default for Latencies {
     fn default() -> Self {
         // It grows with what it sees, so that one that sees little takes little.
-        Self(Histogram::new(DIGITS).expect("three digits are allowed"))
+        Self { counted: Histogram::new(DIGITS).expect("three digits are allowed"), missing: 0 }
     }
 }
 
 impl Latencies {
     /// Counts one, in microseconds.
     pub fn note(&mut self, micros: u64) {
-        self.0.record(micros.min(LONGEST)).expect("it grows with its values");
+        self.counted.record(micros.min(LONGEST)).expect("it grows with its values");
     }
 
-    /// How many.
+    /// Counts one that never came, with the time for which it was waited: percentiles without it would be those of the
+    /// lucky ones only.
+    pub fn note_missing(&mut self, waited: u64) {
+        self.note(waited);
+        self.missing += 1;
+    }
+
+    /// How many came.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.0.len()
+        self.counted.len() - self.missing
+    }
+
+    /// How many never came. They are in the percentiles, the mean and the longest.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// The value, in microseconds, that so many per cent did not exceed; none if nothing was counted.
@@ -57,7 +74,7 @@ impl Latencies {
     }
 
     fn some<T>(&self, of: impl FnOnce(&Histogram<u64>) -> T) -> Option<T> {
-        (!self.0.is_empty()).then(|| of(&self.0))
+        (!self.counted.is_empty()).then(|| of(&self.counted))
     }
 }
 
@@ -107,6 +124,6 @@ impl Spread {
 /// The histogram within, for those who write it down.
 impl AsRef<Histogram<u64>> for Latencies {
     fn as_ref(&self) -> &Histogram<u64> {
-        &self.0
+        &self.counted
     }
 }

@@ -90,6 +90,17 @@ pub enum Level {
     Slope,
 }
 
+/// What analysts saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Messages.
+    Messages,
+    /// Pages.
+    Pages,
+    /// Replays that ended with an error.
+    Errors,
+}
+
 /// A number of a report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Measure {
@@ -109,6 +120,12 @@ pub enum Measure {
     Refused(Option<Code>),
     /// `attempts`.
     Attempts,
+    /// `resent`: attempts sent again although a PubAck had come.
+    Resent,
+    /// `redelivered`: letters that came again.
+    Redelivered,
+    /// `analysts.messages`, `analysts.pages`, `analysts.errors`.
+    Analysts(Seen),
 }
 
 const WAYS: [(&str, Way); 4] =
@@ -145,6 +162,11 @@ impl Measure {
         Some(match (first, rest) {
             ("findings", None) => Self::AllFound,
             ("attempts", None) => Self::Attempts,
+            ("analysts", Some("messages")) => Self::Analysts(Seen::Messages),
+            ("analysts", Some("pages")) => Self::Analysts(Seen::Pages),
+            ("analysts", Some("errors")) => Self::Analysts(Seen::Errors),
+            ("resent", None) => Self::Resent,
+            ("redelivered", None) => Self::Redelivered,
             ("throughput", None | Some("receipted")) => Self::Throughput(Traffic::Receipted),
             ("throughput", Some("sent")) => Self::Throughput(Traffic::Sent),
             ("throughput", Some("delivered")) => Self::Throughput(Traffic::Delivered),
@@ -162,7 +184,8 @@ impl Measure {
         let found: Vec<String> = Kind::ALL.into_iter().map(kind_name).collect();
         format!(
             "puback|receipt|delivery|slip .p50 .p99.9 (any percentile) .max .mean .count; throughput (= .receipted) \
-             .sent .delivered; rss|descriptors|threads|open .min .max .last .slope; cpu.broker cpu.nats; attempts; \
+             .sent .delivered; rss|descriptors|threads|open .min .max .last .slope; cpu.broker cpu.nats; attempts resent redelivered; \
+             analysts .messages .pages .errors; \
              refused and refused.CODE; findings, and each of them: {}",
             found.join(" ")
         )
@@ -176,7 +199,10 @@ impl Measure {
             | Self::Found(_)
             | Self::AllFound
             | Self::Refused(_)
-            | Self::Attempts => Measures::Count,
+            | Self::Attempts
+            | Self::Resent
+            | Self::Redelivered
+            | Self::Analysts(_) => Measures::Count,
             Self::Latency(..) | Self::Cpu { .. } => Measures::Time,
             Self::Throughput(_) => Measures::Rate,
             Self::Course(Stock::Rss, _) => Measures::Bytes,
@@ -214,6 +240,13 @@ impl Measure {
                 meant.map(|(_, count)| *count).sum::<u64>() as f64
             }),
             Self::Attempts => Some(report.attempts as f64),
+            Self::Resent => report.findings.as_ref().map(|findings| findings.resent as f64),
+            Self::Analysts(seen) => report.analysts.map(|analysts| match seen {
+                Seen::Messages => analysts.messages as f64,
+                Seen::Pages => analysts.pages as f64,
+                Seen::Errors => analysts.errors as f64,
+            }),
+            Self::Redelivered => report.findings.as_ref().map(|findings| findings.redelivered as f64),
         }
     }
 }

@@ -56,6 +56,8 @@ pub struct Report {
     pub outcomes: BTreeMap<String, u64>,
     /// Refusals, by code.
     pub refusals: BTreeMap<String, u64>,
+    /// What analysts replayed; none if there were none.
+    pub analysts: Option<Analysts>,
     /// Memory and the like.
     pub steady: Steadiness,
     /// Each authority's mailbox, by party.
@@ -69,6 +71,19 @@ pub struct Mailbox {
     pub delivery: Latencies,
     /// Letters that are no measure of the broker: read slowly or only afterwards, or released to it later.
     pub held: u64,
+}
+
+/// What analysts replayed while messages were sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Analysts {
+    /// Replays that were begun.
+    pub replays: u64,
+    /// Pages that came.
+    pub pages: u64,
+    /// Messages on them.
+    pub messages: u64,
+    /// Replays that ended with an error.
+    pub errors: u64,
 }
 
 /// What happened a second, on average while messages were sent.

@@ -49,6 +49,8 @@ pub fn table(report: &Report) -> String {
     section("throughput", &throughput(report));
     section("outcomes", &counts(report.outcomes.iter()));
     section("refusals", &counts(report.refusals.iter()));
+    section("what came again", &again(report));
+    section("replays of analysts", &analysts(report));
     section("steadiness of the broker", &steadiness(report));
     section("authorities that waited longest", &authorities(report));
     section("findings", &findings(report));
@@ -57,13 +59,14 @@ pub fn table(report: &Report) -> String {
 }
 
 fn latencies(report: &Report) -> Vec<Vec<String>> {
-    let mut rows = vec![cells(["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "count"])];
+    let mut rows = vec![cells(["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "count", "never"])];
     for (name, latencies) in report.latencies() {
         let mut row = vec![name.to_owned()];
         row.extend(percentiles(latencies));
         row.push(words::maybe_time(latencies.longest()));
         row.push(latencies.mean().map_or_else(|| "-".to_owned(), words::time));
         row.push(words::count(latencies.count()));
+        row.push(words::count(latencies.missing()));
         rows.push(row);
     }
     rows
@@ -91,6 +94,29 @@ fn throughput(report: &Report) -> Vec<Vec<String>> {
 fn counts<'a>(of: impl Iterator<Item = (&'a String, &'a u64)>) -> Vec<Vec<String>> {
     let rows = of.map(|(name, count)| vec![name.clone(), words::count(*count)]);
     std::iter::once(cells(["", "count"])).chain(rows).collect()
+}
+
+/// No faults, and yet signs of them.
+fn again(report: &Report) -> Vec<Vec<String>> {
+    let mut rows = vec![cells(["", "count"])];
+    if let Some(findings) = &report.findings {
+        rows.push(vec!["sent again after a PubAck (resent)".to_owned(), words::count(findings.resent)]);
+        rows.push(vec![
+            "letters delivered again (redelivered)".to_owned(),
+            words::count(findings.redelivered),
+        ]);
+    }
+    rows
+}
+
+fn analysts(report: &Report) -> Vec<Vec<String>> {
+    let mut rows = vec![cells(["replays", "pages", "messages", "errors"])];
+    rows.extend(
+        report
+            .analysts
+            .map(|seen| [seen.replays, seen.pages, seen.messages, seen.errors].map(words::count).to_vec()),
+    );
+    rows
 }
 
 fn steadiness(report: &Report) -> Vec<Vec<String>> {

@@ -15,11 +15,11 @@ use super::clock::{Clock, micros};
 use super::desk::{Came, Desk, Due, mark};
 use super::live::Live;
 use super::scribe::{Note, Notes};
-use super::station::{Connection, Event, What};
+use super::station::{Connection, Event, Receipt, What};
 use crate::message::digest::Digest;
 use crate::message::subject;
 use crate::sim::cast::Officer;
-use crate::sim::log::Tried;
+use crate::sim::log::{Stray, Tried};
 use crate::sim::script::Attempt;
 
 /// Attempts that may be under way or wait for one that is; beyond that nothing is sent, and the slip shows.
@@ -102,6 +102,7 @@ pub struct State {
     last_heard: u64,
     script_ended: bool,
     finished: Vec<Tried>,
+    strays: Vec<Stray>,
 }
 
 impl Conductor {
@@ -248,7 +249,7 @@ impl Conductor {
         let (to, payload) = (attempt.subject.clone(), attempt.payload.clone());
         let connection = self.connections.get(attempt.officer).and_then(Option::as_ref);
         let Some(connection) = connection else { return self.state.desk.later(no, self.clock.now()) };
-        let mark = mark(no, 0);
+        let mark = mark(no, self.state.desk.sends(no));
         if let Err(error) = connection.pipeline.publish(mark, &to, payload).await {
             tracing::warn!(no, %error, "could not be sent");
         }
@@ -317,6 +318,9 @@ impl Conductor {
             }
             self.state.unsettled.remove(&settled.no);
             self.release(settled.no);
+        }
+        if let Some(receipt) = came.stray {
+            self.strayed(officer, at, receipt);
         }
         if let Some(tried) = came.finished {
             let promised = tried.recipients.filter(|_| tried.outcome.as_deref() == Some("accepted"));
@@ -391,10 +395,30 @@ impl Conductor {
     /// Nothing more is waited for.
     fn give_up_all(&mut self) {
         self.end_script();
-        self.state.finished.extend(self.state.desk.abandon());
+        let (open, unclaimed) = self.state.desk.abandon();
+        self.state.finished.extend(open);
+        for (officer, at, receipt) in unclaimed {
+            self.strayed(officer, at, receipt);
+        }
+    }
+
+    /// Notes a receipt that answers nothing.
+    fn strayed(&mut self, officer: usize, at: u64, receipt: Receipt) {
+        let Some(who) = self.officers.get(officer) else { return };
+        self.state.strays.push(Stray {
+            party: who.party.to_string(),
+            post: who.post.to_string(),
+            token: receipt.token,
+            outcome: receipt.outcome,
+            sha256: receipt.digest.map(|digest| digest.hex()),
+            at,
+        });
     }
 
     async fn write(&mut self) -> Result<(), RunError> {
+        for stray in self.state.strays.drain(..) {
+            self.notes.send(Note::Stray(stray)).await.map_err(|_| RunError::Broken("the log"))?;
+        }
         for tried in self.state.finished.drain(..) {
             self.notes.send(Note::Tried(tried)).await.map_err(|_| RunError::Broken("the log"))?;
         }
@@ -403,6 +427,12 @@ impl Conductor {
 }
 
 impl State {
+    /// Before the start, on an archive on which nothing had been published before, or on another.
+    #[must_use]
+    pub fn on(fresh: bool) -> Self {
+        Self { desk: Desk::on(fresh), ..Self::default() }
+    }
+
     /// Notes an attempt that is not sent.
     fn never(&mut self, attempt: &Attempt, due: u64) {
         self.unsettled.remove(&attempt.no);

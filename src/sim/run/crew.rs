@@ -69,7 +69,7 @@ pub fn script(plan: &Plan, cast: &Cast, setting: Setting) -> Result<mpsc::Receiv
     thread.map(|_| script).map_err(RunError::Thread)
 }
 
-/// Puts everybody at their stations and lets the conductor begin; its end.
+/// Puts everybody at their stations and lets the conductor begin; its end. With the script comes whether nothing was published before.
 ///
 /// # Errors
 /// The system gives no thread.
@@ -77,7 +77,7 @@ pub fn conductor(
     play: &Play,
     cast: Cast,
     opened: Vec<Opened>,
-    script: mpsc::Receiver<Prepared>,
+    (script, fresh): (mpsc::Receiver<Prepared>, bool),
     clock: Clock,
     notes: Notes,
     stages: &Stages,
@@ -103,7 +103,7 @@ pub fn conductor(
         live: Arc::clone(&play.live),
         stop: play.stop.clone(),
         stages: stages.clone(),
-        state: State::default(),
+        state: State::on(fresh),
     };
     let (done, ended) = oneshot::channel();
     let work = move || {

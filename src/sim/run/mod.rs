@@ -14,10 +14,13 @@ mod conductor;
 mod crew;
 mod desk;
 pub mod dry;
+mod echo;
+mod headers;
 mod live;
 mod network;
 mod probe;
 mod readers;
+mod recent;
 mod scribe;
 mod station;
 
@@ -38,11 +41,12 @@ use self::conductor::Stages;
 use self::crew::Ready;
 use self::scribe::{Notes, Scribe};
 use crate::message::names::PartyId;
+use crate::message::outcome::Code;
 use crate::message::time;
 use crate::sim::cast::Cast;
 use crate::sim::log::{LogError, Run, Writer};
 use crate::sim::plan::Plan;
-use crate::sim::script::Setting;
+use crate::sim::script::{Setting, left_out};
 use crate::wire::mailbox::MailboxError;
 
 /// From when all are connected to the start.
@@ -77,6 +81,11 @@ pub enum RunError {
     /// The network is not as it must be.
     #[error("{0}")]
     NotReady(String),
+    /// The plan has messages of the case plane, and the broker takes none.
+    #[error(
+        "the plan has messages of the case plane (mix.case), which this broker does not take: start it with --enable-case-plane, or take them out of the plan"
+    )]
+    NoCasePlane,
     /// The same seed again on the same archive.
     #[error(
         "messages of this seed were published there before: every one would be a duplicate. Take another --seed, or a new data directory"
@@ -134,6 +143,10 @@ impl Play {
         let cast = Cast::choose(plan, &network.registry).map_err(RunError::Cast)?;
         let mailboxes = network::mailboxes(network, &cast).await?;
         let case_plane = network::takes_case_plane(&mailboxes).await?;
+        if plan.mix.case > 0.0 && !case_plane {
+            // Other messages in their place would be a run that nobody asked for.
+            return Err(RunError::NoCasePlane);
+        }
         let fresh = network::is_fresh(network, &mailboxes).await;
         let clock = plan.clock.unwrap_or_else(midnight);
         let setting = Setting { clock, case_plane, fresh };
@@ -191,6 +204,12 @@ impl Prepared {
         Ok(Ended { interrupted, complete, remarks })
     }
 
+    /// Refusals that this run does not play, each with the reason.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<(Code, &'static str)> {
+        left_out(&self.play.plan, &self.cast, self.ready.setting)
+    }
+
     /// Where the log goes.
     #[must_use]
     pub fn out(&self) -> &Path {
@@ -213,7 +232,8 @@ async fn act(
     for place in &cast.analysts {
         let Some(authority) = cast.authorities.get(*place) else { continue };
         let (road, party) = (network.road.clone(), authority.party.clone());
-        tokio::spawn(analysts::analyse(road, party, Arc::clone(live), stages.clone()));
+        let seen = (Arc::clone(live), clock);
+        tokio::spawn(analysts::analyse(road, party, seen, stages.clone(), notes.clone()));
     }
     let readers: Vec<_> = cast
         .authorities
@@ -235,7 +255,8 @@ async fn act(
         })
         .collect();
     let parties: Vec<PartyId> = cast.authorities.iter().map(|authority| authority.party.clone()).collect();
-    let conductor = crew::conductor(play, cast, opened, script, clock, notes.clone(), &stages);
+    let conductor =
+        crew::conductor(play, cast, opened, (script, setting.fresh), clock, notes.clone(), &stages);
     let conducted = conductor?.await;
     // Whatever ended it: nobody waits for it any more.
     stages.sent.cancel();

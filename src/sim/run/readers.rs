@@ -11,6 +11,7 @@ use serde_json::json;
 use super::RunError;
 use super::clock::Clock;
 use super::conductor::{Stages, Stop};
+use super::headers::are_those_of_a_letter;
 use super::live::Live;
 use super::scribe::{Note, Notes};
 use crate::message::digest::Digest;
@@ -278,6 +279,8 @@ fn line(party: &PartyId, letter: &Letter, at: u64, held: bool) -> Read {
         sha256: Digest::of(&payload).hex(),
         digest: digest.strip_prefix("sha256:").map_or(digest.clone(), str::to_owned),
         feed_digest: letter.header("Ilo-Feed-Digest"),
+        stream_seq: letter.stream_sequence(),
+        odd_headers: !are_those_of_a_letter(letter.headers()),
         at,
         held,
     }

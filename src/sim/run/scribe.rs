@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::RunError;
-use crate::sim::log::{LogError, Read, Replayed, Run, Sample, Tried, Writer};
+use crate::sim::log::{Analysed, LogError, Read, Replayed, Run, Sample, Stray, Tried, Writer};
 
 /// Notes that may wait for the disk; letters and replayed messages come many to a note.
 const WAITING: usize = 8_192;
@@ -19,6 +19,10 @@ pub enum Note {
     Replayed(Vec<Replayed>),
     /// How the broker is.
     Sample(Sample),
+    /// A receipt that answers nothing.
+    Stray(Stray),
+    /// A replay of an analyst.
+    Analysed(Analysed),
 }
 
 /// The way to the scribe.
@@ -63,5 +67,7 @@ fn write(writer: &mut Writer, note: Note) -> Result<(), LogError> {
         Note::Letters(lines) => lines.iter().try_for_each(|line| writer.read(line)),
         Note::Replayed(lines) => lines.iter().try_for_each(|line| writer.replayed(line)),
         Note::Sample(line) => writer.sample(&line),
+        Note::Stray(line) => writer.stray(&line),
+        Note::Analysed(line) => writer.analysed(&line),
     }
 }

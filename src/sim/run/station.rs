@@ -38,6 +38,10 @@ pub struct Receipt {
     pub recipients: Option<u64>,
     /// Digest of the bytes that it answers.
     pub digest: Option<Digest>,
+    /// Id of the message in its target.
+    pub target: String,
+    /// Places and words of its detail.
+    pub detail: Vec<(String, String)>,
 }
 
 /// What an officer's connection tells.
@@ -214,6 +218,10 @@ impl Opened {
 fn read(token: String, event: &[u8]) -> Option<Receipt> {
     let event: Value = serde_json::from_slice(event).ok()?;
     let data = &event["data"];
+    let place = |place: &Value| {
+        let text = |name: &str| place[name].as_str().unwrap_or_default().to_owned();
+        (text("path"), text("message"))
+    };
     let text = |name: &str| data[name].as_str().map(str::to_owned);
     Some(Receipt {
         token,
@@ -223,5 +231,7 @@ fn read(token: String, event: &[u8]) -> Option<Receipt> {
         seq: data["seq"].as_u64(),
         recipients: data["recipients"].as_u64(),
         digest: data["sha256"].as_str().and_then(Digest::parse),
+        target: data["target"]["id"].as_str().unwrap_or_default().to_owned(),
+        detail: data["detail"].as_array().into_iter().flatten().map(place).collect(),
     })
 }

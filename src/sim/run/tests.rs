@@ -34,7 +34,25 @@ fn receipt(token: &str, outcome: &str, bytes: Option<&[u8]>) -> Receipt {
         seq: Some(1),
         recipients: Some(2),
         digest: bytes.map(Digest::of),
+        target: token.to_owned(),
+        detail: Vec::new(),
     }
+}
+
+/// Looks after what is due until something is given up, sending again what must be; `look` answers the look-ups.
+fn until_closed(desk: &mut Desk, mut look: impl FnMut(&mut Desk, u64, u64) -> Came) -> Vec<Tried> {
+    let (mut given_up, mut finished) = (Vec::new(), Vec::new());
+    while given_up.is_empty() && finished.is_empty() {
+        let now = desk.next_deadline().expect("there is a next look");
+        for due in desk.due(now, &mut given_up) {
+            match due {
+                Due::Ask { mark, .. } => finished.extend(look(desk, mark, now).finished),
+                Due::Again { no } => desk.sent(no, now),
+            }
+        }
+    }
+    given_up.extend(finished);
+    given_up
 }
 
 /// Takes an attempt and sends it at once.
@@ -114,6 +132,11 @@ fn known_already_is_told_of_what_was_to_be_accepted_and_was_sent_once() {
     send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
     let came = desk.receipt(0, receipt("a", "duplicate", Some(b"0")), SECOND);
     assert!(came.receipted.is_some_and(|settled| settled.is_known));
+    // On an archive on which nothing was, that is a wrong verdict and no fault of whoever plays.
+    let mut fresh = Desk::on(true);
+    send(&mut fresh, attempt(0, Some("a"), Expect::Accepted), b"0");
+    let came = fresh.receipt(0, receipt("a", "duplicate", Some(b"0")), SECOND);
+    assert!(came.receipted.is_some_and(|settled| !settled.is_known));
     send(&mut desk, attempt(1, Some("b"), Expect::Accepted), b"1");
     desk.sent(1, 12 * SECOND);
     let came = desk.receipt(0, receipt("b", "duplicate", Some(b"1")), 13 * SECOND);
@@ -192,4 +215,113 @@ fn a_receipt_that_is_told_again_does_not_answer_the_next_sending_of_the_same_byt
     }
     let tried = finished(desk.receipt(0, receipt("a", "duplicate", Some(b"same")), 15 * SECOND));
     assert_eq!((tried.no, tried.outcome.as_deref()), (1, Some("duplicate")));
+}
+
+/// The first sending was queued and swallowed: its bytes sent once more are accepted, and nothing else ever comes.
+#[test]
+fn a_sending_that_was_swallowed_is_told_by_the_receipts_that_came() {
+    for stored in ["accepted", "duplicate"] {
+        let mut desk = Desk::default();
+        send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+        let _ = desk.queued(mark(0, 0), 7, 2 * SECOND);
+        let mut given_up = Vec::new();
+        assert!(matches!(desk.due(11 * SECOND, &mut given_up)[..], [Due::Ask { .. }]));
+        assert!(matches!(desk.due(12 * SECOND, &mut given_up)[..], [Due::Again { no: 0 }]));
+        desk.sent(0, 12 * SECOND);
+        assert!(desk.queued(mark(0, 1), 8, 12 * SECOND).finished.is_none());
+        let came = desk.receipt(0, receipt("a", "accepted", Some(b"0")), 13 * SECOND);
+        assert!(came.receipted.is_some() && came.finished.is_none(), "another receipt may come");
+        assert_eq!(desk.of_officer(0), 0, "and nobody waits for it");
+        let closed = until_closed(&mut desk, |desk, mark, now| {
+            assert!(now > 70 * SECOND);
+            desk.stored(mark, Some(receipt("a", stored, Some(b"0"))), now)
+        });
+        let receipts = if stored == "accepted" { 1 } else { 2 };
+        assert_eq!((closed[0].resent, closed[0].receipts), (1, Some(receipts)));
+        assert_eq!(closed[0].sequences, [7, 8]);
+        assert_eq!(closed[0].outcome.as_deref(), Some("accepted"), "the first stands");
+        assert_eq!(desk.len(), 0);
+    }
+}
+
+#[test]
+fn an_attempt_that_was_sent_again_is_over_when_each_sending_has_its_receipt() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    desk.sent(0, 12 * SECOND);
+    let _ = (desk.queued(mark(0, 0), 7, 13 * SECOND), desk.queued(mark(0, 1), 8, 13 * SECOND));
+    assert!(desk.receipt(0, receipt("a", "accepted", Some(b"0")), 14 * SECOND).finished.is_none());
+    let tried = finished(desk.receipt(0, receipt("a", "duplicate", Some(b"0")), 14 * SECOND));
+    // The first PubAck came after the bytes had been sent again.
+    assert_eq!((tried.resent, tried.receipts, tried.sends), (0, Some(2), 2));
+    assert!(desk.receipt(0, receipt("a", "x", Some(b"0")), 15 * SECOND).stray.is_none(), "it was sent again");
+}
+
+/// The first receipt got lost with the connection, or the first PubAck did: nothing is waited for that cannot come.
+#[test]
+fn what_got_lost_with_a_connection_is_not_waited_for() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    let _ = desk.queued(mark(0, 0), 7, 2 * SECOND);
+    desk.sent(0, 12 * SECOND);
+    let _ = desk.queued(mark(0, 1), 8, 13 * SECOND);
+    let tried = finished(desk.receipt(0, receipt("a", "duplicate", Some(b"0")), 14 * SECOND));
+    assert_eq!((tried.resent, tried.receipts, tried.sequences.len()), (1, None, 2));
+    send(&mut desk, attempt(1, Some("b"), Expect::Accepted), b"1");
+    desk.sent(1, 12 * SECOND);
+    let _ = desk.queued(mark(1, 1), 9, 13 * SECOND);
+    let tried = finished(desk.receipt(0, receipt("b", "accepted", Some(b"1")), 14 * SECOND));
+    assert_eq!((tried.receipts, tried.sequences.as_slice()), (Some(1), &[9][..]));
+}
+
+/// Nothing answered the look-up: then nobody knows whether another receipt came.
+#[test]
+fn without_an_answer_to_the_look_up_receipts_are_not_counted() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    desk.sent(0, 12 * SECOND);
+    let _ = (desk.queued(mark(0, 0), 7, 13 * SECOND), desk.queued(mark(0, 1), 8, 13 * SECOND));
+    let _ = desk.receipt(0, receipt("a", "accepted", Some(b"0")), 14 * SECOND);
+    let closed = until_closed(&mut desk, |_, _, _| Came::default());
+    assert_eq!((closed[0].receipts, closed[0].sequences.len()), (None, 2));
+}
+
+#[test]
+fn a_receipt_that_belongs_to_nothing_is_stray_and_one_that_is_told_again_is_not() {
+    let mut desk = Desk::default();
+    send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+    let _ = desk.queued(mark(0, 0), 7, 2 * SECOND);
+    assert!(desk.receipt(0, receipt("a", "accepted", Some(b"0")), 3 * SECOND).stray.is_none());
+    assert!(desk.receipt(0, receipt("a", "accepted", Some(b"0")), 4 * SECOND).stray.is_none(), "told again");
+    let second = desk.receipt(0, receipt("a", "rejected", Some(b"0")), 4 * SECOND);
+    assert_eq!(second.stray.map(|stray| stray.outcome).as_deref(), Some("rejected"));
+    assert!(desk.receipt(1, receipt("a", "duplicate", Some(b"0")), 4 * SECOND).stray.is_some(), "another's");
+    // One without a digest may be ahead of its PubAck, and is stray if that never comes.
+    assert!(desk.receipt(0, receipt("unreadable-9", "rejected", None), 4 * SECOND).stray.is_none());
+    let (open, strays) = desk.abandon();
+    assert_eq!((open.len(), strays.len()), (0, 1));
+    assert_eq!((strays[0].0, strays[0].1, strays[0].2.token.as_str()), (0, 4 * SECOND, "unreadable-9"));
+}
+
+#[test]
+fn what_a_receipt_names_that_is_not_its_message_is_written_down() {
+    let mut desk = Desk::default();
+    let payload = Bytes::from_static(br#"{"data":{"title":"A name"}}"#);
+    let detail = vec![("/data/title".to_owned(), "A name is no title".to_owned())];
+    for (no, token, target, astray) in
+        [(0, "a", "a", (None, None)), (1, "b", "a", (Some("b"), None)), (2, "a", "b", (None, Some("b")))]
+    {
+        let bytes = [u8::try_from(no).expect("small")];
+        send(
+            &mut desk,
+            Attempt { payload: payload.clone(), ..attempt(no, Some("a"), Expect::Accepted) },
+            &bytes,
+        );
+        let _ = desk.queued(mark(no, 0), 7 + u64::from(no), 2 * SECOND);
+        let told = receipt(token, &format!("{no}"), Some(&bytes));
+        let told = Receipt { target: target.to_owned(), detail: detail.clone(), ..told };
+        let tried = finished(desk.receipt(0, told, 3 * SECOND));
+        assert_eq!((tried.token.as_deref(), tried.target.as_deref()), astray);
+        assert_eq!(tried.echoes, 1);
+    }
 }

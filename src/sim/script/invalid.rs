@@ -2,15 +2,18 @@
 //!
 //! The codes take turns, so that each comes as often as any other. Left out are `E-RATE`, which depends on the clock of
 //! the server and cannot be expected of one message, and `E-DUP`, which has a share of its own in a plan. `E-PLANE` needs
-//! the case plane to be off, `E-PARTY` a suspended authority in the registry; without them their turn goes to the next.
+//! the case plane to be off, `E-PARTY` a suspended authority in the registry; without them their turn goes to the next, and
+//! [`left_out`] tells so.
 
 use serde_json::{Value, json};
 
 use super::draft::Draft;
 use super::places::DESTINATIONS;
 use super::write::Slot;
-use super::{Attempt, Expect, Script};
+use super::{Attempt, Expect, Script, Setting};
 use crate::message::outcome::Code;
+use crate::sim::cast::Cast;
+use crate::sim::plan::Plan;
 
 mod body;
 mod persons;
@@ -40,6 +43,24 @@ pub(super) const CODES: [Code; 22] = [
     Code::Plane,
     Code::Party,
 ];
+
+/// The refusals that no message of a script gets, each with the reason.
+#[must_use]
+pub fn left_out(plan: &Plan, cast: &Cast, setting: Setting) -> Vec<(Code, &'static str)> {
+    let has_suspended = cast
+        .officers
+        .iter()
+        .any(|officer| cast.registry.party(officer.party.as_str()).is_some_and(|party| party.is_suspended()));
+    let reason = |code: Code| match code {
+        Code::Dup => (plan.faults.reused <= 0.0).then_some("faults.reused is 0"),
+        code if !CODES.contains(&code) => Some("no single message can be expected to get it"),
+        _ if plan.faults.invalid <= 0.0 => Some("faults.invalid is 0"),
+        Code::Plane => setting.case_plane.then_some("the case plane is on"),
+        Code::Party => (!has_suspended).then_some("no suspended authority has a post"),
+        _ => None,
+    };
+    Code::ALL.iter().filter_map(|code| Some((*code, reason(*code)?))).collect()
+}
 
 impl Script {
     /// An invalid message.

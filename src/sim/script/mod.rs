@@ -16,6 +16,7 @@ use super::plan::{Faults, Plan};
 use crate::message::outcome::Code;
 use crate::message::time::Timestamp;
 use dice::Dice;
+pub use invalid::left_out;
 use past::Past;
 use schedule::{Moment, Schedule};
 use world::World;

@@ -49,6 +49,9 @@ bugs! {
     SwapsLetters => [Misordered],
     LeavesAGap => [Misordered],
     DeliversLettersTwice => [Doubled],
+    StoresLettersTwice => [Doubled],
+    StoresLettersTwiceLater => [Doubled],
+    AddsAHeader => [Unexpected],
     WritesAnotherDigest => [Digest],
     FlipsAByte => [Digest],
     ChangesTheMessage => [Unexpected],
@@ -67,8 +70,16 @@ bugs! {
     AnswersForOthers => [WrongVerdict],
     GivesOnePlaceTwice => [Doubled],
     ArchivesOutOfOrder => [Misordered],
+    SwallowsASending => [Unanswered],
+    QueuesTwoInOnePlace => [Doubled],
+    AnswersElsewhere => [WrongVerdict],
+    NamesAnotherTarget => [WrongVerdict],
+    EchoesWhatItRefuses => [WrongVerdict],
+    SaysTwoOutcomes => [Unexpected],
+    TellsOthers => [Unexpected],
     // Replay.
     ReplaysWithAGap => [Replay],
+    ShowsAnalystsAnother => [Replay],
     EndsReplaysEarly => [Replay],
     ReplaysMore => [Replay, Misdelivered],
     ReplaysWhatIsGone => [Replay],
@@ -99,6 +110,17 @@ fn every_bug_is_found_and_named() {
         })
         .collect();
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn deliveries_that_never_came_are_told_by_attempt_for_the_latencies() {
+    for (bug, kind) in [(Bug::DropsTheLast, Kind::Missing), (Bug::ForgetsToKeep, Kind::Lost)] {
+        let found = PLAY.audit(&[bug]);
+        let told: u64 = found.undelivered.iter().map(|missed| u64::from(missed.parties)).sum();
+        assert!(told >= found.count(kind) && found.count(kind) > 0, "{bug:?}: {told}");
+        assert!(found.undelivered.is_sorted_by_key(|missed| missed.no));
+    }
+    assert!(PLAY.audit(&[]).undelivered.is_empty());
 }
 
 #[test]

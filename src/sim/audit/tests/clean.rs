@@ -12,7 +12,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
         assert_eq!(found.attempts, 400);
         assert_eq!(found.outcomes.values().sum::<u64>(), 400);
         assert!(found.letters > 1_000 && found.replayed > 1_000, "{} {}", found.letters, found.replayed);
-        assert!(found.redelivered > 0);
+        assert!(found.redelivered > 0 && found.resent > 0);
         assert_eq!(found.foreign > 0, !fresh);
         for outcome in ["accepted", "duplicate", "quarantined", "rejected"] {
             assert!(found.outcomes.contains_key(outcome), "seed {seed}: no {outcome}");

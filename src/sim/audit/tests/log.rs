@@ -5,6 +5,7 @@ use std::path::Path;
 use super::bugs::Bug;
 use super::deal;
 use super::double::{Double, House, Kept};
+use super::spoil::{analysed, spoil_letters, spoil_receipts, spoil_replay, strays};
 use crate::message::digest::Digest;
 use crate::message::names::PartyId;
 use crate::message::time::Timestamp;
@@ -18,7 +19,7 @@ use crate::sim::script::Attempt;
 pub(super) struct Play {
     pub(super) cast: Cast,
     pub(super) attempts: Vec<Attempt>,
-    fresh: bool,
+    pub(super) fresh: bool,
     plan: Plan,
     house: House,
     /// Played against the copy as it should be.
@@ -96,6 +97,7 @@ impl Play {
         // Noted when nothing more is expected of them, so not in their order.
         tries.sort_by_key(|tried| (tried.no % 7, tried.no));
         tries.iter().for_each(|tried| writer.tried(tried).expect("written"));
+        strays(self, &tries, bugs).iter().for_each(|stray| writer.stray(stray).expect("written"));
         for (place, (party, feed)) in double.feeds.iter().enumerate() {
             let mut letters = self.letters(double, (place, party), feed);
             spoil_letters(&mut letters, bugs);
@@ -103,6 +105,8 @@ impl Play {
             let mut replayed = self.replay(double, party, feed);
             spoil_replay(&mut replayed, double, bugs);
             replayed.iter().for_each(|line| writer.replayed(line).expect("written"));
+            let shown = analysed(&letters, bugs);
+            shown.iter().for_each(|line| writer.analysed(line).expect("written"));
         }
         writer.finish(&run).expect("written");
         run
@@ -175,7 +179,14 @@ impl Play {
     }
 }
 
-fn letter(party: &PartyId, feed_seq: u64, tail: &str, digest: Digest, running: Digest, id: &str) -> Read {
+pub(super) fn letter(
+    party: &PartyId,
+    feed_seq: u64,
+    tail: &str,
+    digest: Digest,
+    running: Digest,
+    id: &str,
+) -> Read {
     Read {
         party: party.to_string(),
         subject: format!("ilo.out.{party}.{tail}"),
@@ -185,6 +196,8 @@ fn letter(party: &PartyId, feed_seq: u64, tail: &str, digest: Digest, running: D
         sha256: digest.hex(),
         digest: digest.hex(),
         feed_digest: running.hex(),
+        stream_seq: Some(feed_seq + 100),
+        odd_headers: false,
         at: feed_seq,
         held: false,
     }
@@ -193,183 +206,4 @@ fn letter(party: &PartyId, feed_seq: u64, tail: &str, digest: Digest, running: D
 fn of(kept: &Kept, party: &PartyId, feed_seq: u64, running: Digest) -> Read {
     let id = kept.event["id"].as_str().unwrap_or_default();
     letter(party, feed_seq, &kept.tail, kept.digest, running, id)
-}
-
-fn spoil_receipts(tries: &mut [Tried], play: &Play, bugs: &[Bug]) {
-    let is = |tried: &Tried, outcome: &str| tried.outcome.as_deref() == Some(outcome);
-    // A receipt that was lost on the way: the same bytes again are a duplicate of themselves.
-    for tried in tries.iter_mut().filter(|tried| tried.no % 31 == 5 && is(tried, "accepted")) {
-        tried.sends = 2;
-        tried.outcome = Some("duplicate".to_owned());
-    }
-    for bug in bugs {
-        let of = |outcome: &str| {
-            tries.iter().position(|tried| is(tried, outcome) && tried.sends == 1).expect("one")
-        };
-        match bug {
-            Bug::SaysAnotherCode => tries[of("rejected")].code = Some("E-TIME".to_owned()),
-            Bug::AcceptsWhatIsWrong => {
-                let at = of("rejected");
-                (tries[at].outcome, tries[at].code) = (Some("accepted".to_owned()), None);
-                (tries[at].seq, tries[at].recipients) = (Some(1_000_000), Some(0));
-            }
-            Bug::RefusesWhatIsRight => {
-                let at = of("accepted");
-                (tries[at].outcome, tries[at].code) =
-                    (Some("rejected".to_owned()), Some("E-SCHEMA".to_owned()));
-                (tries[at].seq, tries[at].recipients) = (None, None);
-            }
-            Bug::NeverAnswers => {
-                let at = of("accepted");
-                (tries[at].receipted, tries[at].outcome) = (None, None);
-            }
-            Bug::ArchivesTwice => tries[of("duplicate")].seq = Some(1_000_001),
-            Bug::CountsWrongly => {
-                let at = of("accepted");
-                tries[at].recipients = tries[at].recipients.map(|count| count + 1);
-            }
-            Bug::AnswersForOthers => {
-                let at = of("accepted");
-                tries[at].sha256 = Some(Digest::of(b"other").hex());
-            }
-            Bug::GivesOnePlaceTwice => {
-                let at = of("accepted");
-                let seq = tries[at].seq;
-                let other = tries.iter().rposition(|tried| is(tried, "accepted")).expect("two");
-                tries[other].seq = seq;
-            }
-            Bug::ArchivesOutOfOrder => out_of_order(tries, play),
-            _ => {}
-        }
-    }
-}
-
-/// Exchanges the places of two messages of one officer.
-fn out_of_order(tries: &mut [Tried], play: &Play) {
-    let accepted = |tried: &Tried| tried.outcome.as_deref() == Some("accepted");
-    let pair = (0..tries.len()).find_map(|first| {
-        let same =
-            |at: &usize| play.attempts[*at].officer == play.attempts[first].officer && accepted(&tries[*at]);
-        let second = (first + 1..tries.len()).find(same)?;
-        accepted(&tries[first]).then_some((first, second))
-    });
-    let (first, second) = pair.expect("two of one officer");
-    let seq = tries[first].seq;
-    tries[first].seq = tries[second].seq;
-    tries[second].seq = seq;
-}
-
-/// A place in the middle of a feed with letters of the run on both sides, where there is one.
-fn middle(letters: &[Read]) -> Option<usize> {
-    let own = |read: &Read| read.source.starts_with("/authority/");
-    (letters.len() / 2..letters.len().checked_sub(1)?).find(|at| {
-        own(&letters[*at])
-            && own(&letters[at + 1])
-            && letters[*at].feed_seq + 1 == letters[at + 1].feed_seq
-            && !letters[*at].feed_seq.is_multiple_of(37)
-            && !letters[at + 1].feed_seq.is_multiple_of(37)
-    })
-}
-
-fn spoil_letters(letters: &mut Vec<Read>, bugs: &[Bug]) {
-    for bug in bugs {
-        let Some(at) = middle(letters) else { continue };
-        let next = letters[at].feed_seq + 1;
-        match bug {
-            Bug::SwapsLetters => {
-                let (one, two) = (letters[at].clone(), letters[at + 1].clone());
-                let places = (one.feed_seq, two.feed_seq);
-                (letters[at], letters[at + 1]) = (two, one);
-                (letters[at].feed_seq, letters[at + 1].feed_seq) = places;
-                rechain(letters);
-            }
-            Bug::LeavesAGap => drop(letters.remove(at)),
-            Bug::DeliversLettersTwice => {
-                let again = letters[at].clone();
-                letters.insert(at + 1, again);
-                letters[at + 1..].iter_mut().for_each(|letter| letter.feed_seq += 1);
-                rechain(letters);
-            }
-            Bug::WritesAnotherDigest => letters[at].digest = Digest::of(b"other").hex(),
-            Bug::FlipsAByte => letters[at].sha256 = Digest::of(b"flipped").hex(),
-            Bug::ChangesTheMessage => {
-                letters[at].sha256 = Digest::of(b"changed").hex();
-                letters[at].digest = Digest::of(b"changed").hex();
-                rechain(letters);
-            }
-            Bug::BreaksTheFeedDigest => letters[at].feed_digest = Digest::of(b"other").hex(),
-            Bug::UsesAnotherSubject => letters[at].subject.push('x'),
-            Bug::TellsOfItself => {
-                let party = PartyId::parse(&letters[at].party).expect("a party");
-                let digest = Digest::of(b"the broker's own");
-                let mut own = letter(
-                    &party,
-                    next,
-                    "ctl.msg.receipt.zz",
-                    digest,
-                    digest,
-                    "0a0a0a0a-0000-8000-8000-00000000000a",
-                );
-                own.source = "/broker/demo".to_owned();
-                insert(letters, at + 1, own);
-            }
-            Bug::InventsAttempts => {
-                let mut own = letters[at].clone();
-                own.id = deal::id(900_000);
-                own.feed_seq = next;
-                (own.sha256, own.digest) = (Digest::of(b"invented").hex(), Digest::of(b"invented").hex());
-                insert(letters, at + 1, own);
-            }
-            Bug::HidesTheLiving => {
-                letters[at].source = "/broker/demo".to_owned();
-                letters[at].id = "0a0a0a0a-0000-8000-8000-00000000000b".to_owned();
-                letters[at].subject = format!("ilo.out.{}.ctl.msg.receipt.zz", letters[at].party);
-                letters[at].sha256 = Digest::of(b"a tombstone").hex();
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Puts one letter more into a feed.
-fn insert(letters: &mut Vec<Read>, at: usize, more: Read) {
-    letters.insert(at, more);
-    letters[at + 1..].iter_mut().for_each(|letter| letter.feed_seq += 1);
-    rechain(letters);
-}
-
-/// Makes the running digests right again, as a broker that is wrong elsewhere would; gaps of erased letters keep theirs.
-fn rechain(letters: &mut [Read]) {
-    let digest = |text: &str| Digest::parse(text).expect("a digest");
-    for at in 1..letters.len() {
-        if letters[at].feed_seq == letters[at - 1].feed_seq + 1 {
-            letters[at].feed_digest =
-                digest(&letters[at - 1].feed_digest).feed(digest(&letters[at].digest)).hex();
-        }
-    }
-}
-
-fn spoil_replay(lines: &mut Vec<Replayed>, double: &Double, bugs: &[Bug]) {
-    if lines.len() < 20 {
-        return;
-    }
-    for bug in bugs {
-        let at = lines.len() - 5;
-        match bug {
-            Bug::ReplaysWithAGap => drop(lines.remove(at)),
-            Bug::EndsReplaysEarly => lines.truncate(at),
-            Bug::ReplaysMore => {
-                let digest = double.kept[0].digest.hex();
-                let feed_seq = lines.last().expect("some").feed_seq + 1;
-                lines.push(Replayed { feed_seq, sha256: Some(digest.clone()), digest, ..lines[0].clone() });
-            }
-            Bug::ReplaysWhatIsGone => {
-                lines.iter_mut().for_each(|line| line.sha256 = Some(line.digest.clone()));
-            }
-            Bug::ReplaysTombstonesOnly => lines[at].sha256 = None,
-            Bug::ReplaysOtherBytes => lines[at].sha256 = Some(Digest::of(b"other").hex()),
-            Bug::ReplaysOutOfOrder => lines.reverse(),
-            _ => {}
-        }
-    }
 }

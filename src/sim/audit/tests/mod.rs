@@ -7,4 +7,5 @@ mod deal;
 mod double;
 mod log;
 mod scripted;
+mod spoil;
 mod wants;

@@ -18,8 +18,12 @@ fn grown() -> Report {
             .map(|no| letter("fr-dnpaf", u64::from(no) + 1, no, u64::from(no) * 1_000_000 + 40_000))
             .collect(),
         samples: (0..600).map(|second| sample(second, 200_000_000 + second * 100)).collect(),
+        analysed: [false, true]
+            .map(|failed| Analysed { pages: 2, messages: 300, failed, ..Analysed::default() })
+            .to_vec(),
     };
-    log.report(&run(500), found(&[(Kind::WrongVerdict, 2)]))
+    let findings = Findings { resent: 3, redelivered: 7, ..found(&[(Kind::WrongVerdict, 2)]) };
+    log.report(&run(500), findings)
 }
 
 #[test]
@@ -53,6 +57,11 @@ fn assertions_hold_or_fail_with_the_measured_value() {
         ("refused.E-JSON>4", true, "5"),
         ("refused.E-GEO=0", true, "0"),
         ("attempts=501", true, "501"),
+        ("resent=0", false, "3"),
+        ("analysts.messages>=600", true, "600"),
+        ("analysts.pages=4", true, "4"),
+        ("analysts.errors=0", false, "1"),
+        ("redelivered<8", true, "7"),
     ] {
         let outcome = Assertion::parse(text).unwrap_or_else(|error| panic!("{error}")).check(&report);
         assert_eq!(outcome.holds, holds, "{}", outcome.line);
@@ -68,6 +77,9 @@ fn without_data_nothing_holds() {
         "receipt.count<10",
         "lost=0",
         "findings=0",
+        "resent=0",
+        "analysts.errors=0",
+        "redelivered=0",
         "throughput<1/s",
         "rss.max<1GB",
         "rss.slope<1%/h",

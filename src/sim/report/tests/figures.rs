@@ -1,6 +1,7 @@
 //! What is computed: percentiles, throughput, growth.
 
 use super::*;
+use crate::sim::audit::Undelivered;
 use crate::sim::report::{Latencies, LogError, Spread};
 
 fn near(measured: Option<u64>, exact: u64) {
@@ -21,6 +22,32 @@ fn percentiles_count_from_when_a_message_was_due() {
     assert_eq!(report.puback.percentile(50.0), Some(100));
     assert_eq!(report.slip.longest(), Some(10));
     assert!((report.receipt.mean().unwrap() - 50_500.0).abs() < 50.0);
+}
+
+/// A broker that dies in the middle: three of a hundred get no receipt, four deliveries never come.
+#[test]
+fn what_never_came_is_in_the_percentiles_with_the_time_to_the_end() {
+    let mut log = Log::hundred();
+    for no in 97..100 {
+        (log.tried[no].receipted, log.tried[no].outcome) = (None, None);
+    }
+    log.letters.truncate(96);
+    let undelivered = vec![Undelivered { no: 7, parties: 1 }, Undelivered { no: 90, parties: 3 }];
+    let findings = Findings { undelivered, ..found(&[(Kind::Missing, 4)]) };
+    let report = log.report(&run(2), findings);
+    assert_eq!((report.receipt.count(), report.receipt.missing()), (97, 3));
+    near(report.receipt.percentile(97.0), 97_000);
+    near(report.receipt.percentile(99.0), 3_600_000_000);
+    assert_eq!((report.delivery.count(), report.delivery.missing()), (96, 4));
+    near(report.delivery.percentile(99.0), 3_600_000_000);
+    let spread = report.series.intervals().nth(1).unwrap().spreads.receipt.counted();
+    near(spread.longest(), 3_598_000_000);
+    // One that was never sent is not late: the auditor tells it.
+    let unsent =
+        Log { tried: vec![Tried { sent: None, receipted: None, ..tried(0, 0, 1) }], ..Log::default() };
+    assert_eq!(unsent.report(&run(2), None).receipt.missing(), 0);
+    let killed = log.report(&Run { ended: None, ..run(2) }, None);
+    near(killed.receipt.longest(), 3_600_000_000);
 }
 
 #[test]
@@ -49,7 +76,7 @@ fn a_letter_that_was_released_later_is_no_measure() {
             letter("fr-dnpaf", 2, 1, 20_000_000),
             letter("fr-dnpaf", 3, 3, 1_500),
         ],
-        samples: Vec::new(),
+        ..Log::default()
     };
     let report = log.report(&run(2), None);
     assert_eq!((report.delivery.count(), report.delivery.longest()), (2, Some(2_000)));
@@ -63,7 +90,7 @@ fn of_several_attempts_under_one_id_the_accepted_one_was_delivered() {
     let log = Log {
         tried: vec![refused, tried(5, 1_000_000, 1_000), again],
         letters: vec![letter("fr-dnpaf", 1, 5, 1_004_000)],
-        samples: Vec::new(),
+        ..Log::default()
     };
     let near = log.report(&run(3), None).delivery.longest().unwrap();
     assert!((4_000..4_005).contains(&near), "{near}");
@@ -98,7 +125,7 @@ fn growth_leaves_the_warm_up_out() {
     let log = Log {
         tried: (0..=500).map(|no| tried(no, u64::from(no) * 1_000_000, 1_000)).collect(),
         samples: (0..600).map(|second| sample(second, rss(second))).collect(),
-        letters: Vec::new(),
+        ..Log::default()
     };
     let report = log.report(&run(500), None);
     let course = report.steady.rss.unwrap();
@@ -117,7 +144,7 @@ fn a_short_run_has_no_growth() {
     let log = Log {
         tried: (0..=36).map(|no| tried(no, u64::from(no) * 1_000_000, 1_000)).collect(),
         samples: (0..50).map(|second| sample(second, 5)).collect(),
-        letters: Vec::new(),
+        ..Log::default()
     };
     let course = log.report(&run(37), None).steady.rss.unwrap();
     assert_eq!((course.max, course.slope), (5, None));

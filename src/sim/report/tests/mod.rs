@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Report;
 use crate::sim::audit::{Finding, Findings, Kind};
-use crate::sim::log::{Read, Reader, Run, Sample, Tried, Writer};
+use crate::sim::log::{Analysed, Read, Reader, Run, Sample, Tried, Writer};
 use crate::sim::plan::Plan;
 
 /// What was played in these tests.
@@ -64,6 +64,8 @@ pub fn letter(party: &str, feed_seq: u64, no: u32, at: u64) -> Read {
         sha256: String::new(),
         digest: String::new(),
         feed_digest: String::new(),
+        stream_seq: None,
+        odd_headers: false,
         at,
         held: false,
     }
@@ -107,6 +109,7 @@ pub struct Log {
     pub tried: Vec<Tried>,
     pub letters: Vec<Read>,
     pub samples: Vec<Sample>,
+    pub analysed: Vec<Analysed>,
 }
 
 impl Log {
@@ -119,7 +122,7 @@ impl Log {
             letters: (0..100)
                 .map(|no| letter("fr-dnpaf", u64::from(no) + 1, no, due(no) + 2 * took(no)))
                 .collect(),
-            samples: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -129,6 +132,7 @@ impl Log {
         self.tried.iter().for_each(|line| writer.tried(line).unwrap());
         self.letters.iter().for_each(|line| writer.read(line).unwrap());
         self.samples.iter().for_each(|line| writer.sample(line).unwrap());
+        self.analysed.iter().for_each(|line| writer.analysed(line).unwrap());
         writer.finish(run).unwrap();
         Reader::of(directory)
     }

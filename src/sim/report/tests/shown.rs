@@ -34,7 +34,8 @@ fn the_names_in_the_document_are_a_promise() {
     let mut found = Vec::new();
     names(&document, "", &mut found);
     found.sort();
-    let latency = ["count", "max_us", "mean_us", "p50_us", "p90_us", "p99_9_us", "p99_99_us", "p99_us"];
+    let latency =
+        ["count", "max_us", "mean_us", "missing", "p50_us", "p90_us", "p99_9_us", "p99_99_us", "p99_us"];
     let mut promised: Vec<String> = ["puback", "receipt", "delivery", "slip"]
         .into_iter()
         .flat_map(|way| latency.map(|name| format!("{way}.{name}")))
@@ -45,6 +46,7 @@ fn the_names_in_the_document_are_a_promise() {
     }
     promised.extend(
         [
+            "analysts",
             "attempts",
             "authorities",
             "findings",
@@ -141,6 +143,9 @@ fn the_page_loads_nothing_and_says_everything() {
         assert!(!without.contains(loading), "it contains {loading}");
     }
     assert!(html.contains("The auditor found nothing wrong in 100 attempts"));
+    assert!(html.contains("<dt>Sent again after a PubAck</dt><dd>0</dd>"));
+    let table = full().table();
+    assert!(table.contains("(resent)") && table.contains("(redelivered)"), "{table}");
     for plot in ["latency", "percentiles", "throughput", "refusals", "memory", "open"] {
         assert!(html.contains(&format!("aria-labelledby=\"{plot}-title {plot}-note\"")), "{plot}");
         assert!(html.contains(&format!("<title id=\"{plot}-title\">")), "{plot}");
