@@ -155,7 +155,9 @@ fn recipients(ledger: &Ledger, oracle: &mut Oracle, control: &Control) -> Result
         }
     };
     gets.remove(control.originator);
-    gets.take(&oracle.network.suspended);
+    if !control.takes_back() {
+        gets.take(&oracle.network.suspended); // a recall waits for them
+    }
     Ok(gets)
 }
 
@@ -170,7 +172,7 @@ fn widen<N>(
 ) -> Result<Set, String> {
     let fact = &ledger.facts[target as usize];
     let country = ledger.country(target);
-    let meant = making.oracle.meant(audience, country.as_deref(), fact.today, control.at)?;
+    let meant = making.oracle.meant(audience, country.as_deref(), control.today, control.at)?;
     let mut excluded = ledger.excluded.get(&target).cloned().unwrap_or_else(|| making.oracle.network.none());
     excluded.take(&meant.named);
     let law: Law = fact.law;

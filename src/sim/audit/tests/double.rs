@@ -254,8 +254,7 @@ impl Double {
                 .filter(|name| *name == "@ms-lea")
                 .for_each(|name| "@ms".clone_into(name));
         }
-        let routed = permitted.routed();
-        let routed = Routed { envelope: &envelope, ..routed };
+        let routed = Routed { envelope: &envelope, ..permitted.routed() };
         let table = Table {
             registry: &self.registry,
             subscriptions: &self.subscriptions,
@@ -281,7 +280,6 @@ impl Double {
         Known {
             recipients: kept.holders(),
             is_withdrawn: kept.gone.is_some(),
-            corrections: Vec::new(),
             event: Some(std::sync::Arc::new(Tree::of(&kept.event))),
             ..kept.known.clone()
         }
@@ -295,8 +293,7 @@ impl Double {
         permitted: &Permitted,
         decision: &Decision,
     ) -> usize {
-        // Refusals are kept too.
-        self.seq += 1 + u64::from(no.is_multiple_of(3));
+        self.seq += 1 + u64::from(no.is_multiple_of(3)); // refusals are kept too
         let envelope = permitted.envelope();
         let recipients: Vec<PartyId> =
             decision.routing.recipients.iter().map(|recipient| recipient.party.clone()).collect();
