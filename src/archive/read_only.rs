@@ -129,12 +129,16 @@ impl ReadOnly {
         Ok(stats)
     }
 
-    /// What was done to each message, folded from the whole journal; and the records themselves, each with its fate and
-    /// whether others hold it, made into what the caller wants of it.
+    /// The records, each made into what the caller wants of it, and told afterwards what was done to it and whether others hold
+    /// it: that stands in later records, and to hold all of them until then would take the whole archive into memory.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn retained<T>(&self, make: impl Fn(&Record, Fate, bool) -> T) -> Result<Vec<T>, Error> {
+    pub fn retained<T>(
+        &self,
+        make: impl Fn(&Record) -> T,
+        tell: impl Fn(&mut T, Fate, bool),
+    ) -> Result<Vec<T>, Error> {
         let mut fates = Fates::default();
         let mut kept = Vec::new();
         for record in self.records(1) {
@@ -142,19 +146,15 @@ impl ReadOnly {
             for effect in &record.effects {
                 fates.take(record.seq, effect);
             }
-            // Without what takes room: only dates, type and ledger are asked for.
-            let body = if record.body.is_empty() { Body::None } else { Body::Redacted(Digest::default()) };
-            kept.push(Record { body, ..record });
+            kept.push((record.seq, record.is_delivered() && !record.recipients.is_empty(), make(&record)));
         }
-        Ok(kept
-            .iter()
-            .map(|record| {
-                let fate = fates.of(record.seq).cloned().unwrap_or_default();
-                let held =
-                    (record.is_delivered() && !record.recipients.is_empty()) || !fate.released_to.is_empty();
-                make(record, fate, held)
-            })
-            .collect())
+        let told = kept.into_iter().map(|(seq, delivered, mut made)| {
+            let fate = fates.of(seq).cloned().unwrap_or_default();
+            let held = delivered || !fate.released_to.is_empty();
+            tell(&mut made, fate, held);
+            made
+        });
+        Ok(told.collect())
     }
 
     /// Whether the journal still holds what it held when it was last closed.

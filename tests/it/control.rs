@@ -311,6 +311,15 @@ async fn what_falls_due_is_erased_and_a_hold_keeps_it() {
         assert_eq!(receipt["outcome"], "accepted", "{receipt}");
         asked.push(json!({ "id": message["id"], "source": message["source"] }));
     }
+    let it = exchange.connect("it-moi", "tn-01").await;
+    let mut plain = report();
+    plain["audience"] = "de-bpol".into();
+    let report = send(&exchange, &it, REPORT_SUBJECT, &plain).await["seq"].clone();
+    let mut small = shifted(example("invalid/33-small-cell.json")["message"].clone());
+    small["id"] = fresh_id().into();
+    let put_aside = send(&exchange, &it, "ilo.in.it-moi.tn-01.net.thb.pattern.tn", &small).await;
+    assert_eq!(put_aside["outcome"], "quarantined", "{put_aside}");
+    let aside = report.as_u64().expect("a sequence") + 1;
     let mut hold = asked[1].clone();
     hold["on"] = true.into();
     exchange.ask(&system, "nl-dtv", "hold", &hold).await.expect("answers");
@@ -318,6 +327,12 @@ async fn what_falls_due_is_erased_and_a_hold_keeps_it() {
     let later = format!("{:.3}", soon + jiff::SignedDuration::from_secs(1));
     let preview = exchange.run(&["archive", "retention", "--at", &later]);
     assert_eq!(String::from_utf8_lossy(&preview.stdout), "{\"seq\":1,\"step\":\"erase\"}\n", "{preview:?}");
+    // In six years the others are over by their type's days; what was put aside, in a week.
+    let later = format!("{:.3}", soon + jiff::SignedDuration::from_hours(6 * 366 * 24));
+    let preview = exchange.run(&["archive", "retention", "--at", &later]);
+    let preview = String::from_utf8_lossy(&preview.stdout).into_owned();
+    assert!(preview.contains(&format!("{{\"seq\":{report},\"step\":\"expire\"}}")), "{preview}");
+    assert!(preview.contains(&format!("{{\"seq\":{aside},\"step\":\"expire\"}}")), "{preview}");
     // Its originator may not erase it either, unless a court says so.
     let due = format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48));
     let data = json!({ "targets": [asked[1]], "ground": "unlawful", "dueBy": due });

@@ -9,7 +9,7 @@ use super::super::exit::line;
 use super::super::serve::Root;
 use super::super::{Exit, Failure};
 use super::archive_in;
-use crate::archive::Archive;
+use crate::archive::{Archive, Fate};
 use crate::broker::retention;
 use crate::message::time::{self, Timestamp};
 
@@ -38,7 +38,11 @@ pub struct RebuildArgs {
 pub fn retention(args: &RetentionArgs) -> Result<Exit, Failure> {
     let archive = Archive::read_only(&archive_in(&args.data))?;
     let now = args.at.unwrap_or_else(time::now).as_millisecond();
-    for planned in retention::plan(&archive.retained(retention::subject)?, now) {
+    let subjects = archive.retained(
+        |record| retention::subject(record, Fate::default(), false),
+        |subject, fate, held| (subject.fate, subject.has_holders) = (fate, held),
+    )?;
+    for planned in retention::plan(&subjects, now) {
         if !line(&json!(planned))? {
             break;
         }
@@ -46,7 +50,7 @@ pub fn retention(args: &RetentionArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Throws sled away and builds it anew.
+/// Moves sled aside and builds it anew.
 pub fn rebuild(args: &RebuildArgs) -> Result<Exit, Failure> {
     let directory = archive_in(&args.data);
     let root = args.root.of_archive(&args.data, &directory)?;
