@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::registry::{Participation, Registry, Role};
+use super::registry::{Participation, Registry};
 use crate::message::names::PartyId;
 use crate::message::tree::Node;
 
@@ -80,14 +80,13 @@ impl Deployments {
     }
 
     /// The authorities of `@local` for a country on a day: those with an active deployment there, all authorities of
-    /// the states that it also serves (Art. 6(1)), and the facilitators of its networks. Only who deploys officers by the
-    /// registry of today counts: any party can send a notice, and an observer is in no group (`domain.md` 3.4), so none
-    /// lets itself in by one.
+    /// the states that it also serves (Art. 6(1)), and the facilitators of its networks. Only who [deploys](super::registry::Party::deploys)
+    /// officers by the registry of today counts: any party can send a notice, and an observer is in no group (`domain.md`
+    /// 3.4), so none lets itself in by one.
     #[must_use]
     pub fn local(&self, registry: &Registry, country: &str, today: Date) -> BTreeSet<PartyId> {
         let mut found = BTreeSet::new();
-        let deploys =
-            |id: &PartyId| registry.party(id.as_str()).is_some_and(|party| party.has(Role::Deployer));
+        let deploys = |id: &PartyId| registry.party(id.as_str()).is_some_and(|party| party.deploys());
         for ((authority, _), deployment) in &self.posts {
             let active = deployment.from <= today && deployment.until.is_none_or(|until| today <= until);
             if !active || !deployment.countries.contains(country) || !deploys(authority) {
@@ -122,28 +121,56 @@ fn date(value: Node<'_>) -> Option<Date> {
 mod tests {
     use super::*;
     use crate::message::tree::Tree;
+    use crate::rules::registry::Party;
     use serde_json::json;
+
+    fn party(id: &str) -> PartyId {
+        PartyId::parse(id).expect("well formed")
+    }
+
+    /// All that `id` can tell of itself, and with eu-com of one another.
+    fn told(id: &str) -> Deployments {
+        let notice =
+            json!({"post": "xx-01", "status": "deployed", "hostCountry": "AF", "from": "2026-03-01"});
+        let named = |who: &str| json!({"networkId": who, "countries": ["AF"], "facilitator": who, "from": "2026-01-01"});
+        let mut table = Deployments::default();
+        table.apply(&party(id), "deployment.notice", Tree::of(&notice).root());
+        table.apply(&party(id), "network.facilitator", Tree::of(&named(id)).root());
+        table.apply(&party(id), "network.facilitator", Tree::of(&named("eu-com")).root());
+        table.apply(&party("eu-com"), "network.facilitator", Tree::of(&named(id)).root());
+        table
+    }
 
     /// Any party can say that it is deployed, or is a facilitator, to whom it likes, itself alone included.
     #[test]
     fn who_deploys_nobody_does_not_let_itself_in() {
         let registry = Registry::demo();
         let day = "2026-06-01".parse::<Date>().expect("a date");
-        let party = |id: &str| PartyId::parse(id).expect("well formed");
-        let notice =
-            json!({"post": "xx-01", "status": "deployed", "hostCountry": "AF", "from": "2026-03-01"});
-        let named = |who: &str| json!({"networkId": who, "countries": ["AF"], "facilitator": who, "from": "2026-01-01"});
-        for id in registry.parties().filter(|party| !party.has(Role::Deployer)).map(|party| party.id.as_str())
-        {
-            let mut table = Deployments::default();
-            table.apply(&party(id), "deployment.notice", Tree::of(&notice).root());
-            table.apply(&party(id), "network.facilitator", Tree::of(&named(id)).root());
-            table.apply(&party(id), "network.facilitator", Tree::of(&named("eu-com")).root());
-            table.apply(&party("eu-com"), "network.facilitator", Tree::of(&named(id)).root());
-            assert!(table.local(&registry, "AF", day).is_empty(), "{id}");
+        let nobody: Vec<&Party> =
+            registry.parties().map(|party| &**party).filter(|party| !party.deploys()).collect();
+        for party in &nobody {
+            assert!(told(party.id.as_str()).local(&registry, "AF", day).is_empty(), "{}", party.id);
         }
-        let mut observers = registry.parties().filter(|party| party.participation == Participation::Observer);
-        assert!(observers.any(|party| !party.has(Role::Deployer)));
+        assert!(nobody.iter().any(|party| party.participation == Participation::Observer));
+        assert!(nobody.iter().any(|party| party.participation == Participation::MemberState));
+    }
+
+    /// The registry need not say it twice: an authority with an officer abroad is there, whatever else it is.
+    #[test]
+    fn who_has_a_post_deploys_but_no_observer_does() {
+        let day = "2026-06-01".parse::<Date>().expect("a date");
+        let with_posts = |id: &str| {
+            let mut file: toml::Table = toml::from_str(crate::rules::registry::DEMO).expect("TOML");
+            let parties = file["party"].as_array_mut().expect("parties");
+            let one = parties.iter_mut().find(|party| party["id"].as_str() == Some(id)).expect("in it");
+            one.as_table_mut().expect("a table").insert("posts".to_owned(), toml::Value::from(vec!["af-01"]));
+            Registry::parse(&file.to_string()).expect("a registry")
+        };
+        for (id, is_local) in [("fi-migri", true), ("li-lp", true), ("eu-eeas", false)] {
+            let found = told(id).local(&with_posts(id), "AF", day);
+            assert_eq!(found.contains(&party(id)), is_local, "{id}");
+            assert_eq!(found.contains(&party("eu-com")), is_local, "what {id} tells of another");
+        }
     }
 
     #[test]

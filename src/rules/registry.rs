@@ -103,6 +103,13 @@ impl Party {
         self.roles.contains(&role)
     }
 
+    /// True if it has officers abroad, by its role or because it has a post: it may tell where they are, and be meant by
+    /// `@local`. An observer is in no group (`domain.md` 3.4), whatever else it is.
+    #[must_use]
+    pub fn deploys(&self) -> bool {
+        self.participation != Participation::Observer && (self.has(Role::Deployer) || !self.posts.is_empty())
+    }
+
     /// True if all its roles forbid it to read content.
     #[must_use]
     pub fn reads_no_content(&self) -> bool {

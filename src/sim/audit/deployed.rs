@@ -1,7 +1,7 @@
 //! Whom `@local` means: what deployment notices and networks of the script have told by a place in the archive.
 //!
 //! Authorities with an active deployment in or for a country, all authorities of the states that it also serves, and the
-//! facilitators of its networks (Art. 5, 6). Days are whole days.
+//! facilitators of its networks (Art. 5, 6), as far as those who have officers abroad tell. Days are whole days.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,6 +24,8 @@ struct Fact {
     countries: Vec<String>,
     from: Date,
     until: Option<Date>,
+    /// Who said so.
+    told_by: usize,
     /// The authority, or the facilitator.
     who: Option<usize>,
     also_for: Vec<String>,
@@ -68,6 +70,7 @@ fn notice(originator: usize, data: &Value) -> Option<(Of, Option<Fact>)> {
                 .collect(),
             from: day(&data["from"])?,
             until: day(&data["until"]),
+            told_by: originator,
             who: Some(originator),
             also_for: texts(&data["alsoFor"]).collect(),
         }),
@@ -77,13 +80,14 @@ fn notice(originator: usize, data: &Value) -> Option<(Of, Option<Fact>)> {
     Some((of, fact))
 }
 
-fn facilitator(network: &Network, data: &Value) -> Option<(Of, Option<Fact>)> {
+fn facilitator(network: &Network, originator: usize, data: &Value) -> Option<(Of, Option<Fact>)> {
     let of = Of::Net(data["networkId"].as_str()?.to_owned());
     let named = data["facilitator"].as_str().zip(day(&data["from"]));
     let fact = named.map(|(id, from)| Fact {
         countries: texts(&data["countries"]).collect(),
         from,
         until: None,
+        told_by: originator,
         who: network.place(id),
         also_for: Vec::new(),
     });
@@ -102,7 +106,7 @@ impl Deployed {
     ) {
         let told = match kind {
             "deployment.notice" => notice(originator, data),
-            "network.facilitator" => facilitator(network, data),
+            "network.facilitator" => facilitator(network, originator, data),
             _ => None,
         };
         if let Some((of, fact)) = told {
@@ -134,8 +138,12 @@ impl Deployed {
         }
         let mut found = network.none();
         for fact in last.into_values().flatten() {
+            let credible = [fact.who, Some(fact.told_by)]
+                .into_iter()
+                .flatten()
+                .all(|who| network.party(who).has_officers());
             let active = fact.from <= today && fact.until.is_none_or(|until| today <= until);
-            if active && fact.countries.iter().any(|known| known == country) {
+            if credible && active && fact.countries.iter().any(|known| known == country) {
                 fact.who.into_iter().for_each(|who| found.insert(who));
                 let served = network
                     .states

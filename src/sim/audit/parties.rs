@@ -23,6 +23,8 @@ pub(super) struct Party {
     participation: String,
     #[serde(default)]
     roles: Vec<String>,
+    #[serde(default)]
+    posts: Vec<String>,
 }
 
 impl Party {
@@ -32,6 +34,11 @@ impl Party {
 
     fn takes_part_as(&self, words: &[&str]) -> bool {
         words.contains(&self.participation.as_str())
+    }
+
+    /// One that has officers abroad: whom else should `@local` mean? Observers are in no group.
+    pub(super) fn has_officers(&self) -> bool {
+        self.participation != "observer" && (self.plays("deployer") || !self.posts.is_empty())
     }
 
     /// One that watches or runs the network, and reads no content.
