@@ -67,6 +67,10 @@ pub struct Report {
     pub chain_head: Option<String>,
     /// What checkpoints said.
     pub checkpoints: Checked,
+    /// True if all that is wrong is a last frame that is not whole and that no checkpoint signs: a crash leaves that, and the
+    /// next start cuts it.
+    #[serde(skip)]
+    pub torn: bool,
 }
 
 /// What an archive is held against.
@@ -84,37 +88,44 @@ pub struct Against<'a> {
 /// [`Error::Io`]: something cannot be read, or there is no journal. What is wrong with what can be read is in the report.
 pub fn messages(archive: &Path, against: &Against<'_>) -> Result<Report, Error> {
     let journal = archive.join("journal");
-    journal_at(&journal, &Notebook::messages(archive), against, content::records)
+    // Checkpoints first: what is signed while we read may be ahead of what we read.
+    let notebook = Notebook::messages(archive);
+    let signed = checkpoints::load(&notebook, against)?;
+    if !is_there(&journal)? {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
+        return Err(Error::at(&journal, missing));
+    }
+    hold(&walk(&journal)?, signed, content::records)
 }
 
-/// Verifies the audit log of an archive, if it has one.
+/// Verifies the audit log of an archive, if it has one. A log that is not there, but of which something was signed, was taken
+/// away: that is a finding.
 ///
 /// # Errors
-/// As [`messages`].
+/// [`Error::Io`]: something cannot be read.
 pub fn audit(archive: &Path, against: &Against<'_>) -> Result<Option<Report>, Error> {
     let journal = archive.join("audit");
-    if !journal.is_dir() {
+    let notebook = Notebook::audit(archive);
+    let signed = checkpoints::load(&notebook, against)?;
+    if !is_there(&journal)? && signed.is_empty() {
         return Ok(None);
     }
-    journal_at(&journal, &Notebook::audit(archive), against, content::entries).map(Some)
+    hold(&walk(&journal)?, signed, content::entries).map(Some)
 }
 
-fn journal_at(
-    journal: &Path,
-    notebook: &Notebook,
-    against: &Against<'_>,
+/// Whether a journal is there. One that cannot be looked at is not one that is missing.
+fn is_there(journal: &Path) -> Result<bool, Error> {
+    journal.try_exists().map_err(|error| Error::at(journal, error))
+}
+
+fn hold(
+    walked: &Walk,
+    mut signed: checkpoints::Signed<'_>,
     look: fn(&Pack, u64) -> Result<(), u64>,
 ) -> Result<Report, Error> {
-    if !journal.is_dir() {
-        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no journal here");
-        return Err(Error::at(journal, missing));
-    }
-    // Checkpoints first: what is signed while we read may be ahead of what we read.
-    let mut signed = checkpoints::load(notebook, against)?;
-    let walked = walk(journal)?;
     let mut report = Report { segments: walked.segments.len(), ..Report::default() };
     let mut tree = Frontier::default();
-    let bad = content::each_frame(&walked, look, |place, leaves, ()| {
+    let bad = content::each_frame(walked, look, |place, leaves, ()| {
         for leaf in leaves {
             tree.push(leaf);
             signed.compare(tree.size(), || tree.head().root);
@@ -123,12 +134,14 @@ fn journal_at(
         report.chain_head = Some(place.header.hash().hex());
         Ok(())
     })?;
-    let finding = earlier(bad, walked.finding);
-    let whole = finding.is_none();
+    let torn = walked.torn && bad.is_none();
+    let finding = earlier(bad, walked.finding.clone());
+    let ends_here = finding.is_none() || torn;
     report.records = tree.size();
     report.root = tree.head().root.hex();
-    let (checked, disagreed) = signed.done(whole.then_some(report.records));
+    let (checked, disagreed) = signed.done(ends_here.then_some(report.records));
     report.checkpoints = checked;
+    report.torn = torn && disagreed.is_none();
     // A checkpoint names a range only; a break in it is where the change is.
     let apart = |disagreed: &Finding| {
         let bad = finding.as_ref().map(|finding| finding.first_bad);

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::archive::own_key;
 use super::data::Where;
 use super::exit::put;
 use super::publish::unreachable;
 use super::{Exit, Failure};
 use crate::archive;
 use crate::archive::audit::{Actor, Entry, Reader, What};
+use crate::archive::verify::{self, Against};
 use crate::client::{AskError, Asker};
 use crate::message::names::PartyId;
 use crate::message::time::{self, Timestamp};
@@ -52,7 +54,8 @@ pub struct Args {
     /// How to print.
     #[arg(long, env = "LIAISON_OUTPUT", value_enum, default_value_t = Output::Ndjson)]
     output: Output,
-    /// Check the whole log first and end if it was changed. That is done in the data directory, whatever --as says.
+    /// Check the whole log and what was signed of it first, and end if it was changed. That is done in the data directory,
+    /// whatever --as says.
     #[arg(long, env = "LIAISON_VERIFY")]
     verify: bool,
 }
@@ -131,15 +134,7 @@ fn look(args: &Args) -> Result<Exit, Failure> {
     }
     let directory = archive_in(&args.place.data);
     if args.verify {
-        // An archive that is not there, or has lost its log, was not found unchanged.
-        let log = directory.join("audit");
-        std::fs::read_dir(&log).map_err(|error| {
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let words = if missing { "no audit log here".to_owned() } else { error.to_string() };
-            Failure::new(Exit::Io, format!("{}: {words}", log.display()))
-        })?;
-        archive::audit::verify(&directory)
-            .map_err(|error| Failure::new(Exit::DataInvalid, error.to_string()))?;
+        verify(&args.place.data, &directory)?;
     }
     let reader = Reader::offline(&directory).map_err(io)?;
     let wanted = |entry: &Entry| {
@@ -160,6 +155,22 @@ fn look(args: &Args) -> Result<Exit, Failure> {
         after = page.upto;
     }
     Ok(Exit::Ok)
+}
+
+/// The chain and every entry, then what was signed of them. A last frame that a crash cut is no change.
+fn verify(data: &Path, archive: &Path) -> Result<(), Failure> {
+    let changed = |words: String| Failure::new(Exit::DataInvalid, words);
+    let key = own_key(data)?;
+    let report = verify::audit(archive, &Against { key: key.as_ref(), held: &[] });
+    // An archive that is not there, or has lost its log, was not found unchanged.
+    let report = report.map_err(|error| Failure::new(Exit::Io, error.to_string()))?.ok_or_else(|| {
+        Failure::new(Exit::Io, format!("{}: no audit log here", archive.join("audit").display()))
+    })?;
+    archive::audit::verify(archive).map_err(|error| changed(error.to_string()))?;
+    match report.finding.filter(|_| !report.torn) {
+        Some(finding) => Err(changed(format!("{}, from sequence {} on", finding.what, finding.first_bad))),
+        None => Ok(()),
+    }
 }
 
 fn archive_in(data: &Path) -> PathBuf {

@@ -320,6 +320,13 @@ async fn a_log_that_was_changed_is_named_and_keeps_the_broker_shut() {
     assert_eq!(start.status.code(), Some(74), "{}", String::from_utf8_lossy(&start.stderr));
     std::fs::write(&file, good).expect("writes");
     assert!(scene.exchange.run(&verify).status.success());
+    let away = directory.with_extension("away");
+    std::fs::rename(&directory, &away).expect("renames");
+    for command in [&verify as &[&str], &["archive", "verify"]] {
+        let output = scene.exchange.run(command);
+        assert_eq!(output.status.code(), Some(65), "{command:?}: {output:?}");
+    }
+    std::fs::rename(&away, &directory).expect("renames");
     scene.again().await;
     let unknown = json!({"id": fresh_id()});
     assert_eq!(scene.ask("it-moi", "status", &unknown).await.expect_err("unknown").0, "404");

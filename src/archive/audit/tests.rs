@@ -194,3 +194,52 @@ fn the_bytes_of_an_entry_are_these() {
     assert_eq!("subscription-changed".parse::<What>().expect("known"), What::SubscriptionChanged);
     assert!("nonsense".parse::<What>().is_err() && "no party".parse::<Actor>().is_err());
 }
+
+/// A log that was taken away whole leaves no frame that is wrong, and one that was cut at a frame none either.
+#[test]
+fn what_was_signed_of_a_log_must_be_there() {
+    use crate::archive::checkpoint::Checkpoint;
+    use crate::archive::note::{KeyName, Kind, Note, Signer};
+    use crate::archive::notebook::Notebook;
+    use crate::archive::tree::Frontier;
+    use crate::archive::verify::{self, Against};
+
+    let folder = log(3);
+    let signer = Signer::new(KeyName::parse("liaison-1").expect("a name"), Kind::Log, &[1; 32]);
+    let verified = || {
+        let against = Against { key: Some(signer.verifier()), held: &[] };
+        verify::audit(folder.path(), &against).expect("reads")
+    };
+    let mut audit = Audit::open(folder.path()).expect("opens");
+    let mut tree = Frontier::default();
+    audit.reader().leaves(0, 9).expect("reads").into_iter().for_each(|leaf| tree.push(leaf));
+    let notebook = Notebook::audit(folder.path());
+    let origin = notebook.origin(signer.verifier().name()).expect("a name");
+    let mut note =
+        Note::new(Checkpoint::new(origin, tree.head(), crate::message::time::now()).text()).expect("a note");
+    note.add(signer.sign(note.text(), 0));
+    notebook.keep(&note).expect("keeps");
+    audit.append(&[entry(10)]).expect("appends");
+    drop(audit);
+    let report = verified().expect("a log");
+    assert!(report.ok && report.records == 10 && report.checkpoints.agreed == 2, "{report:?}");
+
+    let file = segment(&folder);
+    let whole = std::fs::read(&file).expect("reads");
+    let third = whole.windows(4).enumerate().filter(|(_, four)| *four == b"LIAF").nth(2).expect("a frame").0;
+    for (bytes, torn, what) in [
+        (whole.len() - 1, true, "the last frame is cut or damaged"),
+        (third + 9, false, "the last frame is cut or damaged"),
+        (third, false, "records are missing at the end"),
+    ] {
+        std::fs::write(&file, &whole[..bytes]).expect("writes");
+        let report = verified().expect("a log");
+        assert_eq!((report.ok, report.torn), (false, torn), "{bytes}: {report:?}");
+        assert!(report.finding.is_some_and(|finding| finding.what.starts_with(what)), "{bytes}");
+    }
+    std::fs::remove_dir_all(folder.path().join("audit")).expect("removes");
+    let finding = verified().expect("one was signed").finding.expect("it is not there");
+    assert_eq!((finding.first_bad, finding.through), (1, Some(9)));
+    std::fs::remove_dir_all(folder.path().join("checkpoints")).expect("removes");
+    assert!(verified().is_none(), "nobody knows of one");
+}

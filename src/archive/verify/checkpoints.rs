@@ -93,6 +93,11 @@ impl Signed<'_> {
         self.checked.refused.push(format!("{}: {error}", file.display()));
     }
 
+    /// True if nothing was signed, as far as can be told.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty() && self.checked.refused.is_empty()
+    }
+
     /// The tree has grown to this size.
     pub fn compare(&mut self, size: u64, root: impl FnOnce() -> Digest) {
         let mut root = Some(root);

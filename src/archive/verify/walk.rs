@@ -49,6 +49,8 @@ pub fn walk(journal: &Path) -> Result<Walk, Error> {
     for segment in 0..walk.segments.len() {
         follow(&mut walk, segment)?;
         if walk.finding.is_some() {
+            // What stood there at a close was whole: no crash left that.
+            walk.torn &= compare_with_head(journal, &walk).is_none();
             return Ok(walk);
         }
     }

@@ -9,6 +9,8 @@ mod retention;
 
 use std::path::{Path, PathBuf};
 
+pub use self::proof::own_key;
+
 use super::exit::words;
 use super::{Exit, Failure};
 use crate::archive;

@@ -140,7 +140,7 @@ fn verify_proof(file: &Path, key: &Verifier, witnesses: &[PathBuf]) -> Result<Ex
 }
 
 /// The broker's public key in a data directory.
-fn own_key(data: &Path) -> Result<Option<Verifier>, Failure> {
+pub fn own_key(data: &Path) -> Result<Option<Verifier>, Failure> {
     let file = data.join("keys/broker/checkpoint.pub");
     if file.is_file() { keyfile::read_verifier(&file).map(Some).map_err(unusable) } else { Ok(None) }
 }
