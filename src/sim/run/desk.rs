@@ -40,8 +40,8 @@ struct Open {
     receipts: u32,
     /// When it was sent last.
     last: u64,
-    /// A look-up showed a receipt of these bytes: if another had come, that would be it.
-    looked_up: bool,
+    /// A look-up showed a receipt of these bytes, the last that was told; true if it says `duplicate`.
+    stands: Option<bool>,
 }
 
 impl Open {
@@ -72,7 +72,10 @@ impl Open {
     /// What is written down of it.
     fn close(mut self) -> Tried {
         if self.tried.sends > 1 {
-            let known = self.looked_up || self.receipts as usize >= self.sequences.len();
+            // Behind an `accepted` that stands nothing was told. Before a `duplicate` that stands others may have got lost with a
+            // connection, if there was more than the first.
+            let told = self.stands.is_some_and(|duplicate| !duplicate || self.sequences.len() <= 2);
+            let known = told || self.receipts as usize >= self.sequences.len();
             self.tried.receipts = (self.is_counted() && known).then_some(self.receipts);
             self.tried.sequences = self.sequences;
         }
@@ -172,7 +175,7 @@ impl Desk {
             acked_last: false,
             receipts: 0,
             last: due,
-            looked_up: false,
+            stands: None,
         };
         self.open.insert(no, open);
     }
@@ -280,7 +283,7 @@ impl Desk {
         if !open.has_receipt() {
             return self.answer(no, receipt, at);
         }
-        open.looked_up = true;
+        open.stands = Some(receipt.outcome == "duplicate");
         if self.answered.has(&receipt.id) {
             return Came::default();
         }

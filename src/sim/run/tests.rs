@@ -274,6 +274,25 @@ fn what_got_lost_with_a_connection_is_not_waited_for() {
     assert_eq!((tried.receipts, tried.sequences.as_slice()), (Some(1), &[9][..]));
 }
 
+/// What stands is the last that was told: of three sendings the one in the middle may have been answered while the officer was away.
+#[test]
+fn a_receipt_in_the_middle_is_not_missed_where_it_may_have_got_lost() {
+    for (stored, receipts) in [("accepted", Some(1)), ("duplicate", None)] {
+        let mut desk = Desk::default();
+        send(&mut desk, attempt(0, Some("a"), Expect::Accepted), b"0");
+        desk.sent(0, 12 * SECOND);
+        desk.sent(0, 23 * SECOND);
+        for (sending, sequence) in [(0, 7), (1, 8), (2, 9)] {
+            let _ = desk.queued(mark(0, sending), sequence, 24 * SECOND);
+        }
+        let _ = desk.receipt(0, receipt("a", "accepted", Some(b"0")), 25 * SECOND);
+        let closed = until_closed(&mut desk, |desk, mark, now| {
+            desk.stored(mark, Some(receipt("a", stored, Some(b"0"))), now)
+        });
+        assert_eq!((closed[0].receipts, closed[0].sequences.len()), (receipts, 3), "{stored}");
+    }
+}
+
 /// Nothing answered the look-up: then nobody knows whether another receipt came.
 #[test]
 fn without_an_answer_to_the_look_up_receipts_are_not_counted() {
