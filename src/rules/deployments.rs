@@ -20,12 +20,12 @@ struct Deployment {
     also_for: Vec<String>,
 }
 
+/// What one party said last of a network.
 #[derive(Debug, Clone)]
 struct Network {
     countries: BTreeSet<String>,
-    facilitator: PartyId,
-    from: Date,
-    /// Who said so.
+    /// From which day on it is who; `None`: there is none.
+    facilitator: Option<(PartyId, Date)>,
     told_by: PartyId,
 }
 
@@ -36,7 +36,8 @@ pub const KINDS: [&str; 2] = ["deployment.notice", "network.facilitator"];
 #[derive(Debug, Clone, Default)]
 pub struct Deployments {
     posts: BTreeMap<(PartyId, String), Deployment>,
-    networks: BTreeMap<String, Network>,
+    /// What was said of each, the latest last: whose word counts is known only when it is asked for.
+    networks: BTreeMap<String, Vec<Network>>,
 }
 
 impl Deployments {
@@ -69,14 +70,14 @@ impl Deployments {
     fn facilitator(&mut self, originator: &PartyId, data: Node<'_>) {
         let Some(network) = data.at("networkId").as_str() else { return };
         let named = data.at("facilitator").as_str().and_then(|id| PartyId::parse(id).ok());
-        match (named, date(data.at("from"))) {
-            (Some(facilitator), Some(from)) => {
-                let countries = strings(data.at("countries")).map(str::to_owned).collect();
-                let told_by = originator.clone();
-                self.networks.insert(network.to_owned(), Network { countries, facilitator, from, told_by });
-            }
-            _ => drop(self.networks.remove(network)),
-        }
+        let told = Network {
+            countries: strings(data.at("countries")).map(str::to_owned).collect(),
+            facilitator: named.zip(date(data.at("from"))),
+            told_by: originator.clone(),
+        };
+        let all = self.networks.entry(network.to_owned()).or_default();
+        all.retain(|other| other.told_by != told.told_by);
+        all.push(told);
     }
 
     /// The authorities of `@local` for a country on a day: those with an active deployment there, all authorities of
@@ -102,9 +103,11 @@ impl Deployments {
         let facilitators = self
             .networks
             .values()
-            .filter(|network| network.from <= today && network.countries.contains(country))
-            .filter(|network| deploys(&network.told_by) && deploys(&network.facilitator));
-        found.extend(facilitators.map(|network| network.facilitator.clone()));
+            .filter_map(|told| told.iter().rev().find(|network| deploys(&network.told_by)))
+            .filter(|network| network.countries.contains(country))
+            .filter_map(|network| network.facilitator.as_ref())
+            .filter(|(facilitator, from)| *from <= today && deploys(facilitator));
+        found.extend(facilitators.map(|(facilitator, _)| facilitator.clone()));
         found
     }
 }
@@ -153,6 +156,24 @@ mod tests {
         }
         assert!(nobody.iter().any(|party| party.participation == Participation::Observer));
         assert!(nobody.iter().any(|party| party.participation == Participation::MemberState));
+    }
+
+    /// A word of one that has nobody there takes no facilitator from a network, and one of another that has does.
+    #[test]
+    fn who_deploys_nobody_lets_nobody_out() {
+        let registry = Registry::demo();
+        let day = "2026-06-01".parse::<Date>().expect("a date");
+        let word = |facilitator: Option<&str>| json!({"networkId": "kabul", "countries": ["AF"], "facilitator": facilitator, "from": "2026-01-01"});
+        let mut table = Deployments::default();
+        let mut tell = |id: &str, facilitator: Option<&str>| {
+            table.apply(&party(id), "network.facilitator", Tree::of(&word(facilitator)).root());
+            table.local(&registry, "AF", day)
+        };
+        assert!(tell("it-moi", Some("eu-com")).contains(&party("eu-com")));
+        assert!(tell("eu-eeas", None).contains(&party("eu-com")), "an observer's word");
+        assert!(tell("eu-eeas", Some("eu-fra")).contains(&party("eu-com")), "an observer's word");
+        assert_eq!(tell("de-bpol", Some("eu-frontex")), BTreeSet::from([party("eu-frontex")]));
+        assert!(tell("it-moi", None).is_empty(), "said again by the first");
     }
 
     /// The registry need not say it twice: an authority with an officer abroad is there, whatever else it is.

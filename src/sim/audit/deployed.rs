@@ -24,8 +24,6 @@ struct Fact {
     countries: Vec<String>,
     from: Date,
     until: Option<Date>,
-    /// Who said so.
-    told_by: usize,
     /// The authority, or the facilitator.
     who: Option<usize>,
     also_for: Vec<String>,
@@ -37,6 +35,8 @@ struct Told {
     at: u64,
     /// The attempt that told it, and of a correction the corrected one: with either it is taken back.
     by: [u32; 2],
+    /// Who said so.
+    whose: usize,
     /// Place in the archive of the message that took it back.
     gone: u64,
     of: Of,
@@ -70,7 +70,6 @@ fn notice(originator: usize, data: &Value) -> Option<(Of, Option<Fact>)> {
                 .collect(),
             from: day(&data["from"])?,
             until: day(&data["until"]),
-            told_by: originator,
             who: Some(originator),
             also_for: texts(&data["alsoFor"]).collect(),
         }),
@@ -80,14 +79,13 @@ fn notice(originator: usize, data: &Value) -> Option<(Of, Option<Fact>)> {
     Some((of, fact))
 }
 
-fn facilitator(network: &Network, originator: usize, data: &Value) -> Option<(Of, Option<Fact>)> {
+fn facilitator(network: &Network, data: &Value) -> Option<(Of, Option<Fact>)> {
     let of = Of::Net(data["networkId"].as_str()?.to_owned());
     let named = data["facilitator"].as_str().zip(day(&data["from"]));
     let fact = named.map(|(id, from)| Fact {
         countries: texts(&data["countries"]).collect(),
         from,
         until: None,
-        told_by: originator,
         who: network.place(id),
         also_for: Vec::new(),
     });
@@ -106,12 +104,12 @@ impl Deployed {
     ) {
         let told = match kind {
             "deployment.notice" => notice(originator, data),
-            "network.facilitator" => facilitator(network, originator, data),
+            "network.facilitator" => facilitator(network, data),
             _ => None,
         };
         if let Some((of, fact)) = told {
             let behind = self.told.partition_point(|told| told.at <= at);
-            self.told.insert(behind, Told { at, by, gone: u64::MAX, of, fact });
+            self.told.insert(behind, Told { at, by, whose: originator, gone: u64::MAX, of, fact });
             self.known.clear();
         }
     }
@@ -133,17 +131,15 @@ impl Deployed {
             return found.clone();
         }
         let mut last: BTreeMap<&Of, &Option<Fact>> = BTreeMap::new();
-        for told in self.told[..upto].iter().filter(|told| told.gone >= at) {
+        let counts = |told: &&Told| told.gone >= at && network.party(told.whose).has_officers();
+        for told in self.told[..upto].iter().filter(counts) {
             last.insert(&told.of, &told.fact);
         }
         let mut found = network.none();
         for fact in last.into_values().flatten() {
-            let credible = [fact.who, Some(fact.told_by)]
-                .into_iter()
-                .flatten()
-                .all(|who| network.party(who).has_officers());
             let active = fact.from <= today && fact.until.is_none_or(|until| today <= until);
-            if credible && active && fact.countries.iter().any(|known| known == country) {
+            let is_there = fact.who.is_none_or(|who| network.party(who).has_officers());
+            if is_there && active && fact.countries.iter().any(|known| known == country) {
                 fact.who.into_iter().for_each(|who| found.insert(who));
                 let served = network
                     .states
